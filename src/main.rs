@@ -1,0 +1,2 @@
+//! The `fleetlm` binary.
+fn main() {}

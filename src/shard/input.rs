@@ -1,0 +1,215 @@
+//! What a shard is told: commands, finished disk work, time.
+
+use super::ShardId;
+use crate::session::{Json, MessageId, SessionId};
+
+/// The time of a turn, read once by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock, microseconds since 1970-01-01T00:00:00Z. Stamped on records.
+    pub unix_us: u64,
+    /// Monotonic clock, microseconds since an arbitrary start. For intervals.
+    pub mono_us: u64,
+}
+
+/// Who is to be answered: a place on a shard. The token is the driver's and opaque here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// The shard whose connection asks.
+    pub shard: ShardId,
+    /// The driver's name for the request on that shard.
+    pub token: u64,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// `user_id` of the request.
+    User(String),
+    /// `agent_id` of the request.
+    Agent(String),
+    /// The identity of a socket, which is a user's or an agent's.
+    Identity(String),
+}
+
+impl Author {
+    /// The id that stands in `sender_id`.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::User(id) | Self::Agent(id) | Self::Identity(id) => id,
+        }
+    }
+}
+
+/// A message to append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The session to append to.
+    pub session: SessionId,
+    /// The id that the message will have, unless this is a retry.
+    pub message: MessageId,
+    /// Who wrote it.
+    pub author: Author,
+    /// Free text such as `text`, `assistant`, `tool_call`.
+    pub kind: String,
+    /// A JSON object.
+    pub content: Json,
+    /// A JSON object.
+    pub metadata: Json,
+    /// The caller's key: a second append by the same author with the same key returns the first result.
+    pub idempotency_key: Option<String>,
+    /// The append is refused unless the session's last seq is this.
+    pub expected_seq: Option<u64>,
+    /// Only the session's user or agent may write (channels); REST callers may be anybody.
+    pub participants_only: bool,
+}
+
+/// Where a page of messages starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFrom {
+    /// Ascending from the first message with a greater seq.
+    After(u64),
+    /// The messages just below this seq, given in ascending order. `u64::MAX`: the newest.
+    Before(u64),
+}
+
+/// What the registration of an agent holds. Defaults and rules: `session::agent_config`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AgentCommand {
+    /// All, sorted by name; `Some(true)` the enabled ones only, `Some(false)` the disabled ones.
+    List {
+        /// The filter.
+        enabled: Option<bool>,
+    },
+    /// One.
+    Read {
+        /// Its id.
+        id: String,
+    },
+    /// A new one from the caller's JSON object (the value of `agent`).
+    Create {
+        /// The caller's object.
+        fields: Json,
+    },
+    /// Changes the fields that the caller's object names.
+    Update {
+        /// Its present id.
+        id: String,
+        /// The caller's object.
+        fields: Json,
+    },
+    /// Sets `status` to `disabled`; the registration stays.
+    Disable {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// What a shard is asked to do. Each is answered exactly once by an [`super::Output::Reply`], unless it says otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Creates a session. The api chose the id; the owner is `owner_of_session(id)`.
+    CreateSession {
+        /// Its id.
+        id: SessionId,
+        /// Its user.
+        user_id: String,
+        /// Its agent, registered or not (contract 1.4).
+        agent_id: String,
+        /// A JSON object.
+        metadata: Json,
+    },
+    /// Reads one session.
+    ReadSession {
+        /// Its id.
+        id: SessionId,
+    },
+    /// This shard's sessions, newest id first, archived ones included.
+    ListSessions {
+        /// Only this user's.
+        user_id: Option<String>,
+        /// Only ids below this one (a page's last id).
+        before: Option<SessionId>,
+        /// At most this many.
+        limit: usize,
+    },
+    /// Sets `status` to `archived`. Repeatable.
+    ArchiveSession {
+        /// Its id.
+        id: SessionId,
+    },
+    /// Deletes a session and its messages for good; its topic is closed.
+    DeleteSession {
+        /// Its id.
+        id: SessionId,
+    },
+    /// Appends a message.
+    Append(Box<Append>),
+    /// Reads a page of messages.
+    ReadMessages {
+        /// The session.
+        session: SessionId,
+        /// Where.
+        from: PageFrom,
+        /// At most this many.
+        limit: usize,
+    },
+    /// Moves a read cursor forward (a lower value changes nothing). Beyond the last seq it is set to the last seq.
+    MarkRead {
+        /// The session.
+        session: SessionId,
+        /// The reader, anybody (contract 1.5).
+        user_id: String,
+        /// The last seq that the reader has processed.
+        last_seq: u64,
+    },
+    /// Reads all cursors of a session.
+    ReadCursors {
+        /// The session.
+        session: SessionId,
+    },
+    /// Reads a page and subscribes the caller's shard to the session, in one step: every message committed later is pushed
+    /// to that shard behind this reply.
+    Join {
+        /// The session.
+        session: SessionId,
+        /// The socket's identity; must be the session's user or agent.
+        identity: String,
+        /// Messages above this are in the reply.
+        after_seq: u64,
+        /// At most this many.
+        limit: usize,
+    },
+    /// The caller's shard has no more channel on the session. Not answered.
+    Unsubscribe {
+        /// The session.
+        session: SessionId,
+        /// The shard that leaves.
+        shard: ShardId,
+    },
+    /// A live piece of an answer for everybody on the session. Not stored. Refused unless `agent_id` is the session's agent.
+    Chunk {
+        /// The session.
+        session: SessionId,
+        /// The session's agent, which is the sender.
+        agent_id: String,
+        /// A JSON object, passed on verbatim.
+        chunk: Json,
+    },
+    /// This shard's entries of a user's inbox; from now on every change of one is pushed to the caller's shard.
+    WatchInbox {
+        /// The user.
+        user_id: String,
+    },
+    /// The caller's shard has no more channel on the inbox. Not answered.
+    UnwatchInbox {
+        /// The user.
+        user_id: String,
+        /// The shard that leaves.
+        shard: ShardId,
+    },
+    /// The directory of agents. Only for [`super::DIRECTORY_SHARD`].
+    Agents(AgentCommand),
+    /// Counters and gauges of the shard.
+    ReadStatus,
+}

@@ -1,0 +1,257 @@
+//! What a shard says: replies, pushes, and the disk work it wants done.
+
+use super::{Caller, ShardId};
+use crate::session::{Json, SessionId};
+use std::collections::BTreeMap;
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Nothing to say but that it is done.
+    Done,
+    /// One session, as clients read it (seven keys of contract 1.4).
+    Session {
+        /// A JSON object.
+        json: Json,
+    },
+    /// Sessions, newest first.
+    Sessions {
+        /// Id and JSON object of each.
+        sessions: Vec<(SessionId, Json)>,
+        /// There are more below the last.
+        has_more: bool,
+    },
+    /// A message was appended, or is the one that an earlier append with the same key made.
+    Appended {
+        /// Its seq.
+        seq: u64,
+        /// The message as clients read it.
+        json: Json,
+        /// It stood already: this was a retry.
+        replayed: bool,
+    },
+    /// A page of messages.
+    Messages(Page),
+    /// A channel may open.
+    Joined(Page),
+    /// Cursors by reader, sorted.
+    Cursors {
+        /// Reader and last seq.
+        cursors: Vec<(String, u64)>,
+        /// Session object beside them.
+        session: Json,
+        /// The session's last seq.
+        last_seq: u64,
+    },
+    /// Entries of an inbox that live on the answering shard.
+    Inbox {
+        /// In any order.
+        entries: Vec<InboxEntry>,
+    },
+    /// One agent, as clients read it.
+    Agent {
+        /// A JSON object.
+        json: Json,
+    },
+    /// Agents sorted by name.
+    Agents {
+        /// JSON objects.
+        agents: Vec<Json>,
+    },
+    /// The shard's status.
+    Status(Box<ShardStatus>),
+}
+
+/// Messages in ascending order, ready to be spliced into a response.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The messages as clients read them, joined by commas, without brackets.
+    pub joined: String,
+    /// How many.
+    pub count: usize,
+    /// Seq of the first, 0 when empty.
+    pub first_seq: u64,
+    /// Seq of the last, 0 when empty.
+    pub last_seq: u64,
+    /// There are more in the direction of reading.
+    pub has_more: bool,
+    /// The session's last committed seq. For a join: pushes start right above it.
+    pub session_last_seq: u64,
+}
+
+/// One session in its user's inbox (contract 5, corrected: unread = messages by others above the user's cursor).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxEntry {
+    /// The session.
+    pub session: SessionId,
+    /// Its agent.
+    pub agent_id: String,
+    /// Messages by others with a seq above the user's cursor.
+    pub unread_count: u64,
+    /// Time of the last message, microseconds since 1970; `None` before the first.
+    pub last_activity_us: Option<u64>,
+    /// Sender of the last message.
+    pub last_sender_id: Option<String>,
+    /// Archived or deleted: the entry leaves the inbox.
+    pub gone: bool,
+}
+
+/// Why a command was refused. `api::error` gives each its status, channel reason and text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such session.
+    #[error("session not found")]
+    SessionNotFound,
+    /// No such agent.
+    #[error("agent not found")]
+    AgentNotFound,
+    /// The id is taken.
+    #[error("session id already exists")]
+    SessionExists,
+    /// Neither the session's user nor its agent.
+    #[error("not a participant of the session")]
+    Unauthorized,
+    /// Fields that broke a rule, with their messages (contract 1.3).
+    #[error("invalid fields")]
+    InvalidFields(BTreeMap<String, Vec<String>>),
+    /// `expected_seq` does not hold.
+    #[error("the session is at seq {current}")]
+    SeqConflict {
+        /// The session's last seq.
+        current: u64,
+    },
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used with another request")]
+    IdempotencyMismatch,
+    /// The message is over its bound.
+    #[error("the message has {bytes} bytes, {bytes_max} are allowed")]
+    MessageTooLarge {
+        /// Its size as stored.
+        bytes: usize,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// A table is at its bound.
+    #[error("{what} is full ({max})")]
+    Full {
+        /// Which.
+        what: &'static str,
+        /// Its bound.
+        max: usize,
+    },
+    /// Too much is waiting; retry. Also: the mailbox to the owner is full.
+    #[error("overloaded, retry")]
+    Overloaded,
+    /// The disk has no room for another segment; reads go on, appends can be retried when there is room.
+    #[error("the disk is full")]
+    DiskFull,
+    /// A sync of this shard's log failed; it takes no more appends until the server is restarted.
+    #[error("the log is poisoned: a sync failed")]
+    LogPoisoned,
+    /// A record of this session does not verify.
+    #[error("corrupt: {file} at offset {offset}")]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// Bytes from its start.
+        offset: u64,
+    },
+    /// The server is shutting down.
+    #[error("draining")]
+    Draining,
+}
+
+/// An event for everybody on a topic, sent once per subscribed shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// A message was committed.
+    Message {
+        /// Its session.
+        session: SessionId,
+        /// Its seq.
+        seq: u64,
+        /// The message as clients read it.
+        json: Json,
+    },
+    /// A live piece of an answer.
+    Chunk {
+        /// Its session.
+        session: SessionId,
+        /// Its agent.
+        agent_id: String,
+        /// Verbatim.
+        chunk: Json,
+    },
+    /// An entry of a user's inbox changed.
+    Inbox {
+        /// The user.
+        user_id: String,
+        /// The entry as it is now.
+        entry: InboxEntry,
+    },
+    /// The session was deleted: its channels close.
+    Closed {
+        /// The session.
+        session: SessionId,
+    },
+    /// Pushes on this session were dropped because the subscribed shard's mailbox was full: its channels must rejoin.
+    Gap {
+        /// The session.
+        session: SessionId,
+    },
+    /// Pushes of this inbox were dropped: its channels must rejoin.
+    InboxGap {
+        /// The user.
+        user_id: String,
+    },
+}
+
+/// What an operator wants to know of a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ShardStatus {
+    /// Sessions that exist.
+    pub sessions: u64,
+    /// Messages appended since start.
+    pub appended_total: u64,
+    /// Appends that were answered from an earlier one with the same key.
+    pub replayed_total: u64,
+    /// Messages read in pages and joins since start.
+    pub read_messages_total: u64,
+    /// Commands waiting for their commit.
+    pub pending_commits: u64,
+    /// Subscriptions of shards to sessions.
+    pub subscriptions: u64,
+    /// Bytes of the log that hold records.
+    pub log_bytes: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// The log takes no more appends.
+    pub poisoned: bool,
+    /// The last preparation of a segment failed for want of room.
+    pub disk_full: bool,
+    /// Records that did not verify, by name, for the health page.
+    pub corrupt: Vec<String>,
+}
+
+/// What the driver must do, in order.
+#[derive(Debug)]
+pub enum Output<S, W> {
+    /// Answer a caller.
+    Reply {
+        /// Whom.
+        to: Caller,
+        /// What.
+        reply: Result<Reply, Refusal>,
+    },
+    /// Bring an event to a subscribed shard (this one among them).
+    Push {
+        /// Where.
+        to: ShardId,
+        /// What.
+        push: Push,
+    },
+    /// Perform a sync and hand it back as [`Input::Synced`](super::Input).
+    Sync(S),
+    /// Perform blocking disk work away from the shard's thread and hand it back as `Input::Worked`.
+    Work(W),
+}
