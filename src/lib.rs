@@ -13,6 +13,8 @@
 //! (sockets, threads, the ring). Use goes down that line only; `tests/tidy.rs` checks it.
 
 pub mod api;
+pub mod config;
+pub mod inspect;
 pub mod limits;
 pub mod protocol;
 pub mod server;

@@ -48,3 +48,58 @@ pub const CURSORS_MAX: usize = 1_000;
 pub const CHANNELS_MAX: usize = 100;
 /// Commands of one shard waiting for their commit. Full: 503 with `Retry-After`.
 pub const PENDING_COMMITS_MAX: usize = 65_536;
+/// Unsent bytes of one connection. Full: the connection is closed and counted; its client returns with its cursor.
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that the kernel may hold unsent for a socket (`SO_SNDBUF`): it is the hidden queue behind the outbox.
+pub const SOCKET_SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Events of one socket that wait for their reply. Full: the socket is not read until some are answered.
+pub const SOCKET_IN_FLIGHT_MAX: usize = 1024;
+/// Unsent bytes above which a socket is not read: a client that does not read its replies gets no more of them made.
+pub const SOCKET_READ_PAUSE_BYTES: usize = 128 * 1024;
+/// Bytes that one connection reads and handles before others get their turn.
+pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
+/// Seconds after which a silent socket is closed (contract 2.1: 120 s).
+pub const SOCKET_IDLE_S: u64 = 120;
+/// Seconds after which an HTTP connection without a request is closed; above the 60 s that proxies keep theirs.
+pub const HTTP_IDLE_S: u64 = 75;
+/// Seconds in which a request must have arrived whole. Over: 408. Against slow senders.
+pub const REQUEST_S: u64 = 30;
+/// Seconds in which a client must take a response. Over: the connection is closed.
+pub const RESPONSE_S: u64 = 60;
+/// Seconds that a shutdown waits for connections.
+pub const DRAIN_S: u64 = 10;
+/// Seconds that a poll waits for messages (contract 3.8).
+pub const LONG_POLL_S: u64 = 10;
+/// Seconds after which a long-poll session that nobody polls is gone (contract 3.8).
+pub const LONG_POLL_IDLE_S: u64 = 15;
+/// Messages that wait for the next poll. Full: the long-poll session is closed.
+pub const LONG_POLL_MESSAGES_MAX: usize = 4096;
+/// Long-poll sessions of one shard. Full: 503.
+pub const LONG_POLL_SESSIONS_MAX: usize = 16_384;
+/// Commands on their way to one other shard. Full: 503 with `Retry-After`.
+pub const MAILBOX_COMMANDS_MAX: usize = 16_384;
+/// Events on their way to one other shard. Full: pushes are dropped and their topics told of the gap; replies are bounded by
+/// the commands that asked for them.
+pub const MAILBOX_EVENTS_MAX: usize = 65_536;
+/// Bytes of a segment file: a second or two to scan, few files, seconds to minutes between rolls.
+pub const SEGMENT_BYTES: u32 = 128 * 1024 * 1024;
+/// The smallest segment: must hold the largest message.
+pub const SEGMENT_BYTES_MIN: u32 = 16 * 1024 * 1024;
+/// The largest segment: offsets are 32 bits.
+pub const SEGMENT_BYTES_MAX: u32 = 1024 * 1024 * 1024;
+/// Connections that may wait to be accepted. Full: the kernel refuses them.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+/// Seconds that sent bytes may stay unacknowledged by a peer (`TCP_USER_TIMEOUT`): then it is gone.
+pub const UNANSWERED_S: u64 = 30;
+/// Milliseconds of a shard's heartbeat. It drives deadlines, and it bounds glommio's habit of parking with runnable tasks when
+/// its preempt timer fires at the wrong moment.
+pub const HEARTBEAT_MS: u64 = 10;
+/// Milliseconds after which a busy shard turns to its sockets, timers and mail. Below 1 ms glommio can park with runnable
+/// tasks; its own default of 100 ms delays a hop to a busy shard by as much.
+pub const PREEMPT_MS: u64 = 1;
+/// Entries of a shard's rings.
+pub const RING_DEPTH: usize = 1024;
+/// Bytes that glommio registers for direct I/O, which this server does not use: its minimum.
+pub const RING_MEMORY_BYTES: usize = 64 * 1024;
+/// Pieces of blocking disk work that one shard has under way.
+pub const DISK_WORKS_MAX: usize = 2;

@@ -1,2 +1,40 @@
-//! The `fleetlm` binary.
-fn main() {}
+//! The `fleetlm` binary: command line, logging, exit codes.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use fleetlm::config::{Cli, LogFormat, ServeConfig, Task};
+use fleetlm::{inspect, server};
+use tracing_subscriber::EnvFilter;
+
+/// Thread-local heaps suit one shard per core.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => serve(cli.serve),
+        Some(Task::Serve(config)) => serve(*config),
+        Some(Task::Check { dir }) => inspect::check(&dir),
+        Some(Task::Export { dir, session }) => inspect::export(&dir, &session),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("fleetlm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: ServeConfig) -> anyhow::Result<ExitCode> {
+    let filter = EnvFilter::try_new(&config.log)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    server::run(config)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,1 +1,220 @@
-//! server.
+//! Sockets, threads, timers and the ring: the thin, impure rim of the server. Only this folder names glommio.
+//!
+//! `run` starts one pinned executor per shard and waits for a signal. `driver` is a shard's tasks, `world` its turn, `http` and
+//! `websocket` its connections, `link` and `fanout` its subscribers, `mailbox` its way to the others. It has no rules of its own:
+//! what a request means is `api`'s, what happens is `shard`'s.
+
+mod clock;
+mod driver;
+mod fanout;
+mod http;
+mod link;
+mod listener;
+mod longpoll;
+mod mailbox;
+mod metrics;
+mod ring;
+mod state;
+mod watch;
+mod websocket;
+mod wire;
+mod world;
+
+pub mod echo;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use nix::sys::signal::{SigSet, Signal};
+use storage::File;
+
+use crate::config::{Durability, ServeConfig};
+use crate::limits;
+use crate::shard::{Shard, ShardId};
+use metrics::Metrics;
+use state::SharedState;
+
+/// Runs the server until a signal ends it.
+///
+/// # Errors
+/// When it cannot start; each with what to do about it.
+pub fn run(config: ServeConfig) -> anyhow::Result<()> {
+    let signals = block_signals()?;
+    let config = Arc::new(config);
+    let shards = config.shard_count();
+    ring::probe(shards)?;
+    let (address, sockets) = listener::listen(config.address(), shards)?;
+    let state = Arc::new(SharedState::new(shards));
+    let opening = Opening::of_folder(&config, shards)?;
+    let recovered = opening.recovered.report.to_string();
+    let (opened, answers) = mpsc::channel();
+    let connections_max = connections_max(&config);
+    let metrics = Arc::new(Metrics::default());
+    let mut threads = Vec::new();
+    for ((number, socket), posts) in (0..shards).zip(sockets).zip(mailbox::lanes(shards)) {
+        let id = ShardId(number);
+        let start = driver::Start {
+            id,
+            shards,
+            config: Arc::clone(&config),
+            state: Arc::clone(&state),
+            metrics: Arc::clone(&metrics),
+            posts,
+            socket,
+            connections_max,
+            open: opening.shard(id),
+            opened: opened.clone(),
+        };
+        threads.push(start_executor(&config, start)?);
+    }
+    drop(opened);
+    let sessions = wait_until_open(&answers, shards)?;
+    announce(&config, address, shards, sessions, &recovered)?;
+    wait_for_the_end(&signals, &state);
+    for thread in threads {
+        thread.join().map_err(|error| anyhow!("a shard's thread failed: {error}"))?;
+    }
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Signals are taken by the main thread alone; a handler would interrupt the rings.
+fn block_signals() -> anyhow::Result<SigSet> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block().context("cannot block signals")?;
+    Ok(signals)
+}
+
+/// The first signal starts the drain, a second one ends the process at once: recovery takes care of the rest.
+fn wait_for_the_end(signals: &SigSet, state: &SharedState) {
+    let Ok(signal) = signals.wait() else { return };
+    tracing::info!(%signal, "draining");
+    state.drain();
+    let signals = *signals;
+    thread::spawn(move || {
+        if let Ok(signal) = signals.wait() {
+            tracing::warn!(%signal, "a second signal: ending at once");
+            std::process::exit(130);
+        }
+    });
+}
+
+/// The data folder after recovery, before its shards open their logs.
+struct Opening {
+    file: File,
+    recovered: Arc<storage::Recovered>,
+    options: storage::Options,
+}
+
+impl Opening {
+    fn of_folder(config: &ServeConfig, shards: u16) -> anyhow::Result<Self> {
+        let dir = &config.data_dir;
+        let file = File::open(dir).with_context(|| format!("cannot open the data folder {}", dir.display()))?;
+        warn_of_write_amplification(dir);
+        let options = storage::Options {
+            shards,
+            segment_bytes: config.segment_bytes,
+            durability: match config.durability {
+                Durability::Disk => storage::Durability::Disk,
+                Durability::Memory => storage::Durability::Memory,
+            },
+            ..storage::Options::default()
+        };
+        let recovered = storage::recover(&file, &options)
+            .with_context(|| format!("cannot recover the data folder {}", dir.display()))?;
+        for corruption in &recovered.report.corrupt {
+            tracing::error!("{corruption}: sessions with messages there answer with an error for them, all others work");
+        }
+        Ok(Self { file, recovered: Arc::new(recovered), options })
+    }
+
+    fn shard(&self, id: ShardId) -> Box<dyn FnOnce() -> anyhow::Result<Shard<File>> + Send> {
+        let file = self.file.clone();
+        let recovered = Arc::clone(&self.recovered);
+        let options = storage::Options { shard: id.0, ..self.options.clone() };
+        Box::new(move || Ok(Shard::open(file, &recovered, options)?))
+    }
+}
+
+/// A kernel or file system that turns small commits into large writes costs a factor of two in throughput and wears the disk.
+fn warn_of_write_amplification(dir: &std::path::Path) {
+    const SYNC_BYTES_MAX: u64 = 128 * 1024;
+    match storage::sync_write_amplification(dir) {
+        Ok(Some(bytes)) if bytes > SYNC_BYTES_MAX => tracing::warn!(
+            "one sync of 4 KiB writes {} KiB to this disk; see docs/operations.md, write amplification",
+            bytes / 1024
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the self-check of the disk failed"),
+    }
+}
+
+fn start_executor(config: &ServeConfig, start: driver::Start) -> anyhow::Result<ExecutorJoinHandle<()>> {
+    let cores = allowed_cores();
+    let crowded = usize::from(start.shards) > cores.len();
+    let placement = match cores.get(usize::from(start.id.0) % cores.len().max(1)) {
+        Some(&core) if !config.unpinned => Placement::Fixed(core),
+        _ => Placement::Unbound,
+    };
+    // Shards that share a core must not spin: the one would keep the other from its work.
+    let spin_us = if crowded { 0 } else { config.spin_us };
+    LocalExecutorBuilder::new(placement)
+        .name(&format!("shard-{}", start.id.0))
+        .ring_depth(limits::RING_DEPTH)
+        .io_memory(limits::RING_MEMORY_BYTES)
+        .preempt_timer(Duration::from_millis(limits::PREEMPT_MS))
+        .spin_before_park(Duration::from_micros(spin_us))
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(limits::DISK_WORKS_MAX))
+        .spawn(move || driver::run(start))
+        .map_err(|error| anyhow!("cannot start a shard: {error}"))
+}
+
+/// The cores that this process may run on.
+fn allowed_cores() -> Vec<usize> {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// As told, or 90 % of the descriptors that this process may have: the rest is for segments and the unforeseen.
+fn connections_max(config: &ServeConfig) -> usize {
+    config.connections_max.unwrap_or_else(|| {
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+        usize::try_from(files / 10 * 9).unwrap_or(usize::MAX)
+    })
+}
+
+fn wait_until_open(answers: &mpsc::Receiver<anyhow::Result<u64>>, shards: u16) -> anyhow::Result<u64> {
+    let mut sessions = 0;
+    for _ in 0..shards {
+        match answers.recv() {
+            Ok(answer) => sessions += answer?,
+            Err(_) => bail!("a shard ended before it was open"),
+        }
+    }
+    Ok(sessions)
+}
+
+fn announce(config: &ServeConfig, address: SocketAddr, shards: u16, sessions: u64, recovered: &str) -> anyhow::Result<()> {
+    let durability = match config.durability {
+        Durability::Disk => "disk (acknowledged after fdatasync)",
+        Durability::Memory => "memory (acknowledged after the copy into the log; a power cut loses the last second)",
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "FleetLM {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "data folder {}: {sessions} sessions, {recovered}", config.data_dir.display())?;
+    writeln!(out, "{shards} shards, durability {durability}")?;
+    writeln!(out, "listening on http://{address}")?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! What a client's channel messages do: joins, events and departures, from the socket's actions to the shard's commands and back.
+//!
+//! Answers are handled the moment they arrive, in the order of their lane: a channel is known to the hub before the pushes that
+//! follow its join's reply.
+
+use std::rc::Rc;
+
+use super::link::Link;
+use super::metrics::Which;
+use super::world::World;
+use crate::api::topics::{self, EventKind, JoinCall, Topic};
+use crate::protocol::channels::{Action, Message, Payload, ReplyTo, Status};
+use crate::shard::{ChannelKey, Command, Refusal, Reply, TopicKey, owner_of_session};
+
+/// Takes in one message of the client.
+pub(super) fn take(world: &Rc<World>, link: &Rc<Link>, message: Message) {
+    world.metrics.count(Which::SocketMessagesIn);
+    link.socket.borrow_mut().push(message);
+    go_on(world, link);
+}
+
+/// Does what the socket has to do, until it waits for a join or for the client.
+fn go_on(world: &Rc<World>, link: &Rc<Link>) {
+    loop {
+        let mut out = Vec::new();
+        let action = link.socket.borrow_mut().next(&mut out);
+        link.send_all(world, out);
+        match action {
+            None => return,
+            Some(Action::Join { channel, topic, payload }) => join(world, link, channel, &topic, &payload),
+            Some(Action::Event { channel, topic, event, payload, reply }) => {
+                perform(world, link, channel, &topic, &event, &payload, reply);
+            }
+            Some(Action::Leave { channel, .. }) => leave(world, link, channel),
+        }
+    }
+}
+
+fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: &Payload) {
+    let mut out = Vec::new();
+    let Some(topic) = topics::parse(topic) else {
+        link.socket.borrow_mut().unmatched(channel, &mut out);
+        return link.send_all(world, out);
+    };
+    let call = match topics::join(&topic, &link.identity, payload, &world.context()) {
+        Ok(call) => call,
+        Err(response) => {
+            link.socket.borrow_mut().refused(channel, &response, &mut out);
+            return link.send_all(world, out);
+        }
+    };
+    let key = key_of(&topic);
+    world.with_hub(|hub| hub.begin_join(&key));
+    let joiner = Joiner { link: Rc::clone(link), channel, topic, key };
+    match call {
+        JoinCall::One { to, command } => {
+            world.call(to, command, Box::new(move |world, reply| joiner.decide(world, vec![reply])));
+        }
+        JoinCall::Gather { command } => world.gather(&command, move |world, replies| joiner.decide(world, replies)),
+    }
+}
+
+/// A join whose answer is on its way.
+struct Joiner {
+    link: Rc<Link>,
+    channel: u32,
+    topic: Topic,
+    key: TopicKey,
+}
+
+impl Joiner {
+    fn decide(self, world: &Rc<World>, replies: Vec<Result<Reply, Refusal>>) {
+        let Self { link, channel, topic, key } = self;
+        let cursor = replies.iter().flatten().map(cursor_of).max().unwrap_or(0);
+        if let TopicKey::Inbox(user_id) = &key {
+            for reply in replies.iter().flatten() {
+                if let Reply::Inbox { entries } = reply {
+                    world.with_hub(|hub| hub.inbox_joined(user_id, entries.clone()));
+                }
+            }
+        }
+        let response = topics::joined(&topic, replies);
+        let mut out = Vec::new();
+        match response {
+            Ok(response) if link.is_open() => {
+                link.socket.borrow_mut().joined(channel, &response, &mut out);
+                link.send_all(world, out);
+                link.topics.borrow_mut().insert(channel, key.clone());
+                let mut deliveries = Vec::new();
+                let member = ChannelKey { connection: link.id, channel };
+                world.with_hub(|hub| hub.join(&key, member, cursor, &mut deliveries));
+                world.send_out(deliveries);
+            }
+            refused_or_gone => {
+                if let Err(response) = refused_or_gone {
+                    link.socket.borrow_mut().refused(channel, &response, &mut out);
+                    link.send_all(world, out);
+                }
+                if world.with_hub(|hub| hub.join_failed(&key)) {
+                    unsubscribe(world, &key);
+                }
+            }
+        }
+        go_on(world, &link);
+        link.wake();
+    }
+}
+
+fn cursor_of(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Joined(page) => page.session_last_seq,
+        _ => 0,
+    }
+}
+
+fn perform(
+    world: &Rc<World>,
+    link: &Rc<Link>,
+    channel: u32,
+    topic: &str,
+    event: &str,
+    payload: &Payload,
+    reply: ReplyTo,
+) {
+    let known = topics::parse(topic).ok_or_else(|| r#"{"reason":"unmatched topic"}"#.to_owned());
+    let call = known.and_then(|topic| {
+        let call = topics::event(&topic, event, payload, &link.identity, &world.context())?;
+        Ok((topic, call))
+    });
+    let (topic, call) = match call {
+        Ok(found) => found,
+        Err(response) => return answer(world, link, reply, Err(response)),
+    };
+    let _ = channel; // the reply names it
+    link.in_flight.set(link.in_flight.get() + 1);
+    let asker = Rc::clone(link);
+    let kind = EventKind::of(event);
+    let started = world.now().mono_us;
+    let is_append = matches!(call.1, Command::Append(_));
+    let done = move |world: &Rc<World>, result: Result<Reply, Refusal>| {
+        if is_append && result.is_ok() {
+            world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
+        }
+        asker.in_flight.set(asker.in_flight.get() - 1);
+        answer(world, &asker, reply, topics::event_reply(&topic, kind, result));
+        asker.wake();
+    };
+    world.call(call.0, call.1, Box::new(done));
+}
+
+fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<String, String>) {
+    let mut out = Vec::new();
+    let (status, response) = match &response {
+        Ok(response) => (Status::Ok, response),
+        Err(response) => (Status::Error, response),
+    };
+    link.socket.borrow_mut().reply(reply, status, response, &mut out);
+    link.send_all(world, out);
+}
+
+fn leave(world: &Rc<World>, link: &Rc<Link>, channel: u32) {
+    let key = link.topics.borrow_mut().remove(&channel);
+    if let Some(key) = key {
+        depart(world, link.id, channel, &key);
+    }
+}
+
+/// Takes a channel off its topic; the owner is told when it was this shard's last.
+pub(super) fn depart(world: &Rc<World>, connection: u64, channel: u32, key: &TopicKey) {
+    let member = ChannelKey { connection, channel };
+    if world.with_hub(|hub| hub.leave(key, member)) {
+        unsubscribe(world, key);
+    }
+}
+
+/// Tells the owner of a topic that nobody on this shard listens.
+pub(super) fn unsubscribe(world: &Rc<World>, key: &TopicKey) {
+    match key {
+        TopicKey::Session(session) => {
+            let owner = owner_of_session(*session, world.shards);
+            world.tell(owner, Command::Unsubscribe { session: *session, shard: world.id });
+        }
+        TopicKey::Inbox(user_id) => {
+            for shard in 0..world.shards {
+                let command = Command::UnwatchInbox { user_id: user_id.clone(), shard: world.id };
+                world.tell(crate::shard::ShardId(shard), command);
+            }
+        }
+    }
+}
+
+fn key_of(topic: &Topic) -> TopicKey {
+    match topic {
+        Topic::Session(session) => TopicKey::Session(*session),
+        Topic::Inbox(user_id) => TopicKey::Inbox(user_id.clone()),
+    }
+}

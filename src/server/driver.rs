@@ -1,0 +1,195 @@
+//! One shard's tasks: heartbeat, disk, mail, accept; from the start of its thread to the end of its drain.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use glommio::timer::sleep;
+use storage::{File, Sync, Work};
+
+use super::listener;
+use super::mailbox::{Inbound, Post};
+use super::metrics::{Metrics, Which};
+use super::state::SharedState;
+use super::world::World;
+use crate::config::ServeConfig;
+use crate::limits;
+use crate::shard::{Input, Shard, ShardId};
+
+/// What a shard's thread starts with.
+pub(super) struct Start {
+    pub(super) id: ShardId,
+    pub(super) shards: u16,
+    pub(super) config: Arc<ServeConfig>,
+    pub(super) state: Arc<SharedState>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) posts: Vec<Post>,
+    pub(super) socket: OwnedFd,
+    pub(super) connections_max: usize,
+    pub(super) open: Box<dyn FnOnce() -> Result<Shard<File>, anyhow::Error> + Send>,
+    pub(super) opened: mpsc::Sender<Result<u64, anyhow::Error>>,
+}
+
+/// Runs a shard to the end of its drain.
+pub(super) async fn run(start: Start) {
+    let Start { id, shards, config, state, metrics, posts, socket, connections_max, open, opened } = start;
+    let shard = match open() {
+        Ok(shard) => shard,
+        Err(error) => {
+            let _ = opened.send(Err(error)); // the main thread waits for this answer, unless it gave up already
+            return;
+        }
+    };
+    let sessions = shard.status().sessions;
+    let world = World::new(id, shards, config, state, metrics.of_shard(id), shard);
+    world.read_clock();
+    meet_peers(&world, posts).await;
+    glommio::spawn_local(send_mail(Rc::clone(&world))).detach();
+    glommio::spawn_local(perform_disk_work(Rc::clone(&world))).detach();
+    glommio::spawn_local(listener::accept(Rc::clone(&world), listener::adopt(socket), connections_max)).detach();
+    world.publish_status();
+    let _ = opened.send(Ok(sessions));
+    beat(&world).await;
+    drain(&world).await;
+}
+
+async fn meet_peers(world: &Rc<World>, posts: Vec<Post>) {
+    let meetings: Vec<_> = posts.into_iter().map(|post| glommio::spawn_local(post.connect())).collect();
+    for meeting in meetings {
+        let (outbound, inbound) = meeting.await;
+        world.peers.borrow_mut().push(outbound);
+        let Inbound { commands, events } = inbound;
+        let receiver = Rc::clone(world);
+        glommio::spawn_local(async move {
+            while let Some(batch) = commands.recv().await {
+                receiver.commands_arrived(batch);
+            }
+        })
+        .detach();
+        let receiver = Rc::clone(world);
+        glommio::spawn_local(async move {
+            while let Some(batch) = events.recv().await {
+                receiver.events_arrived(batch);
+            }
+        })
+        .detach();
+    }
+}
+
+/// Sends what the turns queued. The task runs after those that are runnable already: their mail travels together.
+async fn send_mail(world: Rc<World>) {
+    loop {
+        world.mail_bell.heard().await;
+        world.flush_mail();
+    }
+}
+
+/// Beats until the drain begins.
+async fn beat(world: &Rc<World>) {
+    let mut next_sweep_us = 0;
+    while !world.state.is_draining() {
+        sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
+        heartbeat(world, &mut next_sweep_us);
+    }
+}
+
+fn heartbeat(world: &Rc<World>, next_sweep_us: &mut u64) {
+    const SWEEP_US: u64 = 1_000_000;
+    world.read_clock();
+    world.tick();
+    if world.mail_waits() {
+        world.flush_mail();
+    }
+    let now_us = world.now().mono_us;
+    if now_us >= *next_sweep_us {
+        *next_sweep_us = now_us + SWEEP_US;
+        world.io.watches.sweep(now_us);
+        super::longpoll::sweep(world);
+        world.publish_status();
+    }
+}
+
+/// Stops accepting, lets connections finish, serves mail until no shard has a connection, syncs.
+async fn drain(world: &Rc<World>) {
+    let deadline = Instant::now() + Duration::from_secs(world.config.drain_s);
+    let mut next_sweep_us = 0;
+    world.drain_bell.ring();
+    world.io.watches.drain();
+    super::longpoll::end_all(world);
+    let mut reported = false;
+    while Instant::now() < deadline && !(reported && world.state.all_drained()) {
+        if !reported && world.io.watches.len() == 0 {
+            reported = true;
+            world.state.shard_drained();
+            continue;
+        }
+        sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
+        heartbeat(world, &mut next_sweep_us);
+    }
+    let left = world.io.watches.len();
+    if left > 0 {
+        tracing::warn!(shard = world.id.0, connections = left, "the drain's time is over, connections are cut");
+    }
+    let deadline = Instant::now() + Duration::from_secs(world.config.drain_s);
+    while !world.is_synced() && Instant::now() < deadline {
+        sleep(Duration::from_millis(1)).await;
+        heartbeat(world, &mut next_sweep_us);
+    }
+}
+
+/// Performs the shard's syncs and works. Syncs go one at a time and first: replies wait for them.
+async fn perform_disk_work(world: Rc<World>) {
+    let under_way = Rc::new(std::cell::Cell::new(0));
+    loop {
+        world.disk_bell.heard().await;
+        loop {
+            let sync = world.disk.borrow_mut().syncs.pop_front();
+            let Some(sync) = sync else { break };
+            glommio::spawn_local(perform_sync(Rc::clone(&world), sync)).detach();
+        }
+        while under_way.get() < limits::DISK_WORKS_MAX {
+            let work = world.disk.borrow_mut().works.pop_front();
+            let Some(work) = work else { break };
+            under_way.set(under_way.get() + 1);
+            let counter = Rc::clone(&under_way);
+            let world = Rc::clone(&world);
+            glommio::spawn_local(async move {
+                perform_work(&world, work).await;
+                counter.set(counter.get() - 1);
+                world.disk_bell.ring();
+            })
+            .detach();
+        }
+    }
+}
+
+async fn perform_sync(world: Rc<World>, sync: Sync<File>) {
+    let started = Instant::now();
+    let (sync, result) = run_sync(sync).await;
+    world.metrics.count(Which::Syncs);
+    world.metrics.synced_us(started.elapsed().as_micros() as u64);
+    if let Err(error) = &result {
+        world.metrics.count(Which::SyncFailures);
+        tracing::error!(shard = world.id.0, %error, "a sync failed: this shard takes no more appends until a restart");
+    }
+    world.read_clock();
+    world.step(Input::Synced(sync, result));
+}
+
+async fn run_sync(sync: Sync<File>) -> (Sync<File>, io::Result<()>) {
+    glommio::executor()
+        .spawn_blocking(move || {
+            let result = sync.run();
+            (sync, result)
+        })
+        .await
+}
+
+async fn perform_work(world: &Rc<World>, work: Work<File>) {
+    let done = glommio::executor().spawn_blocking(move || work.run()).await;
+    world.read_clock();
+    world.step(Input::Worked(done));
+}

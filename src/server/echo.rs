@@ -1,0 +1,141 @@
+//! A WebSocket server that echoes messages: nothing but this server's handshake, codec and connection code.
+//!
+//! It exists so that conformance suites can be run against them (`examples/ws-echo.rs`).
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use anyhow::anyhow;
+use glommio::net::TcpStream;
+use glommio::{LocalExecutorBuilder, Placement};
+
+use super::link::Goodbye;
+use super::metrics::CloseReason;
+use super::websocket::{self, Peer};
+use super::wire::{Wire, WireIo};
+use crate::limits;
+use crate::protocol::http::{self, RequestDecoder, Step, Version};
+use crate::protocol::ws::{self, Compressor, Decoder, Deflate, HandshakeOptions, Role};
+
+/// Message bound: the suites send up to 16 MiB.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Echoes on `address` until the process ends. `listening` is told the address, for port 0.
+///
+/// # Errors
+/// When io_uring or the address cannot be used.
+pub fn run(address: SocketAddr, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+    super::ring::probe(1)?;
+    let (address, mut sockets) = super::listener::listen(address, 1)?;
+    let socket = sockets.pop().ok_or_else(|| anyhow!("no socket"))?;
+    listening(address);
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .ring_depth(limits::RING_DEPTH)
+        .io_memory(limits::RING_MEMORY_BYTES)
+        .spawn(move || async move {
+            let io = Rc::new(WireIo::default());
+            let listener = super::listener::adopt(socket);
+            while let Ok(stream) = listener.accept().await {
+                glommio::spawn_local(serve(Rc::clone(&io), stream)).detach();
+            }
+        })
+        .map_err(|error| anyhow!("cannot start: {error}"))?;
+    executor.join().map_err(|error| anyhow!("ended: {error}"))
+}
+
+async fn serve(io: Rc<WireIo>, stream: TcpStream) {
+    let mut wire = Wire::new(io, stream);
+    let limits = http::Limits { head_bytes_max: limits::HEAD_BYTES_MAX, headers_max: limits::HEADERS_MAX, body_bytes_max: 0 };
+    let mut requests = RequestDecoder::new(limits);
+    let request = loop {
+        match requests.next() {
+            Ok(Step::Request(request)) => break request,
+            Ok(_) => match wire.read(&mut |bytes| requests.push(bytes)).await {
+                Ok(1..) => {}
+                _ => return wire.close().await,
+            },
+            Err(_) => return wire.close().await,
+        }
+    };
+    let options = HandshakeOptions { deflate: true, subprotocols: &[] };
+    let (upgrade, response) = match ws::accept(&request, &options) {
+        Ok((upgrade, response)) => (Some(upgrade), response),
+        Err(refusal) => (None, refusal),
+    };
+    let mut out = Vec::new();
+    let date = "Thu, 01 Jan 1970 00:00:00 GMT"; // an echo has no clock
+    response.encode(&mut out, &http::Context { head_only: false, keep_alive: true, version: Version::Http11, date });
+    let Some(upgrade) = upgrade else {
+        let _ = wire.write_all(&out).await; // the refusal is all that this connection gets, whether it arrives or not
+        return wire.close().await;
+    };
+    let limits = ws::Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: limits::WS_FRAGMENTS_MAX };
+    let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
+    decoder.push(&requests.into_rest());
+    let echo = Echo {
+        frames: RefCell::new(out),
+        unsent: Cell::new(0),
+        deflate: upgrade.deflate,
+        compressor: RefCell::new(Compressor::new()),
+        waker: RefCell::new(None),
+    };
+    websocket::run(wire, decoder, limits::SOCKET_IDLE_S, &echo).await;
+}
+
+struct Echo {
+    frames: RefCell<Vec<u8>>,
+    unsent: Cell<usize>,
+    deflate: Option<Deflate>,
+    compressor: RefCell<Compressor>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Peer for Echo {
+    fn takes_messages(&self) -> bool {
+        self.unsent.get() + self.frames.borrow().len() < limits::SOCKET_READ_PAUSE_BYTES
+    }
+
+    fn text(&self, text: String) {
+        let mut frames = self.frames.borrow_mut();
+        match self.deflate {
+            Some(deflate) if deflate.reads(text.len()) => {
+                ws::encode_text_deflated(text.as_bytes(), &mut self.compressor.borrow_mut(), &mut frames);
+            }
+            _ => ws::encode_text(text.as_bytes(), &mut frames),
+        }
+    }
+
+    fn binary(&self, bytes: Vec<u8>) {
+        let mut frames = self.frames.borrow_mut();
+        match self.deflate {
+            Some(deflate) if deflate.reads(bytes.len()) => {
+                ws::encode_binary_deflated(&bytes, &mut self.compressor.borrow_mut(), &mut frames);
+            }
+            _ => ws::encode_binary(&bytes, &mut frames),
+        }
+    }
+
+    fn frames(&self) -> &RefCell<Vec<u8>> {
+        &self.frames
+    }
+
+    fn unsent(&self) -> &Cell<usize> {
+        &self.unsent
+    }
+
+    fn goodbye(&self) -> Option<Goodbye> {
+        None
+    }
+
+    fn register(&self, cx: &Context<'_>) {
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+    }
+
+    fn closed(&self, _: CloseReason) {}
+
+    fn running<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+}

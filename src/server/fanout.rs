@@ -1,0 +1,105 @@
+//! One event to many channels: encoded once per wire format, copied into each outbox.
+//!
+//! A broadcast carries neither join_ref nor ref, so its bytes are the same for every reader of a format, compressed ones
+//! included (no context is taken over from one message to the next).
+
+use std::rc::Rc;
+
+use super::link::{Carrier, Link};
+use super::metrics::Which;
+use super::world::World;
+use crate::api::topics;
+use crate::protocol::channels::{Vsn, encode};
+use crate::protocol::ws;
+use crate::shard::{Delivered, Delivery, Push};
+
+/// Brings an event to its channels.
+pub(super) fn send(world: &Rc<World>, delivery: Delivery) {
+    let Delivery { push, to } = delivery;
+    match &push {
+        Delivered::Push(Push::Closed { .. }) => end_channels(world, &to, true),
+        Delivered::Push(Push::Gap { .. } | Push::InboxGap { .. }) => end_channels(world, &to, false),
+        Delivered::Push(_) | Delivered::InboxDelta { .. } => broadcast(world, &push, &to),
+    }
+}
+
+fn end_channels(world: &Rc<World>, to: &[crate::shard::ChannelKey], closed: bool) {
+    for key in to {
+        let Some(link) = Link::find(world, key.connection) else { continue };
+        link.topics.borrow_mut().remove(&key.channel); // the hub has forgotten it already
+        let mut out = Vec::new();
+        let mut socket = link.socket.borrow_mut();
+        let _was_open =
+            if closed { socket.close_channel(key.channel, &mut out) } else { socket.crash_channel(key.channel, &mut out) };
+        drop(socket);
+        link.send_all(world, out);
+    }
+}
+
+fn broadcast(world: &Rc<World>, push: &Delivered, to: &[crate::shard::ChannelKey]) {
+    let event = topics::push(push);
+    let mut encoded = Encoded { event: &event, messages: [None, None], frames: [None, None], deflated: [None, None] };
+    let mut delivered = 0;
+    for key in to {
+        let Some(link) = Link::find(world, key.connection) else { continue };
+        delivered += 1;
+        match &link.carrier {
+            Carrier::WebSocket { deflate, .. } => {
+                let frame = encoded.frame(world, link.vsn, *deflate);
+                link.send_frame(world, frame);
+            }
+            Carrier::LongPoll { .. } => link.send(world, encoded.message(link.vsn).to_vec()),
+        }
+    }
+    world.metrics.add(Which::Deliveries, delivered);
+}
+
+/// One event in the formats that were asked for so far; indexed by protocol version.
+struct Encoded<'a> {
+    event: &'a topics::Broadcast,
+    messages: [Option<Vec<u8>>; 2],
+    frames: [Option<Vec<u8>>; 2],
+    deflated: [Option<Vec<u8>>; 2],
+}
+
+impl Encoded<'_> {
+    fn message(&mut self, vsn: Vsn) -> &[u8] {
+        let event = self.event;
+        self.messages[index(vsn)].get_or_insert_with(|| {
+            let mut bytes = Vec::with_capacity(event.payload.len() + 96);
+            encode::broadcast(vsn, &event.topic, event.event, &event.payload, &mut bytes);
+            bytes
+        })
+    }
+
+    fn frame(&mut self, world: &World, vsn: Vsn, deflate: Option<ws::Deflate>) -> &[u8] {
+        let bytes = self.message(vsn).len();
+        let compressed = deflate.is_some_and(|deflate| deflate.reads(bytes));
+        let made = if compressed { self.deflated[index(vsn)].take() } else { self.frames[index(vsn)].take() };
+        let frame = made.unwrap_or_else(|| {
+            let mut frame = Vec::with_capacity(bytes + 16);
+            let deflate = if compressed { deflate } else { None };
+            encode_frame(world, deflate, self.message(vsn), &mut frame);
+            frame
+        });
+        let place = if compressed { &mut self.deflated[index(vsn)] } else { &mut self.frames[index(vsn)] };
+        place.insert(frame)
+    }
+}
+
+fn index(vsn: Vsn) -> usize {
+    match vsn {
+        Vsn::V1 => 0,
+        Vsn::V2 => 1,
+    }
+}
+
+/// Appends `message` as one text frame, compressed when the reader can take it.
+pub(super) fn encode_frame(world: &World, deflate: Option<ws::Deflate>, message: &[u8], out: &mut Vec<u8>) {
+    match deflate {
+        Some(deflate) if deflate.reads(message.len()) => {
+            ws::encode_text_deflated(message, &mut world.compressor.borrow_mut(), out);
+        }
+        _ => ws::encode_text(message, out),
+    }
+}

@@ -1,0 +1,272 @@
+//! One HTTP connection: requests in, responses out, in order, until it ends or becomes a WebSocket.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use glommio::net::TcpStream;
+
+use super::metrics::{CloseReason, Which};
+use super::watch::Ending;
+use super::wire::{Wire, WireError};
+use super::world::World;
+use super::{longpoll, websocket};
+use crate::api::{self, HealthProbe, Route, Target};
+use crate::limits;
+use crate::protocol::http::{self, Method, Request, RequestDecoder, RequestError, Response, Step, Version};
+use crate::shard::{Command, Refusal, Reply};
+
+/// Responses to pipelined requests are gathered up to here before they are written.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(world: Rc<World>, stream: TcpStream) {
+    let limits = http::Limits {
+        head_bytes_max: limits::HEAD_BYTES_MAX,
+        headers_max: limits::HEADERS_MAX,
+        body_bytes_max: world.config.body_bytes_max,
+    };
+    let connection = Connection {
+        wire: Wire::new(Rc::clone(&world.io), stream),
+        world,
+        decoder: RequestDecoder::new(limits),
+        out: Vec::new(),
+        request_began: false,
+    };
+    connection.run().await;
+}
+
+struct Connection {
+    world: Rc<World>,
+    wire: Wire,
+    decoder: RequestDecoder,
+    out: Vec<u8>,
+    request_began: bool,
+}
+
+/// What follows a request.
+enum Next {
+    Request,
+    Close,
+    Socket(Box<websocket::Opening>),
+}
+
+impl Connection {
+    async fn run(mut self) {
+        loop {
+            let next = match self.decoder.next() {
+                Ok(Step::NeedMore) => match self.receive().await {
+                    Ok(()) => continue,
+                    Err(error) => return self.end(error).await,
+                },
+                Ok(Step::SendContinue) => {
+                    self.out.extend_from_slice(http::CONTINUE);
+                    continue;
+                }
+                Ok(Step::Request(request)) => self.answer(request).await,
+                Err(error) => return self.refuse(error).await,
+            };
+            match next {
+                Next::Request if self.out.len() < GATHERED_BYTES_MAX => {}
+                Next::Request => {
+                    if self.flush().await.is_err() {
+                        return self.wire.close().await;
+                    }
+                }
+                Next::Close => {
+                    if self.flush().await.is_ok() {
+                        self.wire.linger().await;
+                    }
+                    return self.wire.close().await;
+                }
+                Next::Socket(opening) => {
+                    let rest = self.decoder.into_rest();
+                    return websocket::serve(self.world, self.wire, *opening, rest, self.out).await;
+                }
+            }
+        }
+    }
+
+    /// Writes what is answered, then waits for more bytes.
+    async fn receive(&mut self) -> Result<(), WireError> {
+        self.flush().await?;
+        if self.decoder.is_idle() {
+            self.request_began = false;
+            self.wire.expect_within(limits::HTTP_IDLE_S);
+        } else if !self.request_began {
+            self.request_began = true;
+            self.wire.expect_within(limits::REQUEST_S);
+        }
+        let decoder = &mut self.decoder;
+        match self.wire.read(&mut |bytes| decoder.push(bytes)).await? {
+            0 => Err(WireError::Gone),
+            _ => Ok(()),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), WireError> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.wire.expect_within(limits::RESPONSE_S);
+        let out = std::mem::take(&mut self.out);
+        self.wire.write_all(&out).await
+    }
+
+    async fn answer(&mut self, request: Request) -> Next {
+        let world = Rc::clone(&self.world);
+        world.metrics.count(Which::Requests);
+        self.request_began = false;
+        let head_only = request.method == Method::Head;
+        let version = request.version;
+        let mut keep_alive = request.keep_alive && !world.state.is_draining();
+        let answer = respond(&world, request).await;
+        let response = match answer {
+            Answer::Response(response) => response,
+            Answer::Socket(opening) => {
+                encode(&world, &opening.response, head_only, true, version, &mut self.out);
+                return Next::Socket(opening);
+            }
+        };
+        keep_alive &= !world.state.is_draining();
+        encode(&world, &response, head_only, keep_alive, version, &mut self.out);
+        if keep_alive { Next::Request } else { Next::Close }
+    }
+
+    /// A malformed request is answered and its connection ends: what follows on it cannot be trusted.
+    async fn refuse(mut self, error: RequestError) {
+        let world = Rc::clone(&self.world);
+        world.metrics.closed(CloseReason::Malformed);
+        let response = api::refused_request(error.status, error.reason, &world.context());
+        encode(&world, &response, false, false, Version::Http11, &mut self.out);
+        if self.flush().await.is_ok() {
+            self.wire.linger().await;
+        }
+        self.wire.close().await;
+    }
+
+    /// The peer left, was too slow, or the server shuts down.
+    async fn end(mut self, error: WireError) {
+        let world = Rc::clone(&self.world);
+        match error {
+            WireError::Ended(Ending::Late) if self.request_began => {
+                world.metrics.closed(CloseReason::SlowRequest);
+                let reason = "the request did not arrive in time";
+                let response = api::refused_request(408, reason, &world.context());
+                encode(&world, &response, false, false, Version::Http11, &mut self.out);
+                self.wire.rearm_within(1);
+                let out = std::mem::take(&mut self.out);
+                if self.wire.write_all(&out).await.is_ok() {
+                    self.wire.linger().await;
+                }
+            }
+            WireError::Ended(Ending::Late) => world.metrics.closed(CloseReason::Idle),
+            WireError::Ended(Ending::Drain) => world.metrics.closed(CloseReason::Drain),
+            WireError::Gone => {}
+        }
+        self.wire.close().await;
+    }
+}
+
+fn encode(world: &World, response: &Response, head_only: bool, keep_alive: bool, version: Version, out: &mut Vec<u8>) {
+    world.metrics.responded(response.status);
+    response.encode(out, &http::Context { head_only, keep_alive, version, date: &world.io.clock.http_date() });
+}
+
+enum Answer {
+    Response(Response),
+    Socket(Box<websocket::Opening>),
+}
+
+async fn respond(world: &Rc<World>, request: Request) -> Answer {
+    let route = match api::route(request, &world.context()) {
+        Route::Socket(open) => match websocket::Opening::accept(world, *open) {
+            Ok(opening) => return Answer::Socket(Box::new(opening)),
+            Err(refusal) => return Answer::Response(refusal),
+        },
+        route => route,
+    };
+    Answer::Response(match route {
+        Route::Respond(response) => *response,
+        Route::Call { to, command, render } => {
+            let started = world.now().mono_us;
+            let is_append = matches!(*command, Command::Append(_));
+            let reply = call(world, to, *command).await;
+            if is_append && reply.is_ok() {
+                world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
+            }
+            render.one(reply)
+        }
+        Route::Gather { command, render } => render.many(gather(world, *command).await),
+        Route::LongPoll(request) => longpoll::serve(world, *request).await,
+        Route::Health { probe, finish } => {
+            let troubles = match probe {
+                HealthProbe::Live => Vec::new(),
+                HealthProbe::Ready => world.state.troubles(),
+            };
+            finish.health(&troubles)
+        }
+        Route::Metrics { finish } => {
+            world.publish_status();
+            finish.metrics(world.metrics.render())
+        }
+        Route::Socket(_) => unreachable!("taken above"),
+    })
+}
+
+/// A value that a call's answer fills in and one task waits for.
+struct Promise<T> {
+    value: Cell<Option<T>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl<T> Promise<T> {
+    fn new() -> Rc<Self> {
+        Rc::new(Self { value: Cell::new(None), waker: RefCell::new(None) })
+    }
+
+    fn keep(&self, value: T) {
+        self.value.set(Some(value));
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    async fn kept(&self) -> T {
+        std::future::poll_fn(|cx| {
+            if let Some(value) = self.value.take() {
+                return Poll::Ready(value);
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Sends a command and waits for its answer. The shard answers every command once, so this ends.
+async fn call(world: &Rc<World>, to: Target, command: Command) -> Result<Reply, Refusal> {
+    let promise = Promise::new();
+    let keeper = Rc::clone(&promise);
+    world.call(to, command, Box::new(move |_, reply| keeper.keep(reply)));
+    promise.kept().await
+}
+
+async fn gather(world: &Rc<World>, command: Command) -> Vec<Result<Reply, Refusal>> {
+    let promise = Promise::new();
+    let keeper = Rc::clone(&promise);
+    world.gather(&command, move |_, replies| keeper.keep(replies));
+    promise.kept().await
+}
+
+/// Brings a poll to another shard and waits for its answer.
+pub(super) async fn poll_elsewhere(
+    world: &Rc<World>,
+    to: crate::shard::ShardId,
+    request: longpoll::PollRequest,
+) -> longpoll::PollAnswer {
+    let promise = Promise::new();
+    let keeper = Rc::clone(&promise);
+    world.poll_elsewhere(to, request, Box::new(move |answer| keeper.keep(answer)));
+    promise.kept().await
+}

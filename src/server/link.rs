@@ -1,0 +1,227 @@
+//! One Phoenix socket on this shard, whatever carries it: its outbox, its bounds, its way back to the connection's task.
+//!
+//! Everything that is for the client goes through the outbox in order; the carrier takes it from there when its task runs, so
+//! that all that a turn produced leaves with one send. What the client's messages do stands in `channel`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use super::channel;
+use super::metrics::{CloseReason, Level, Which};
+use super::websocket::code;
+use super::world::World;
+use crate::limits;
+use crate::protocol::channels::{Malformed, Message, Socket, Vsn, decode_binary, decode_text};
+use crate::protocol::ws;
+use crate::shard::TopicKey;
+
+/// What brings the socket's messages to the client.
+pub(super) enum Carrier {
+    /// Frames, ready to be sent; bytes that the task has taken and the kernel has not.
+    WebSocket { frames: RefCell<Vec<u8>>, unsent: Cell<usize>, deflate: Option<ws::Deflate> },
+    /// Messages that wait for a poll, and when the last one came.
+    LongPoll { messages: RefCell<VecDeque<Vec<u8>>>, polled_us: Cell<u64> },
+}
+
+/// Why the server ends a socket: the close code and its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goodbye {
+    pub(super) code: u16,
+    pub(super) reason: &'static str,
+    /// Nothing more can be sent: the reader is too far behind for even a close frame.
+    pub(super) at_once: bool,
+}
+
+/// See the top of the file.
+pub(super) struct Link {
+    pub(super) id: u64,
+    pub(super) identity: String,
+    pub(super) vsn: Vsn,
+    pub(super) carrier: Carrier,
+    pub(super) socket: RefCell<Socket>,
+    pub(super) topics: RefCell<HashMap<u32, TopicKey>>,
+    pub(super) in_flight: Cell<usize>,
+    goodbye: Cell<Option<Goodbye>>,
+    open: Cell<bool>,
+    /// The link's own task is running: what it queues needs no wake-up.
+    is_running: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Link {
+    /// Opens a socket of this shard.
+    pub(super) fn open(world: &World, identity: String, vsn: Vsn, carrier: Carrier) -> Rc<Self> {
+        let mut links = world.links.borrow_mut();
+        let entry = links.vacant_entry();
+        let generation = world.links_opened.get().wrapping_add(1);
+        world.links_opened.set(generation);
+        let link = Rc::new(Self {
+            id: u64::from(generation) << 32 | entry.key() as u64,
+            identity,
+            vsn,
+            carrier,
+            socket: RefCell::new(Socket::new(vsn, limits::CHANNELS_MAX)),
+            topics: RefCell::default(),
+            in_flight: Cell::new(0),
+            goodbye: Cell::new(None),
+            open: Cell::new(true),
+            is_running: Cell::new(false),
+            waker: RefCell::new(None),
+        });
+        entry.insert(Rc::clone(&link));
+        world.metrics.count(Which::SocketsOpened);
+        if let Carrier::WebSocket { .. } = link.carrier {
+            world.metrics.rise(Level::SocketsOpen);
+        }
+        link
+    }
+
+    /// The open link with that id, if it is still the same one.
+    pub(super) fn find(world: &World, id: u64) -> Option<Rc<Self>> {
+        world.links.borrow().get(place_of(id)).filter(|link| link.id == id).cloned()
+    }
+
+    /// Leaves every topic and forgets the socket. Repeatable.
+    pub(super) fn close(&self, world: &Rc<World>) {
+        if !self.open.replace(false) {
+            return;
+        }
+        if let Carrier::WebSocket { .. } = self.carrier {
+            world.metrics.fall(Level::SocketsOpen);
+        }
+        world.links.borrow_mut().remove(place_of(self.id));
+        let topics = std::mem::take(&mut *self.topics.borrow_mut());
+        for (channel, key) in topics {
+            channel::depart(world, self.id, channel, &key);
+        }
+        self.wake();
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    /// Asks for the end of the socket; what is queued is still sent, unless it cannot be.
+    pub(super) fn say_goodbye(&self, goodbye: Goodbye) {
+        if self.goodbye.get().is_none() {
+            self.goodbye.set(Some(goodbye));
+            self.wake();
+        }
+    }
+
+    pub(super) fn goodbye(&self) -> Option<Goodbye> {
+        self.goodbye.get()
+    }
+
+    /// Whether more of the client's messages may be taken in: none while a join is being decided (contract 3.3), and not more
+    /// than so many unanswered ones.
+    pub(super) fn takes_messages(&self) -> bool {
+        !self.socket.borrow().is_joining()
+            && self.in_flight.get() < limits::SOCKET_IN_FLIGHT_MAX
+            && self.queued_bytes() < limits::SOCKET_READ_PAUSE_BYTES
+            && self.goodbye.get().is_none()
+    }
+
+    /// Remembers the task to wake when something is queued.
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Runs `work` of the link's own task, during which nothing needs to wake it.
+    pub(super) fn running<R>(&self, work: impl FnOnce() -> R) -> R {
+        let before = self.is_running.replace(true);
+        let result = work();
+        self.is_running.set(before);
+        result
+    }
+
+    pub(super) fn wake(&self) {
+        if !self.is_running.get()
+            && let Some(waker) = self.waker.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Takes in one text message of the client. A malformed one ends the socket.
+    pub(super) fn take_text(self: &Rc<Self>, world: &Rc<World>, text: &str) {
+        self.take(world, decode_text(self.vsn, text));
+    }
+
+    /// Takes in one binary message of the client.
+    pub(super) fn take_binary(self: &Rc<Self>, world: &Rc<World>, bytes: &[u8]) {
+        self.take(world, decode_binary(self.vsn, bytes));
+    }
+
+    fn take(self: &Rc<Self>, world: &Rc<World>, message: Result<Message, Malformed>) {
+        match message {
+            Ok(message) => channel::take(world, self, message),
+            Err(Malformed(reason)) => {
+                world.metrics.closed(CloseReason::Malformed);
+                self.say_goodbye(Goodbye { code: code::INTERNAL_ERROR, reason, at_once: false });
+            }
+        }
+    }
+
+    /// Queues channel messages.
+    pub(super) fn send_all(&self, world: &World, messages: Vec<Vec<u8>>) {
+        for message in messages {
+            self.send(world, message);
+        }
+    }
+
+    /// Queues one channel message.
+    pub(super) fn send(&self, world: &World, message: Vec<u8>) {
+        if !self.has_room(world) {
+            return;
+        }
+        match &self.carrier {
+            Carrier::WebSocket { frames, deflate, .. } => {
+                super::fanout::encode_frame(world, *deflate, &message, &mut frames.borrow_mut());
+            }
+            Carrier::LongPoll { messages, .. } => messages.borrow_mut().push_back(message),
+        }
+        self.wake();
+    }
+
+    /// Queues a frame that was made for many readers.
+    pub(super) fn send_frame(&self, world: &World, frame: &[u8]) {
+        if let Carrier::WebSocket { frames, .. } = &self.carrier
+            && self.has_room(world)
+        {
+            frames.borrow_mut().extend_from_slice(frame);
+            self.wake();
+        }
+    }
+
+    /// Ends the socket when too much waits already. What is added may be larger than the bound by itself: it is bounded where
+    /// it is made.
+    fn has_room(&self, world: &World) -> bool {
+        let is_full = match &self.carrier {
+            Carrier::WebSocket { .. } => self.queued_bytes() > world.config.outbox_bytes_max,
+            Carrier::LongPoll { messages, .. } => messages.borrow().len() >= limits::LONG_POLL_MESSAGES_MAX,
+        };
+        if is_full && self.goodbye.get().is_none() {
+            world.metrics.closed(CloseReason::SlowReader);
+            self.say_goodbye(Goodbye { code: code::TRY_AGAIN_LATER, reason: "too far behind", at_once: true });
+        }
+        !is_full
+    }
+
+    fn queued_bytes(&self) -> usize {
+        match &self.carrier {
+            Carrier::WebSocket { frames, unsent, .. } => frames.borrow().len() + unsent.get(),
+            Carrier::LongPoll { .. } => 0,
+        }
+    }
+}
+
+/// A link's place in the table; the upper half of its id tells it from earlier ones there.
+fn place_of(id: u64) -> usize {
+    (id & u64::from(u32::MAX)) as usize
+}

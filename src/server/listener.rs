@@ -1,0 +1,112 @@
+//! Listening sockets: one for each shard on one port, and the accept loop.
+//!
+//! The main thread makes the sockets, so that a bad address or a taken port is one clear error before any shard starts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use glommio::net::{TcpListener, TcpStream};
+use glommio::timer::sleep;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::http;
+use super::metrics::{CloseReason, Level, Which};
+use super::world::World;
+use crate::limits;
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// Makes `shards` sockets that listen on one address; port 0 is resolved once for all of them.
+///
+/// # Errors
+/// When the address cannot be bound, another process's use of it included.
+pub fn listen(address: SocketAddr, shards: u16) -> Result<(SocketAddr, Vec<OwnedFd>), ListenError> {
+    let failed = |source| ListenError { address, source };
+    refuse_a_taken_port(address).map_err(failed)?;
+    let first = listening_socket(address).map_err(failed)?;
+    let bound = first.local_addr().and_then(|local| local.as_socket().ok_or(io::ErrorKind::AddrNotAvailable.into()));
+    let bound = bound.map_err(failed)?;
+    let mut sockets = vec![OwnedFd::from(first)];
+    for _ in 1..shards {
+        sockets.push(OwnedFd::from(listening_socket(bound).map_err(failed)?));
+    }
+    Ok((bound, sockets))
+}
+
+/// `SO_REUSEPORT` would let a second server of the same user share the port silently; a plain bind finds it.
+fn refuse_a_taken_port(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
+fn listening_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_port(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    // What is set here is inherited by every accepted connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(limits::SOCKET_SEND_BUFFER_BYTES)?;
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(limits::UNANSWERED_S)))?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::ACCEPT_BACKLOG)?;
+    Ok(socket)
+}
+
+/// Hands a listening socket to the executor of this thread.
+///
+/// glommio's own `bind` knows neither the backlog nor `SO_REUSEADDR`, and offers no other way in than a raw descriptor.
+#[allow(unsafe_code)]
+pub(super) fn adopt(socket: OwnedFd) -> TcpListener {
+    // SAFETY: `into_raw_fd` gives up ownership of an open listening TCP socket, which is what `from_raw_fd` takes over.
+    unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// Accepts until the drain, each connection a task of its own.
+pub(super) async fn accept(world: Rc<World>, listener: TcpListener, connections_max: usize) {
+    loop {
+        let accepted = or(async { Some(listener.accept().await) }, async {
+            world.drain_bell.heard().await;
+            None
+        });
+        match accepted.await {
+            None => return,
+            Some(Ok(stream)) => admit(&world, stream, connections_max),
+            // Out of descriptors, or the peer was gone already. Without a pause the first would spin.
+            Some(Err(error)) => {
+                tracing::warn!(%error, "accept failed");
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+fn admit(world: &Rc<World>, stream: TcpStream, connections_max: usize) {
+    world.metrics.count(Which::Connections);
+    if !world.state.admit(connections_max) {
+        world.metrics.closed(CloseReason::TooMany);
+        return;
+    }
+    let world = Rc::clone(world);
+    world.metrics.rise(Level::ConnectionsOpen);
+    let connection = async move {
+        http::serve(Rc::clone(&world), stream).await;
+        world.metrics.fall(Level::ConnectionsOpen);
+        world.state.leave();
+    };
+    glommio::spawn_local(connection).detach();
+}

@@ -1,0 +1,278 @@
+//! The task of one WebSocket: frames in to a peer, the peer's frames out, close handshakes, deadlines.
+//!
+//! What the messages mean is the peer's affair: the Phoenix socket of `link` or the echo of `echo`. One task per connection
+//! reads, handles and writes; whoever queues something for it wakes it, so that all of a turn leaves with one send.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::link::{Carrier, Goodbye, Link};
+use super::metrics::CloseReason;
+use super::watch::Ending;
+use super::wire::{Wire, WireError};
+use super::world::World;
+use crate::api::SocketRequest;
+use crate::limits;
+use crate::protocol::http::Response;
+use crate::protocol::ws::{self, Decoder, Event, HandshakeOptions, Role};
+
+/// Close codes that the server itself sends.
+pub(super) mod code {
+    pub(in crate::server) const NORMAL: u16 = 1000;
+    pub(in crate::server) const PROTOCOL_ERROR: u16 = 1002;
+    pub(in crate::server) const INTERNAL_ERROR: u16 = 1011;
+    pub(in crate::server) const SERVICE_RESTART: u16 = 1012;
+    pub(in crate::server) const TRY_AGAIN_LATER: u16 = 1013;
+}
+
+/// Seconds in which a close frame must leave and the peer's must arrive.
+const GOODBYE_S: u64 = 2;
+
+/// Who talks over a WebSocket.
+pub(super) trait Peer {
+    /// Whether more of the client's messages may be taken in now; the peer wakes the task when that changes.
+    fn takes_messages(&self) -> bool;
+    fn text(&self, text: String);
+    fn binary(&self, bytes: Vec<u8>);
+    /// Frames that wait to be sent.
+    fn frames(&self) -> &RefCell<Vec<u8>>;
+    /// Bytes that the task took from the frames and the socket has not taken yet.
+    fn unsent(&self) -> &Cell<usize>;
+    /// Set when the peer wants to end.
+    fn goodbye(&self) -> Option<Goodbye>;
+    /// Remembers the task to wake.
+    fn register(&self, cx: &Context<'_>);
+    /// Counts an end that the server chose.
+    fn closed(&self, reason: CloseReason);
+    /// Runs `work` of the task itself, during which queueing needs no wake-up.
+    fn running<R>(&self, work: impl FnOnce() -> R) -> R;
+}
+
+/// An accepted handshake.
+pub(super) struct Opening {
+    pub(super) response: Response,
+    upgrade: ws::Upgrade,
+    request: SocketRequest,
+}
+
+impl Opening {
+    /// Checks the handshake.
+    ///
+    /// # Errors
+    /// The refusal to send instead.
+    pub(super) fn accept(world: &World, request: SocketRequest) -> Result<Self, Response> {
+        let options = HandshakeOptions { deflate: world.config.ws_deflate, subprotocols: &["phoenix"] };
+        let (upgrade, response) = ws::accept(&request.request, &options)?;
+        Ok(Self { response, upgrade, request })
+    }
+}
+
+/// Serves a Phoenix socket to its end. `rest` came behind the handshake, `out` is to be written first.
+pub(super) async fn serve(world: Rc<World>, wire: Wire, opening: Opening, rest: Vec<u8>, out: Vec<u8>) {
+    let Opening { upgrade, request, .. } = opening;
+    let deflate = upgrade.deflate.as_ref().map(|deflate| RefCell::new(ws::Compressor::new(deflate)));
+    let carrier = Carrier::WebSocket { frames: RefCell::new(out), unsent: Cell::new(0), deflate };
+    let link = Link::open(&world, request.identity, request.vsn, carrier);
+    let peer = PhoenixPeer { world: Rc::clone(&world), link: Rc::clone(&link) };
+    let limits = ws::Limits {
+        message_bytes_max: world.config.body_bytes_max,
+        fragments_max: limits::WS_FRAGMENTS_MAX,
+    };
+    let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
+    decoder.push(&rest);
+    run(wire, decoder, world.config.socket_idle_s, &peer).await;
+    link.close(&world);
+}
+
+struct PhoenixPeer {
+    world: Rc<World>,
+    link: Rc<Link>,
+}
+
+impl Peer for PhoenixPeer {
+    fn takes_messages(&self) -> bool {
+        self.link.takes_messages()
+    }
+
+    fn text(&self, text: String) {
+        self.link.take_text(&self.world, &text);
+    }
+
+    fn binary(&self, bytes: Vec<u8>) {
+        self.link.take_binary(&self.world, &bytes);
+    }
+
+    fn frames(&self) -> &RefCell<Vec<u8>> {
+        self.link.frames()
+    }
+
+    fn unsent(&self) -> &Cell<usize> {
+        self.link.unsent()
+    }
+
+    fn goodbye(&self) -> Option<Goodbye> {
+        self.link.goodbye()
+    }
+
+    fn register(&self, cx: &Context<'_>) {
+        self.link.register(cx);
+    }
+
+    fn closed(&self, reason: CloseReason) {
+        self.world.metrics.closed(reason);
+    }
+
+    fn running<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.link.running(work)
+    }
+}
+
+/// How a WebSocket ends.
+enum End {
+    /// The peer is gone, or too far behind for a last word.
+    Gone,
+    /// The close frame is out.
+    Closed,
+}
+
+/// Runs a WebSocket to its end.
+pub(super) async fn run<P: Peer>(mut wire: Wire, decoder: Decoder, idle_s: u64, peer: &P) {
+    wire.expect_within(idle_s);
+    let mut session = Session { decoder, idle_s, writing: Vec::new(), written: 0, closing: false };
+    let end = std::future::poll_fn(|cx| session.poll(cx, &mut wire, peer)).await;
+    if let End::Closed = end {
+        wire.linger().await;
+    }
+    wire.close().await;
+}
+
+struct Session {
+    decoder: Decoder,
+    idle_s: u64,
+    writing: Vec<u8>,
+    written: usize,
+    /// A close frame is queued; nothing is read any more.
+    closing: bool,
+}
+
+impl Session {
+    fn poll<P: Peer>(&mut self, cx: &mut Context<'_>, wire: &mut Wire, peer: &P) -> Poll<End> {
+        peer.register(cx);
+        let taken = peer.running(|| self.poll_messages(cx, wire, peer));
+        let has_more = match taken {
+            Ok(has_more) => has_more,
+            Err(WireError::Gone) => return Poll::Ready(End::Gone),
+            Err(WireError::Ended(ending)) => {
+                self.end(wire, peer, ending);
+                false
+            }
+        };
+        if let Some(goodbye) = peer.goodbye()
+            && !self.closing
+        {
+            if goodbye.at_once {
+                return Poll::Ready(End::Gone);
+            }
+            self.queue_close(wire, peer, goodbye.code, goodbye.reason);
+        }
+        let flushed = self.poll_flush(cx, wire, peer);
+        match flushed {
+            Poll::Ready(Err(_)) => Poll::Ready(End::Gone),
+            Poll::Ready(Ok(())) if self.closing => Poll::Ready(End::Closed),
+            _ => {
+                if has_more {
+                    cx.waker().wake_by_ref(); // its share of this turn is used up; others first
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes in what has arrived, up to this connection's share of a turn. True: there is more.
+    fn poll_messages<P: Peer>(&mut self, cx: &mut Context<'_>, wire: &mut Wire, peer: &P) -> Result<bool, WireError> {
+        let mut bytes = 0;
+        while !self.closing {
+            if !peer.takes_messages() {
+                // Nothing is read, but a drain or a missed deadline still ends the wait.
+                return match wire.watch.poll_ending(cx) {
+                    Some(ending) => Err(WireError::Ended(ending)),
+                    None => Ok(false),
+                };
+            }
+            match self.decoder.next() {
+                Ok(Some(event)) => self.take(wire, peer, event),
+                Ok(None) if bytes >= limits::READ_BYTES_PER_TURN => return Ok(true),
+                Ok(None) => {
+                    let decoder = &mut self.decoder;
+                    match wire.poll_read(cx, &mut |arrived| decoder.push(arrived)) {
+                        Poll::Pending => return Ok(false),
+                        Poll::Ready(Err(error)) => return Err(error),
+                        Poll::Ready(Ok(0)) => return Err(WireError::Gone),
+                        Poll::Ready(Ok(count)) => bytes += count,
+                    }
+                    wire.expect_within(self.idle_s);
+                }
+                Err(failure) => {
+                    peer.closed(CloseReason::Malformed);
+                    self.queue_close(wire, peer, failure.code, failure.reason);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn take<P: Peer>(&mut self, wire: &Wire, peer: &P, event: Event) {
+        match event {
+            Event::Text(text) => peer.text(text),
+            Event::Binary(bytes) => peer.binary(bytes),
+            Event::Ping(payload) => ws::encode_pong(&payload, &mut peer.frames().borrow_mut()),
+            Event::Pong(_) => {}
+            // RFC 6455, 5.5.1: the close is answered with the code it carried; without one, with an empty close.
+            Event::Close(Some((code, _))) => self.queue_close(wire, peer, code, ""),
+            Event::Close(None) => {
+                self.closing = true;
+                wire.rearm_within(GOODBYE_S);
+                ws::encode_close_empty(&mut peer.frames().borrow_mut());
+            }
+        }
+    }
+
+    fn end<P: Peer>(&mut self, wire: &Wire, peer: &P, ending: Ending) {
+        if self.closing {
+            return;
+        }
+        let (code, text, reason) = match ending {
+            Ending::Late => (code::PROTOCOL_ERROR, "idle", CloseReason::Idle), // as the original's server (contract 3.4)
+            Ending::Drain => (code::SERVICE_RESTART, "service restart", CloseReason::Drain),
+        };
+        peer.closed(reason);
+        self.queue_close(wire, peer, code, text);
+    }
+
+    fn queue_close<P: Peer>(&mut self, wire: &Wire, peer: &P, code: u16, reason: &str) {
+        self.closing = true;
+        wire.rearm_within(GOODBYE_S);
+        ws::encode_close(code, reason, &mut peer.frames().borrow_mut());
+    }
+
+    /// Sends what is queued; ready when all of it is with the kernel.
+    fn poll_flush<P: Peer>(&mut self, cx: &mut Context<'_>, wire: &mut Wire, peer: &P) -> Poll<Result<(), WireError>> {
+        loop {
+            if self.written == self.writing.len() {
+                self.written = 0;
+                self.writing = std::mem::take(&mut *peer.frames().borrow_mut());
+                if self.writing.is_empty() {
+                    peer.unsent().set(0);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            peer.unsent().set(self.writing.len() - self.written);
+            match wire.poll_write(cx, &self.writing[self.written..]) {
+                Poll::Ready(Ok(count)) => self.written += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}

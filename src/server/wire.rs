@@ -1,0 +1,147 @@
+//! A TCP connection with a deadline: reads through the shard's one scratch buffer, writes whole.
+//!
+//! An idle connection owns no buffer. Dropping it shuts the socket down first: without that the peer sees the end only when
+//! the reactor next turns.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+
+use super::clock::Clock;
+use super::watch::{Ending, Watch, Watches};
+use crate::limits;
+
+/// Why a read or a write did not happen.
+#[derive(Debug)]
+pub(super) enum WireError {
+    /// The peer is gone or the network failed.
+    Gone,
+    /// The deadline passed or the server shuts down.
+    Ended(Ending),
+}
+
+impl From<io::Error> for WireError {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// What the connections of one shard share.
+pub(super) struct WireIo {
+    pub(super) clock: Clock,
+    pub(super) watches: Watches,
+    scratch: RefCell<Vec<u8>>,
+}
+
+impl Default for WireIo {
+    fn default() -> Self {
+        Self {
+            clock: Clock::default(),
+            watches: Watches::default(),
+            scratch: RefCell::new(vec![0; limits::READ_BYTES_PER_TURN]),
+        }
+    }
+}
+
+/// See the top of the file.
+pub(super) struct Wire {
+    stream: TcpStream,
+    pub(super) watch: Watch,
+    io: Rc<WireIo>,
+}
+
+impl Wire {
+    pub(super) fn new(io: Rc<WireIo>, stream: TcpStream) -> Self {
+        let watch = io.watches.add();
+        Self { stream, watch, io }
+    }
+
+    /// Sets the deadline `seconds` from now.
+    pub(super) fn expect_within(&self, seconds: u64) {
+        self.watch.until(self.io.clock.now().mono_us + seconds * 1_000_000);
+    }
+
+    /// Gives a fresh deadline to a connection that was told to end, to say goodbye.
+    pub(super) fn rearm_within(&self, seconds: u64) {
+        self.watch.rearm(self.io.clock.now().mono_us + seconds * 1_000_000);
+    }
+
+    /// Reads once and hands the bytes to `take`; 0 bytes are the peer's end.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<usize, WireError>> {
+        if let Some(ending) = self.watch.poll_ending(cx) {
+            return Poll::Ready(Err(WireError::Ended(ending)));
+        }
+        let io = Rc::clone(&self.io);
+        let mut scratch = io.scratch.borrow_mut();
+        match Pin::new(&mut self.stream).poll_read(cx, &mut scratch) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Err(WireError::Gone)),
+            Poll::Ready(Ok(count)) => {
+                io.clock.read();
+                take(&scratch[..count]);
+                Poll::Ready(Ok(count))
+            }
+        }
+    }
+
+    /// Writes what the socket takes of `bytes` at once.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, WireError>> {
+        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Pending => match self.watch.poll_ending(cx) {
+                Some(ending) => Poll::Ready(Err(WireError::Ended(ending))),
+                None => Poll::Pending,
+            },
+            Poll::Ready(Err(_) | Ok(0)) => Poll::Ready(Err(WireError::Gone)),
+            Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
+        }
+    }
+
+    /// Reads once.
+    pub(super) async fn read(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<usize, WireError> {
+        poll_fn(|cx| self.poll_read(cx, take)).await
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), WireError> {
+        while !bytes.is_empty() {
+            let count = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Ends a connection whose peer may still be sending: a close with unread bytes would reset it and destroy the answer on
+    /// its way. Reads and drops a bounded amount until the peer ends too.
+    pub(super) async fn linger(&mut self) {
+        const BYTES_MAX: usize = 1024 * 1024;
+        const SECONDS: u64 = 2;
+        self.rearm_within(SECONDS);
+        if self.stream.shutdown(Shutdown::Write).await.is_err() {
+            return;
+        }
+        let mut dropped = 0;
+        while dropped < BYTES_MAX {
+            match self.read(&mut |_| {}).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => dropped += count,
+            }
+        }
+    }
+
+    /// Tells the peer at once that this is the end.
+    pub(super) async fn close(self) {
+        // A socket that the peer has reset cannot be shut down; it is gone either way.
+        let _ = self.stream.shutdown(Shutdown::Both).await;
+    }
+}

@@ -1,0 +1,339 @@
+//! One shard's thread: its shard, its hub, its connections and the calls between them.
+//!
+//! A turn is: an input steps the shard, its outputs are performed in order, replies complete the calls that asked, pushes go
+//! through the hub into outboxes, mail waits for the end of the turn. No borrow of the shard or the hub is held while a call
+//! is completed, and no call waits inside a turn.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rand::{Rng, SeedableRng};
+use slab::Slab;
+use storage::{File, Sync, Work};
+
+use super::link::Link;
+use super::longpoll::{self, PollAnswer, PollRequest};
+use super::mailbox::{Bell, Event, Mail, Outbound};
+use super::metrics::{Level, ShardMetrics, Which};
+use super::state::SharedState;
+use super::wire::WireIo;
+use crate::api::{self, Target};
+use crate::config::ServeConfig;
+use crate::shard::{
+    Caller, Command, DIRECTORY_SHARD, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId,
+    owner_of_session,
+};
+
+/// What is done with the answer to a call, on this shard, in the order in which answers arrive.
+pub(super) type Done = Box<dyn FnOnce(&Rc<World>, Result<Reply, Refusal>)>;
+
+enum Waiting {
+    Reply(Done),
+    Poll(Box<dyn FnOnce(PollAnswer)>),
+}
+
+/// See the top of the file.
+pub(super) struct World {
+    pub(super) id: ShardId,
+    pub(super) shards: u16,
+    pub(super) config: Arc<ServeConfig>,
+    pub(super) state: Arc<SharedState>,
+    pub(super) metrics: ShardMetrics,
+    pub(super) io: Rc<WireIo>,
+    pub(super) links: RefCell<Slab<Rc<Link>>>,
+    pub(super) long_polls: RefCell<HashMap<u128, Rc<Link>>>,
+    pub(super) mail_bell: Bell,
+    pub(super) disk_bell: Bell,
+    pub(super) drain_bell: Bell,
+    pub(super) disk: RefCell<DiskQueue>,
+    pub(super) peers: RefCell<Vec<Outbound>>,
+    shard: RefCell<Shard<File>>,
+    hub: RefCell<Hub>,
+    calls: RefCell<Slab<Waiting>>,
+    random: RefCell<rand::rngs::StdRng>,
+}
+
+/// Disk work that the shard has asked for and the driver has not begun.
+#[derive(Default)]
+pub(super) struct DiskQueue {
+    pub(super) syncs: VecDeque<Sync<File>>,
+    pub(super) works: VecDeque<Work<File>>,
+}
+
+impl World {
+    pub(super) fn new(
+        id: ShardId,
+        shards: u16,
+        config: Arc<ServeConfig>,
+        state: Arc<SharedState>,
+        metrics: ShardMetrics,
+        shard: Shard<File>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            shards,
+            config,
+            state,
+            metrics,
+            io: Rc::default(),
+            links: RefCell::default(),
+            long_polls: RefCell::default(),
+            mail_bell: Bell::default(),
+            disk_bell: Bell::default(),
+            drain_bell: Bell::default(),
+            disk: RefCell::default(),
+            peers: RefCell::default(),
+            shard: RefCell::new(shard),
+            hub: RefCell::new(Hub::default()),
+            calls: RefCell::default(),
+            random: RefCell::new(rand::rngs::StdRng::from_os_rng()),
+        })
+    }
+
+    /// The time of this turn.
+    pub(super) fn now(&self) -> Now {
+        self.io.clock.now()
+    }
+
+    /// Reads the clocks. Once per event from outside, not per command.
+    pub(super) fn read_clock(&self) {
+        self.io.clock.read();
+    }
+
+    /// What the pure parts may know of time and chance.
+    pub(super) fn context(&self) -> api::Context {
+        api::Context { now: self.now(), random: self.random.borrow_mut().random(), shards: self.shards }
+    }
+
+    /// Sends a command to its shard; `done` is called once, perhaps before this returns.
+    pub(super) fn call(self: &Rc<Self>, target: Target, command: Command, done: Done) {
+        self.call_shard(self.shard_of(target), command, done);
+    }
+
+    fn call_shard(self: &Rc<Self>, to: ShardId, command: Command, done: Done) {
+        let token = self.calls.borrow_mut().insert(Waiting::Reply(done)) as u64;
+        let caller = Caller { shard: self.id, token };
+        if to == self.id {
+            self.step(Input::Call { from: caller, command });
+            return;
+        }
+        self.metrics.count(Which::CommandsMailed);
+        let refused = self.with_peer(to, |peer| peer.command(Mail::Command(caller, command)).is_err());
+        if refused {
+            self.metrics.count(Which::MailRefused);
+            self.complete(token, Err(Refusal::Overloaded));
+        }
+    }
+
+    /// Sends a command to every shard; `done` gets the answers in the order of the shards.
+    pub(super) fn gather(
+        self: &Rc<Self>,
+        command: &Command,
+        done: impl FnOnce(&Rc<World>, Vec<Result<Reply, Refusal>>) + 'static,
+    ) {
+        let gathered = Rc::new(RefCell::new(Gathered {
+            replies: vec![None; usize::from(self.shards)],
+            missing: usize::from(self.shards),
+            done: Some(Box::new(done)),
+        }));
+        for shard in 0..self.shards {
+            let part = Rc::clone(&gathered);
+            let place = usize::from(shard);
+            let done: Done = Box::new(move |world, reply| Gathered::add(&part, world, place, reply));
+            self.call_shard(ShardId(shard), command.clone(), done);
+        }
+    }
+
+    /// Sends a command that is not answered.
+    pub(super) fn tell(self: &Rc<Self>, to: ShardId, command: Command) {
+        let caller = Caller { shard: self.id, token: u64::MAX };
+        if to == self.id {
+            self.step(Input::Call { from: caller, command });
+            return;
+        }
+        // These are departures from topics, no more of them than joins that were let through: the bound of commands holds
+        // for them in effect, and dropping one would leave a subscription behind.
+        self.with_peer(to, |peer| peer.command_unbounded(Mail::Command(caller, command)));
+    }
+
+    /// Brings a poll to the shard that holds its session.
+    pub(super) fn poll_elsewhere(&self, to: ShardId, request: PollRequest, done: Box<dyn FnOnce(PollAnswer)>) {
+        let token = self.calls.borrow_mut().insert(Waiting::Poll(done)) as u64;
+        let caller = Caller { shard: self.id, token };
+        let refused = self.with_peer(to, |peer| peer.command(Mail::Poll(caller, request)).is_err());
+        if refused {
+            self.polled(token, PollAnswer::Overloaded);
+        }
+    }
+
+    /// Steps the shard and performs what it says.
+    pub(super) fn step(self: &Rc<Self>, input: Input<File>) {
+        let mut outputs = Vec::new();
+        self.shard.borrow_mut().step(self.now(), input, &mut outputs);
+        for output in outputs {
+            self.perform(output);
+        }
+    }
+
+    fn perform(self: &Rc<Self>, output: Output<Sync<File>, Work<File>>) {
+        match output {
+            Output::Reply { to, reply } if to.shard == self.id => self.complete(to.token, reply),
+            Output::Reply { to, reply } => {
+                self.with_peer(to.shard, |peer| peer.reply(Event::Reply(to.token, reply)));
+            }
+            Output::Push { to, push } if to == self.id => self.deliver(push),
+            Output::Push { to, push } => {
+                if self.with_peer(to, |peer| peer.push(push).is_err()) {
+                    self.metrics.count(Which::PushesDropped);
+                }
+            }
+            Output::Sync(sync) => {
+                self.disk.borrow_mut().syncs.push_back(sync);
+                self.disk_bell.ring();
+            }
+            Output::Work(work) => {
+                self.disk.borrow_mut().works.push_back(work);
+                self.disk_bell.ring();
+            }
+        }
+    }
+
+    /// Takes in a batch of commands from another shard.
+    pub(super) fn commands_arrived(self: &Rc<Self>, batch: Vec<Mail>) {
+        self.read_clock();
+        for mail in batch {
+            match mail {
+                Mail::Command(from, command) => self.step(Input::Call { from, command }),
+                Mail::Poll(from, request) => longpoll::answer_by_mail(self, from, request),
+            }
+        }
+    }
+
+    /// Takes in a batch of events from another shard.
+    pub(super) fn events_arrived(self: &Rc<Self>, batch: Vec<Event>) {
+        self.read_clock();
+        for event in batch {
+            match event {
+                Event::Reply(token, reply) => self.complete(token, reply),
+                Event::Polled(token, answer) => self.polled(token, answer),
+                Event::Push(push) => self.deliver(push),
+            }
+        }
+    }
+
+    /// Sends a poll's answer to the shard that forwarded the poll.
+    pub(super) fn mail_poll_answer(&self, to: Caller, answer: PollAnswer) {
+        self.with_peer(to.shard, |peer| peer.reply(Event::Polled(to.token, answer)));
+    }
+
+    /// Looks at the hub without calling anything else meanwhile.
+    pub(super) fn with_hub<R>(&self, look: impl FnOnce(&mut Hub) -> R) -> R {
+        look(&mut self.hub.borrow_mut())
+    }
+
+    /// Brings a push to this shard's subscribers.
+    pub(super) fn deliver(self: &Rc<Self>, push: Push) {
+        let mut deliveries = Vec::new();
+        self.hub.borrow_mut().push(self.now(), push, &mut deliveries);
+        self.send_out(deliveries);
+    }
+
+    /// The heartbeat: deadlines of the shard and the hub.
+    pub(super) fn tick(self: &Rc<Self>) {
+        self.step(Input::Tick);
+        let mut deliveries = Vec::new();
+        self.hub.borrow_mut().tick(self.now(), &mut deliveries);
+        self.send_out(deliveries);
+    }
+
+    fn send_out(self: &Rc<Self>, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            super::fanout::send(self, delivery);
+        }
+    }
+
+    fn complete(self: &Rc<Self>, token: u64, reply: Result<Reply, Refusal>) {
+        let Some(place) = usize::try_from(token).ok() else { return };
+        let waiting = self.calls.borrow_mut().try_remove(place);
+        if let Some(Waiting::Reply(done)) = waiting {
+            done(self, reply);
+        }
+    }
+
+    fn polled(&self, token: u64, answer: PollAnswer) {
+        let Some(place) = usize::try_from(token).ok() else { return };
+        let waiting = self.calls.borrow_mut().try_remove(place);
+        if let Some(Waiting::Poll(done)) = waiting {
+            done(answer);
+        }
+    }
+
+    fn shard_of(&self, target: Target) -> ShardId {
+        match target {
+            Target::Owner(session) => owner_of_session(session, self.shards),
+            Target::Directory => DIRECTORY_SHARD,
+            Target::Local => self.id,
+        }
+    }
+
+    fn with_peer<R>(&self, to: ShardId, act: impl FnOnce(&Outbound) -> R) -> R {
+        let peers = self.peers.borrow();
+        let peer = peers.iter().find(|peer| peer.peer == to).expect("every other shard is a peer");
+        let result = act(peer);
+        self.mail_bell.ring();
+        result
+    }
+
+    /// Sends the mail of the turn.
+    pub(super) fn flush_mail(&self) {
+        for peer in self.peers.borrow().iter() {
+            peer.flush();
+        }
+    }
+
+    /// Whether mail waits for room, so that the heartbeat must try again.
+    pub(super) fn mail_waits(&self) -> bool {
+        self.peers.borrow().iter().any(Outbound::is_waiting)
+    }
+
+    /// Publishes the shard's status for health and metrics.
+    pub(super) fn publish_status(&self) {
+        let status = self.shard.borrow().status();
+        self.metrics.take_over(&status);
+        self.metrics.set(Level::LongPollsOpen, self.long_polls.borrow().len() as u64);
+        self.state.publish(self.id, &status);
+    }
+
+    /// Whether everything that was appended is durable.
+    pub(super) fn is_synced(&self) -> bool {
+        self.shard.borrow().is_synced()
+    }
+}
+
+type GatherDone = Box<dyn FnOnce(&Rc<World>, Vec<Result<Reply, Refusal>>)>;
+
+struct Gathered {
+    replies: Vec<Option<Result<Reply, Refusal>>>,
+    missing: usize,
+    done: Option<GatherDone>,
+}
+
+impl Gathered {
+    fn add(this: &Rc<RefCell<Self>>, world: &Rc<World>, place: usize, reply: Result<Reply, Refusal>) {
+        let finished = {
+            let mut gathered = this.borrow_mut();
+            gathered.replies[place] = Some(reply);
+            gathered.missing -= 1;
+            if gathered.missing > 0 {
+                return;
+            }
+            let replies = std::mem::take(&mut gathered.replies);
+            gathered.done.take().map(|done| (done, replies))
+        };
+        if let Some((done, replies)) = finished {
+            done(world, replies.into_iter().flatten().collect());
+        }
+    }
+}
