@@ -47,7 +47,8 @@ pub(super) struct Link {
     open: Cell<bool>,
     /// The link's own task is running: what it queues needs no wake-up.
     is_running: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    /// Tasks to wake: a WebSocket's one, or the requests that wait on a long-poll session.
+    wakers: RefCell<Vec<Waker>>,
 }
 
 impl Link {
@@ -68,7 +69,7 @@ impl Link {
             goodbye: Cell::new(None),
             open: Cell::new(true),
             is_running: Cell::new(false),
-            waker: RefCell::new(None),
+            wakers: RefCell::default(),
         });
         entry.insert(Rc::clone(&link));
         world.metrics.count(Which::SocketsOpened);
@@ -126,9 +127,9 @@ impl Link {
 
     /// Remembers the task to wake when something is queued.
     pub(super) fn register(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
+        let mut wakers = self.wakers.borrow_mut();
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
         }
     }
 
@@ -141,10 +142,8 @@ impl Link {
     }
 
     pub(super) fn wake(&self) {
-        if !self.is_running.get()
-            && let Some(waker) = self.waker.borrow_mut().take()
-        {
-            waker.wake();
+        if !self.is_running.get() {
+            self.wakers.borrow_mut().drain(..).for_each(Waker::wake);
         }
     }
 

@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use slab::Slab;
 use storage::{File, Sync, Work};
 
+use super::channel;
 use super::link::Link;
 use super::longpoll::{self, PollAnswer, PollRequest};
 use super::mailbox::{Bell, Event, Mail, Outbound};
@@ -21,6 +22,8 @@ use super::state::SharedState;
 use super::wire::WireIo;
 use crate::api::{self, Target};
 use crate::config::ServeConfig;
+use crate::protocol::channels::longpoll::Token;
+use crate::protocol::ws;
 use crate::shard::{
     Caller, Command, DIRECTORY_SHARD, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId,
     owner_of_session,
@@ -43,7 +46,9 @@ pub(super) struct World {
     pub(super) metrics: ShardMetrics,
     pub(super) io: Rc<WireIo>,
     pub(super) links: RefCell<Slab<Rc<Link>>>,
-    pub(super) long_polls: RefCell<HashMap<u128, Rc<Link>>>,
+    pub(super) links_opened: Cell<u32>,
+    pub(super) compressor: RefCell<ws::Compressor>,
+    pub(super) long_polls: RefCell<HashMap<Token, Rc<Link>>>,
     pub(super) mail_bell: Bell,
     pub(super) disk_bell: Bell,
     pub(super) drain_bell: Bell,
@@ -79,6 +84,8 @@ impl World {
             metrics,
             io: Rc::default(),
             links: RefCell::default(),
+            links_opened: Cell::new(0),
+            compressor: RefCell::new(ws::Compressor::new()),
             long_polls: RefCell::default(),
             mail_bell: Bell::default(),
             disk_bell: Bell::default(),
@@ -238,6 +245,10 @@ impl World {
         let mut deliveries = Vec::new();
         self.hub.borrow_mut().push(self.now(), push, &mut deliveries);
         self.send_out(deliveries);
+        let abandoned = self.hub.borrow_mut().take_abandoned();
+        for topic in abandoned {
+            channel::unsubscribe(self, &topic);
+        }
     }
 
     /// The heartbeat: deadlines of the shard and the hub.
@@ -248,7 +259,7 @@ impl World {
         self.send_out(deliveries);
     }
 
-    fn send_out(self: &Rc<Self>, deliveries: Vec<Delivery>) {
+    pub(super) fn send_out(self: &Rc<Self>, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
             super::fanout::send(self, delivery);
         }

@@ -1,0 +1,195 @@
+//! Long-poll sessions: sockets that live between requests (contract 3.8).
+//!
+//! A session lives on the shard that opened it; its token names that shard, so a request that arrives elsewhere is mailed there. A
+//! session that nobody polls for a while is gone.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::channel;
+use super::http;
+use super::link::{Carrier, Link};
+use super::metrics::Which;
+use super::world::World;
+use crate::api::{LongPollAction, LongPollRequest};
+use crate::limits;
+use crate::protocol::channels::longpoll::{self as wire, Token};
+use crate::protocol::http::Response;
+use crate::shard::{Caller, ShardId};
+
+/// What is asked of a session that exists.
+pub(super) enum PollRequest {
+    /// Its messages, or a wait for them.
+    Take(Token),
+    /// A batch of the client's messages.
+    Publish { token: Token, is_ndjson: bool, body: Vec<u8> },
+}
+
+impl PollRequest {
+    fn token(&self) -> Token {
+        match self {
+            Self::Take(token) | Self::Publish { token, .. } => *token,
+        }
+    }
+}
+
+/// What comes of it.
+pub(super) enum PollAnswer {
+    /// Messages in order; none when the wait was in vain.
+    Messages(Vec<Vec<u8>>),
+    /// The batch was taken in.
+    Taken,
+    /// There is no such session (any more).
+    Gone,
+    /// The session is busy with what it was sent before.
+    Busy,
+    /// The way to its shard is full.
+    Overloaded,
+}
+
+/// Answers a request to `/socket/longpoll`.
+pub(super) async fn serve(world: &Rc<World>, request: LongPollRequest) -> Response {
+    let LongPollRequest { action, finish } = request;
+    let request = match action {
+        LongPollAction::Open { identity, vsn } => return finish.body(open(world, identity, vsn)),
+        LongPollAction::Take { token } => PollRequest::Take(token),
+        LongPollAction::Publish { token, is_ndjson, body } => PollRequest::Publish { token, is_ndjson, body },
+    };
+    let token = request.token();
+    let holder = ShardId(token.shard);
+    let answer = if holder == world.id {
+        answer(world, request).await
+    } else if token.shard < world.shards {
+        http::poll_elsewhere(world, holder, request).await
+    } else {
+        PollAnswer::Gone // from before a restart with more shards
+    };
+    finish.body(match answer {
+        PollAnswer::Messages(messages) => wire::polled(token, &messages),
+        PollAnswer::Taken => wire::status(200),
+        PollAnswer::Gone => wire::status(410),
+        PollAnswer::Busy => wire::status(408),
+        PollAnswer::Overloaded => wire::status(503),
+    })
+}
+
+fn open(world: &Rc<World>, identity: String, vsn: crate::protocol::channels::Vsn) -> Vec<u8> {
+    if world.long_polls.borrow().len() >= limits::LONG_POLL_SESSIONS_MAX || world.state.is_draining() {
+        return wire::status(503);
+    }
+    let token = Token { random: world.context().random, shard: world.id.0 };
+    let polled_us = Cell::new(world.now().mono_us);
+    let carrier = Carrier::LongPoll { messages: RefCell::new(VecDeque::new()), polled_us };
+    let link = Link::open(world, identity, vsn, carrier);
+    world.long_polls.borrow_mut().insert(token, link);
+    wire::opened(token)
+}
+
+/// Answers a poll that another shard forwarded, when it is answered.
+pub(super) fn answer_by_mail(world: &Rc<World>, from: Caller, request: PollRequest) {
+    let world = Rc::clone(world);
+    let polling = async move {
+        let answer = answer(&world, request).await;
+        world.mail_poll_answer(from, answer);
+    };
+    glommio::spawn_local(polling).detach();
+}
+
+async fn answer(world: &Rc<World>, request: PollRequest) -> PollAnswer {
+    let token = request.token();
+    let link = world.long_polls.borrow().get(&token).cloned();
+    let Some(link) = link else { return PollAnswer::Gone };
+    let answer = match request {
+        PollRequest::Take(_) => take_messages(world, &link).await,
+        PollRequest::Publish { is_ndjson, body, .. } => publish(world, &link, is_ndjson, &body).await,
+    };
+    if link.goodbye().is_some() || !link.is_open() {
+        world.long_polls.borrow_mut().remove(&token);
+        link.close(world);
+        if !matches!(&answer, PollAnswer::Messages(messages) if !messages.is_empty()) {
+            return PollAnswer::Gone;
+        }
+    }
+    answer
+}
+
+async fn take_messages(world: &Rc<World>, link: &Rc<Link>) -> PollAnswer {
+    let Carrier::LongPoll { messages, polled_us } = &link.carrier else { return PollAnswer::Gone };
+    let deadline_us = world.now().mono_us + limits::LONG_POLL_S * 1_000_000;
+    polled_us.set(deadline_us); // nobody else need poll while this one waits
+    wait(world, link, deadline_us, |link| match &link.carrier {
+        Carrier::LongPoll { messages, .. } => !messages.borrow().is_empty(),
+        Carrier::WebSocket { .. } => true,
+    })
+    .await;
+    polled_us.set(world.now().mono_us);
+    PollAnswer::Messages(messages.borrow_mut().drain(..).collect())
+}
+
+async fn publish(world: &Rc<World>, link: &Rc<Link>, is_ndjson: bool, body: &[u8]) -> PollAnswer {
+    let Ok(batch) = wire::decode_batch(link.vsn, is_ndjson, body) else {
+        // As on a WebSocket: malformed input ends the socket. The client opens another.
+        link.close(world);
+        return PollAnswer::Gone;
+    };
+    let deadline_us = world.now().mono_us + limits::LONG_POLL_S * 1_000_000;
+    for message in batch {
+        if !wait(world, link, deadline_us, |link| link.takes_messages()).await {
+            return PollAnswer::Busy;
+        }
+        if !link.is_open() || link.goodbye().is_some() {
+            return PollAnswer::Gone;
+        }
+        channel::take(world, link, message);
+    }
+    world.metrics.count(Which::Requests);
+    PollAnswer::Taken
+}
+
+/// Waits until `is_so`, the session ends, the server drains, or the deadline passes. False: in vain.
+async fn wait(world: &Rc<World>, link: &Rc<Link>, deadline_us: u64, is_so: impl Fn(&Link) -> bool) -> bool {
+    let watch = world.io.watches.add();
+    watch.until(deadline_us);
+    std::future::poll_fn(|cx| {
+        if is_so(link) || !link.is_open() || link.goodbye().is_some() {
+            return Poll::Ready(true);
+        }
+        link.register(cx);
+        match watch.poll_ending(cx) {
+            Some(_) => Poll::Ready(false),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Ends the sessions that nobody polls any more.
+pub(super) fn sweep(world: &Rc<World>) {
+    const IDLE_US: u64 = limits::LONG_POLL_IDLE_S * 1_000_000;
+    let now_us = world.now().mono_us;
+    end_where(world, |link| match &link.carrier {
+        Carrier::LongPoll { polled_us, .. } => polled_us.get() + IDLE_US <= now_us,
+        Carrier::WebSocket { .. } => false,
+    });
+}
+
+/// Ends all sessions, for the drain: their next poll is answered 410 by whoever serves then, and they rejoin.
+pub(super) fn end_all(world: &Rc<World>) {
+    end_where(world, |_| true);
+}
+
+fn end_where(world: &Rc<World>, is_over: impl Fn(&Link) -> bool) {
+    let mut ended = Vec::new();
+    world.long_polls.borrow_mut().retain(|_, link| {
+        let over = is_over(link);
+        if over {
+            ended.push(Rc::clone(link));
+        }
+        !over
+    });
+    for link in ended {
+        link.close(world);
+    }
+}
