@@ -42,6 +42,10 @@ pub const INBOX_DIRTY_MAX: usize = 50;
 pub const INBOX_INTERVAL_US: u64 = 1_000_000;
 /// Registered agents. Full: 422. They are listed whole.
 pub const AGENTS_MAX: usize = 10_000;
+/// Bytes of an agent's `origin_url`, `webhook_path` or `compaction_webhook_url`. Full: 422. What HTTP servers take as a target.
+pub const AGENT_URL_BYTES_MAX: usize = 2048;
+/// Bytes of all header names and values of an agent. Full: 422. What HTTP servers take as a head.
+pub const AGENT_HEADERS_BYTES_MAX: usize = 8192;
 /// Read cursors of one session. Full: 422. Any user may read; strangers must not grow a session without end.
 pub const CURSORS_MAX: usize = 1_000;
 /// Channels of one socket (Phoenix 1.8.9 has the same bound). Full: join error `too many channels joined`.
