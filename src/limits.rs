@@ -2,6 +2,8 @@
 //!
 //! Bounds that an operator may set are fields of `config`; their defaults stand here.
 
+/// Bytes of one HTTP request line. Full: 414, connection closed. RFC 9112 section 3 recommends at least 8000.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of one HTTP request head. Full: 431, connection closed. Browsers and proxies stop at 8 to 16 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of one request. Full: 431, connection closed. Twice what browsers behind proxies send.
