@@ -26,3 +26,6 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 pub(crate) fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
+
+#[cfg(test)]
+mod tests;
