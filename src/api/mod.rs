@@ -7,8 +7,9 @@
 
 pub mod cors;
 pub mod error;
+pub mod health;
 mod fleetlm;
-mod longpoll;
+pub mod longpoll;
 mod message;
 pub mod params;
 pub mod query;

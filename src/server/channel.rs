@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::link::Link;
 use super::metrics::Which;
 use super::world::World;
-use crate::api::topics::{self, EventKind, JoinCall, Topic};
+use crate::api::Ask;
+use crate::api::topics::{self, NoTopic, Topic};
 use crate::protocol::channels::{Action, Message, Payload, ReplyTo, Status};
 use crate::shard::{ChannelKey, Command, Refusal, Reply, TopicKey, owner_of_session};
 
@@ -28,8 +29,8 @@ fn go_on(world: &Rc<World>, link: &Rc<Link>) {
         match action {
             None => return,
             Some(Action::Join { channel, topic, payload }) => join(world, link, channel, &topic, &payload),
-            Some(Action::Event { channel, topic, event, payload, reply }) => {
-                perform(world, link, channel, &topic, &event, &payload, reply);
+            Some(Action::Event { topic, event, payload, reply, .. }) => {
+                perform(world, link, &topic, &event, &payload, reply);
             }
             Some(Action::Leave { channel, .. }) => leave(world, link, channel),
         }
@@ -38,9 +39,16 @@ fn go_on(world: &Rc<World>, link: &Rc<Link>) {
 
 fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: &Payload) {
     let mut out = Vec::new();
-    let Some(topic) = topics::parse(topic) else {
-        link.socket.borrow_mut().unmatched(channel, &mut out);
-        return link.send_all(world, out);
+    let topic = match topics::parse(topic) {
+        Ok(topic) => topic,
+        Err(NoTopic::Unmatched) => {
+            link.socket.borrow_mut().unmatched(channel, &mut out);
+            return link.send_all(world, out);
+        }
+        Err(NoTopic::NotFound) => {
+            link.socket.borrow_mut().refused(channel, &topics::not_found(), &mut out);
+            return link.send_all(world, out);
+        }
     };
     let call = match topics::join(&topic, &link.identity, payload, &world.context()) {
         Ok(call) => call,
@@ -53,10 +61,10 @@ fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: 
     world.with_hub(|hub| hub.begin_join(&key));
     let joiner = Joiner { link: Rc::clone(link), channel, topic, key };
     match call {
-        JoinCall::One { to, command } => {
+        Ask::One(to, command) => {
             world.call(to, command, Box::new(move |world, reply| joiner.decide(world, vec![reply])));
         }
-        JoinCall::Gather { command } => world.gather(&command, move |world, replies| joiner.decide(world, replies)),
+        Ask::Every(command) => world.gather(&command, move |world, replies| joiner.decide(world, replies)),
     }
 }
 
@@ -116,36 +124,31 @@ fn cursor_of(reply: &Reply) -> u64 {
 fn perform(
     world: &Rc<World>,
     link: &Rc<Link>,
-    channel: u32,
     topic: &str,
     event: &str,
     payload: &Payload,
     reply: ReplyTo,
 ) {
-    let known = topics::parse(topic).ok_or_else(|| r#"{"reason":"unmatched topic"}"#.to_owned());
-    let call = known.and_then(|topic| {
-        let call = topics::event(&topic, event, payload, &link.identity, &world.context())?;
-        Ok((topic, call))
-    });
-    let (topic, call) = match call {
-        Ok(found) => found,
+    let call = topics::parse(topic)
+        .map_err(|_| topics::not_found())
+        .and_then(|topic| topics::event(&topic, event, payload, &link.identity, &world.context()));
+    let (to, command) = match call {
+        Ok(call) => call,
         Err(response) => return answer(world, link, reply, Err(response)),
     };
-    let _ = channel; // the reply names it
     link.in_flight.set(link.in_flight.get() + 1);
     let asker = Rc::clone(link);
-    let kind = EventKind::of(event);
     let started = world.now().mono_us;
-    let is_append = matches!(call.1, Command::Append(_));
+    let is_append = matches!(command, Command::Append(_));
     let done = move |world: &Rc<World>, result: Result<Reply, Refusal>| {
         if is_append && result.is_ok() {
             world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
         }
         asker.in_flight.set(asker.in_flight.get() - 1);
-        answer(world, &asker, reply, topics::event_reply(&topic, kind, result));
+        answer(world, &asker, reply, topics::event_reply(&asker.identity, result));
         asker.wake();
     };
-    world.call(call.0, call.1, Box::new(done));
+    world.call(to, command, Box::new(done));
 }
 
 fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<String, String>) {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::link::{Carrier, Link};
 use super::metrics::Which;
 use super::world::World;
-use crate::api::topics;
+use crate::api::topics::{self, Broadcast, Topic};
 use crate::protocol::channels::{Vsn, encode};
 use crate::protocol::ws;
 use crate::shard::{Delivered, Delivery, Push};
@@ -37,7 +37,7 @@ fn end_channels(world: &Rc<World>, to: &[crate::shard::ChannelKey], closed: bool
 }
 
 fn broadcast(world: &Rc<World>, push: &Delivered, to: &[crate::shard::ChannelKey]) {
-    let event = topics::push(push);
+    let Some(event) = event_of(push) else { return };
     let mut encoded = Encoded { event: &event, messages: [None, None], frames: [None, None], deflated: [None, None] };
     let mut delivered = 0;
     for key in to {
@@ -54,9 +54,20 @@ fn broadcast(world: &Rc<World>, push: &Delivered, to: &[crate::shard::ChannelKey
     world.metrics.add(Which::Deliveries, delivered);
 }
 
+fn event_of(delivered: &Delivered) -> Option<Broadcast> {
+    match delivered {
+        Delivered::Push(push) => topics::push(push),
+        Delivered::InboxDelta { user_id, entries } => Some(Broadcast {
+            topic: Topic::Inbox(user_id.clone()).to_string(),
+            event: "inbox_delta",
+            payload: topics::inbox_delta(entries),
+        }),
+    }
+}
+
 /// One event in the formats that were asked for so far; indexed by protocol version.
 struct Encoded<'a> {
-    event: &'a topics::Broadcast,
+    event: &'a Broadcast,
     messages: [Option<Vec<u8>>; 2],
     frames: [Option<Vec<u8>>; 2],
     deflated: [Option<Vec<u8>>; 2],

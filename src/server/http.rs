@@ -11,7 +11,7 @@ use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
 use super::{longpoll, websocket};
-use crate::api::{self, HealthProbe, Route, Target};
+use crate::api::{self, Health, Route, Target};
 use crate::limits;
 use crate::protocol::http::{self, Method, Request, RequestDecoder, RequestError, Response, Step, Version};
 use crate::shard::{Command, Refusal, Reply};
@@ -137,7 +137,7 @@ impl Connection {
     async fn refuse(mut self, error: RequestError) {
         let world = Rc::clone(&self.world);
         world.metrics.closed(CloseReason::Malformed);
-        let response = api::refused_request(error.status, error.reason, &world.context());
+        let response = api::refused(error.status, &world.context());
         encode(&world, &response, false, false, Version::Http11, &mut self.out);
         if self.flush().await.is_ok() {
             self.wire.linger().await;
@@ -151,8 +151,7 @@ impl Connection {
         match error {
             WireError::Ended(Ending::Late) if self.request_began => {
                 world.metrics.closed(CloseReason::SlowRequest);
-                let reason = "the request did not arrive in time";
-                let response = api::refused_request(408, reason, &world.context());
+                let response = api::refused(408, &world.context());
                 encode(&world, &response, false, false, Version::Http11, &mut self.out);
                 self.wire.rearm_within(1);
                 let out = std::mem::take(&mut self.out);
@@ -179,38 +178,32 @@ enum Answer {
 }
 
 async fn respond(world: &Rc<World>, request: Request) -> Answer {
-    let route = match api::route(request, &world.context()) {
-        Route::Socket(open) => match websocket::Opening::accept(world, *open) {
+    Answer::Response(match api::route(&request, &world.context()) {
+        Route::Socket(connect, envelope) => match websocket::Opening::accept(world, &request, connect) {
             Ok(opening) => return Answer::Socket(Box::new(opening)),
-            Err(refusal) => return Answer::Response(refusal),
+            Err(refusal) => envelope.seal(refusal),
         },
-        route => route,
-    };
-    Answer::Response(match route {
-        Route::Respond(response) => *response,
+        Route::Respond(response) => response,
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
-            let is_append = matches!(*command, Command::Append(_));
-            let reply = call(world, to, *command).await;
+            let is_append = matches!(command, Command::Append(_));
+            let reply = call(world, to, command).await;
             if is_append && reply.is_ok() {
                 world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
             }
             render.one(reply)
         }
-        Route::Gather { command, render } => render.many(gather(world, *command).await),
-        Route::LongPoll(request) => longpoll::serve(world, *request).await,
-        Route::Health { probe, finish } => {
-            let troubles = match probe {
-                HealthProbe::Live => Vec::new(),
-                HealthProbe::Ready => world.state.troubles(),
-            };
-            finish.health(&troubles)
+        Route::Gather { command, render } => render.many(gather(world, command).await),
+        Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, request).await),
+        Route::Health(probe, envelope) => {
+            let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };
+            envelope.seal(api::health::health(probe, &troubles))
         }
-        Route::Metrics { finish } => {
+        Route::Metrics(envelope) => {
             world.publish_status();
-            finish.metrics(world.metrics.render())
+            let text = world.metrics.render();
+            envelope.seal(Response::new(200).with_body("text/plain; version=0.0.4; charset=utf-8", text))
         }
-        Route::Socket(_) => unreachable!("taken above"),
     })
 }
 

@@ -11,11 +11,13 @@ use std::task::Poll;
 use super::channel;
 use super::http;
 use super::link::{Carrier, Link};
-use super::metrics::Which;
 use super::world::World;
-use crate::api::{LongPollAction, LongPollRequest};
+use crate::api::longpoll::{LongPollRequest, answer as bare};
+use crate::api::JSON;
+use crate::api::routes::Connect;
 use crate::limits;
 use crate::protocol::channels::longpoll::{self as wire, Token};
+use crate::protocol::channels::{Malformed, Message};
 use crate::protocol::http::Response;
 use crate::shard::{Caller, ShardId};
 
@@ -24,13 +26,13 @@ pub(super) enum PollRequest {
     /// Its messages, or a wait for them.
     Take(Token),
     /// A batch of the client's messages.
-    Publish { token: Token, is_ndjson: bool, body: Vec<u8> },
+    Publish(Token, Result<Vec<Message>, Malformed>),
 }
 
 impl PollRequest {
     fn token(&self) -> Token {
         match self {
-            Self::Take(token) | Self::Publish { token, .. } => *token,
+            Self::Take(token) | Self::Publish(token, _) => *token,
         }
     }
 }
@@ -51,11 +53,10 @@ pub(super) enum PollAnswer {
 
 /// Answers a request to `/socket/longpoll`.
 pub(super) async fn serve(world: &Rc<World>, request: LongPollRequest) -> Response {
-    let LongPollRequest { action, finish } = request;
-    let request = match action {
-        LongPollAction::Open { identity, vsn } => return finish.body(open(world, identity, vsn)),
-        LongPollAction::Take { token } => PollRequest::Take(token),
-        LongPollAction::Publish { token, is_ndjson, body } => PollRequest::Publish { token, is_ndjson, body },
+    let (request, otherwise) = match request {
+        LongPollRequest::Open(connect) => return open(world, connect),
+        LongPollRequest::Poll { token, otherwise } => (PollRequest::Take(token), otherwise),
+        LongPollRequest::Batch { token, messages } => (PollRequest::Publish(token, messages), None),
     };
     let token = request.token();
     let holder = ShardId(token.shard);
@@ -66,25 +67,26 @@ pub(super) async fn serve(world: &Rc<World>, request: LongPollRequest) -> Respon
     } else {
         PollAnswer::Gone // from before a restart with more shards
     };
-    finish.body(match answer {
-        PollAnswer::Messages(messages) => wire::polled(token, &messages),
-        PollAnswer::Taken => wire::status(200),
-        PollAnswer::Gone => wire::status(410),
-        PollAnswer::Busy => wire::status(408),
-        PollAnswer::Overloaded => wire::status(503),
-    })
+    match (answer, otherwise) {
+        (PollAnswer::Messages(messages), _) => Response::new(200).with_body(JSON, wire::polled(token, &messages)),
+        (PollAnswer::Taken, _) => bare(200),
+        (PollAnswer::Gone, Some(connect)) => open(world, connect),
+        (PollAnswer::Gone, None) => bare(410),
+        (PollAnswer::Busy, _) => bare(408),
+        (PollAnswer::Overloaded, _) => bare(503),
+    }
 }
 
-fn open(world: &Rc<World>, identity: String, vsn: crate::protocol::channels::Vsn) -> Vec<u8> {
+fn open(world: &Rc<World>, connect: Connect) -> Response {
     if world.long_polls.borrow().len() >= limits::LONG_POLL_SESSIONS_MAX || world.state.is_draining() {
-        return wire::status(503);
+        return bare(503);
     }
     let token = Token { random: world.context().random, shard: world.id.0 };
     let polled_us = Cell::new(world.now().mono_us);
     let carrier = Carrier::LongPoll { messages: RefCell::new(VecDeque::new()), polled_us };
-    let link = Link::open(world, identity, vsn, carrier);
+    let link = Link::open(world, connect.identity, connect.vsn, carrier);
     world.long_polls.borrow_mut().insert(token, link);
-    wire::opened(token)
+    Response::new(200).with_body(JSON, wire::opened(token))
 }
 
 /// Answers a poll that another shard forwarded, when it is answered.
@@ -103,7 +105,7 @@ async fn answer(world: &Rc<World>, request: PollRequest) -> PollAnswer {
     let Some(link) = link else { return PollAnswer::Gone };
     let answer = match request {
         PollRequest::Take(_) => take_messages(world, &link).await,
-        PollRequest::Publish { is_ndjson, body, .. } => publish(world, &link, is_ndjson, &body).await,
+        PollRequest::Publish(_, batch) => publish(world, &link, batch).await,
     };
     if link.goodbye().is_some() || !link.is_open() {
         world.long_polls.borrow_mut().remove(&token);
@@ -128,8 +130,8 @@ async fn take_messages(world: &Rc<World>, link: &Rc<Link>) -> PollAnswer {
     PollAnswer::Messages(messages.borrow_mut().drain(..).collect())
 }
 
-async fn publish(world: &Rc<World>, link: &Rc<Link>, is_ndjson: bool, body: &[u8]) -> PollAnswer {
-    let Ok(batch) = wire::decode_batch(link.vsn, is_ndjson, body) else {
+async fn publish(world: &Rc<World>, link: &Rc<Link>, batch: Result<Vec<Message>, Malformed>) -> PollAnswer {
+    let Ok(batch) = batch else {
         // As on a WebSocket: malformed input ends the socket. The client opens another.
         link.close(world);
         return PollAnswer::Gone;
@@ -144,7 +146,6 @@ async fn publish(world: &Rc<World>, link: &Rc<Link>, is_ndjson: bool, body: &[u8
         }
         channel::take(world, link, message);
     }
-    world.metrics.count(Which::Requests);
     PollAnswer::Taken
 }
 

@@ -12,9 +12,9 @@ use super::metrics::CloseReason;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use crate::api::SocketRequest;
+use crate::api::routes::Connect;
 use crate::limits;
-use crate::protocol::http::Response;
+use crate::protocol::http::{Request, Response};
 use crate::protocol::ws::{self, Decoder, Event, HandshakeOptions, Role};
 
 /// Close codes that the server itself sends.
@@ -53,7 +53,7 @@ pub(super) trait Peer {
 pub(super) struct Opening {
     pub(super) response: Response,
     upgrade: ws::Upgrade,
-    request: SocketRequest,
+    connect: Connect,
 }
 
 impl Opening {
@@ -61,19 +61,18 @@ impl Opening {
     ///
     /// # Errors
     /// The refusal to send instead.
-    pub(super) fn accept(world: &World, request: SocketRequest) -> Result<Self, Response> {
+    pub(super) fn accept(world: &World, request: &Request, connect: Connect) -> Result<Self, Response> {
         let options = HandshakeOptions { deflate: world.config.ws_deflate, subprotocols: &["phoenix"] };
-        let (upgrade, response) = ws::accept(&request.request, &options)?;
-        Ok(Self { response, upgrade, request })
+        let (upgrade, response) = ws::accept(request, &options)?;
+        Ok(Self { response, upgrade, connect })
     }
 }
 
 /// Serves a Phoenix socket to its end. `rest` came behind the handshake, `out` is to be written first.
 pub(super) async fn serve(world: Rc<World>, wire: Wire, opening: Opening, rest: Vec<u8>, out: Vec<u8>) {
-    let Opening { upgrade, request, .. } = opening;
-    let deflate = upgrade.deflate.as_ref().map(|deflate| RefCell::new(ws::Compressor::new(deflate)));
-    let carrier = Carrier::WebSocket { frames: RefCell::new(out), unsent: Cell::new(0), deflate };
-    let link = Link::open(&world, request.identity, request.vsn, carrier);
+    let Opening { upgrade, connect, .. } = opening;
+    let carrier = Carrier::WebSocket { frames: RefCell::new(out), unsent: Cell::new(0), deflate: upgrade.deflate };
+    let link = Link::open(&world, connect.identity, connect.vsn, carrier);
     let peer = PhoenixPeer { world: Rc::clone(&world), link: Rc::clone(&link) };
     let limits = ws::Limits {
         message_bytes_max: world.config.body_bytes_max,

@@ -25,8 +25,7 @@ use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
 use crate::protocol::ws;
 use crate::shard::{
-    Caller, Command, DIRECTORY_SHARD, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId,
-    owner_of_session,
+    Caller, Command, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId,
 };
 
 /// What is done with the answer to a call, on this shard, in the order in which answers arrive.
@@ -111,12 +110,13 @@ impl World {
 
     /// What the pure parts may know of time and chance.
     pub(super) fn context(&self) -> api::Context {
-        api::Context { now: self.now(), random: self.random.borrow_mut().random(), shards: self.shards }
+        let random = self.random.borrow_mut().random();
+        api::Context { now: self.now(), random, shards: self.shards, shard: self.id }
     }
 
     /// Sends a command to its shard; `done` is called once, perhaps before this returns.
     pub(super) fn call(self: &Rc<Self>, target: Target, command: Command, done: Done) {
-        self.call_shard(self.shard_of(target), command, done);
+        self.call_shard(target.shard(self.shards), command, done);
     }
 
     fn call_shard(self: &Rc<Self>, to: ShardId, command: Command, done: Done) {
@@ -278,14 +278,6 @@ impl World {
         let waiting = self.calls.borrow_mut().try_remove(place);
         if let Some(Waiting::Poll(done)) = waiting {
             done(answer);
-        }
-    }
-
-    fn shard_of(&self, target: Target) -> ShardId {
-        match target {
-            Target::Owner(session) => owner_of_session(session, self.shards),
-            Target::Directory => DIRECTORY_SHARD,
-            Target::Local => self.id,
         }
     }
 
