@@ -42,9 +42,24 @@ pub const INBOX_DIRTY_MAX: usize = 50;
 pub const INBOX_INTERVAL_US: u64 = 1_000_000;
 /// Registered agents. Full: 422. They are listed whole.
 pub const AGENTS_MAX: usize = 10_000;
+/// Bytes of an agent's `origin_url`, `webhook_path` or `compaction_webhook_url`. Full: 422. What HTTP servers take as a target.
+pub const AGENT_URL_BYTES_MAX: usize = 2048;
+/// Bytes of all header names and values of an agent. Full: 422. What HTTP servers take as a head.
+pub const AGENT_HEADERS_BYTES_MAX: usize = 8192;
 /// Read cursors of one session. Full: 422. Any user may read; strangers must not grow a session without end.
 pub const CURSORS_MAX: usize = 1_000;
 /// Channels of one socket (Phoenix 1.8.9 has the same bound). Full: join error `too many channels joined`.
 pub const CHANNELS_MAX: usize = 100;
 /// Commands of one shard waiting for their commit. Full: 503 with `Retry-After`.
 pub const PENDING_COMMITS_MAX: usize = 65_536;
+/// Bytes of messages of one shard waiting for their commit. Full: 503 with `Retry-After`. A disk that syncs in 100 ms takes 640 MB/s.
+pub const PENDING_COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Commands of one shard waiting for a cold range or for the next segment. Full: 503 with `Retry-After`.
+pub const PARKED_MAX: usize = 4_096;
+/// Messages of one session. Full: 422. Counters of an idle session have 32 bits.
+pub const SESSION_MESSAGES_MAX: u64 = u32::MAX as u64 - 1;
+/// Idempotency keys of one shard in memory, about 64 bytes each. Full: the window that was built first is dropped; a keyed append
+/// builds it again from the log.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 262_144;
+/// Pushes that a topic keeps while a join's reply is on its way. Full: the joining channel gets a gap and joins again.
+pub const JOINING_PUSHES_MAX: usize = 1_024;
