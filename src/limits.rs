@@ -111,3 +111,14 @@ pub const RING_DEPTH: usize = 1024;
 pub const RING_MEMORY_BYTES: usize = 64 * 1024;
 /// Pieces of blocking disk work that one shard has under way.
 pub const DISK_WORKS_MAX: usize = 2;
+/// Bytes of messages of one shard waiting for their commit. Full: 503 with `Retry-After`. A disk that syncs in 100 ms takes 640 MB/s.
+pub const PENDING_COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Commands of one shard waiting for a cold range or for the next segment. Full: 503 with `Retry-After`.
+pub const PARKED_MAX: usize = 4_096;
+/// Messages of one session. Full: 422. Counters of an idle session have 32 bits.
+pub const SESSION_MESSAGES_MAX: u64 = u32::MAX as u64 - 1;
+/// Idempotency keys of one shard in memory, about 64 bytes each. Full: the window that was built first is dropped; a keyed append
+/// builds it again from the log.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 262_144;
+/// Pushes that a topic keeps while a join's reply is on its way. Full: the joining channel gets a gap and joins again.
+pub const JOINING_PUSHES_MAX: usize = 1_024;

@@ -27,6 +27,20 @@ impl Json {
         serde_json::from_str::<&RawValue>(text).map(Self::from_raw)
     }
 
+    /// Takes over text that this server has put together itself from valid values, on one line.
+    ///
+    /// # Panics
+    /// If it is not UTF-8, which no rendering here makes.
+    pub(crate) fn from_rendered(bytes: Vec<u8>) -> Self {
+        debug_assert!(memchr::memchr2(b'\n', b'\r', &bytes).is_none(), "a rendered value stands on one line");
+        Self(String::from_utf8(bytes).expect("rendered JSON is UTF-8").into_boxed_str())
+    }
+
+    /// Takes over text that was validated before it was stored.
+    pub(crate) fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The empty object, `{}`.
     pub fn empty_object() -> Self {
         Self("{}".into())

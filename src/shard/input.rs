@@ -213,3 +213,63 @@ pub enum Command {
     /// Counters and gauges of the shard.
     ReadStatus,
 }
+
+impl Command {
+    /// The session that it is about.
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Append(append) => Some(append.session),
+            Self::CreateSession { id, .. }
+            | Self::ReadSession { id }
+            | Self::ArchiveSession { id }
+            | Self::DeleteSession { id } => Some(*id),
+            Self::ReadMessages { session, .. }
+            | Self::MarkRead { session, .. }
+            | Self::ReadCursors { session }
+            | Self::Join { session, .. }
+            | Self::Unsubscribe { session, .. }
+            | Self::Chunk { session, .. } => Some(*session),
+            Self::ListSessions { .. }
+            | Self::WatchInbox { .. }
+            | Self::UnwatchInbox { .. }
+            | Self::Agents(_)
+            | Self::ReadStatus => None,
+        }
+    }
+
+    /// Whether it may append to the log.
+    pub fn appends(&self) -> bool {
+        match self {
+            Self::CreateSession { .. }
+            | Self::ArchiveSession { .. }
+            | Self::DeleteSession { .. }
+            | Self::Append(_)
+            | Self::MarkRead { .. } => true,
+            Self::Agents(command) => !matches!(command, AgentCommand::List { .. } | AgentCommand::Read { .. }),
+            _ => false,
+        }
+    }
+
+    /// Whether it is answered by a reply.
+    pub fn is_answered(&self) -> bool {
+        !matches!(self, Self::Unsubscribe { .. } | Self::UnwatchInbox { .. })
+    }
+}
+
+/// What a shard takes in. `M` is where its log lives.
+#[derive(Debug)]
+pub enum Input<M: storage::Medium> {
+    /// Somebody asks for something.
+    Call {
+        /// Who.
+        from: Caller,
+        /// What.
+        command: Command,
+    },
+    /// A sync that [`super::Output::Sync`] asked for was performed.
+    Synced(storage::Sync<M>, std::io::Result<()>),
+    /// Work that [`super::Output::Work`] asked for was performed.
+    Worked(storage::WorkDone<M>),
+    /// Time passed: every 10 ms or so.
+    Tick,
+}

@@ -1,9 +1,408 @@
 //! One thread's world: its sessions, its log, its tails.
+//!
+//! [`Shard::step`] takes what happened and says what to do. It never waits, reads no clock, draws no randomness and shares nothing;
+//! the driver performs what it says and hands the results back.
+//!
+//! What holds:
+//! - Nothing is acknowledged, pushed, counted or readable before it is durable. In memory stands committed state only; what is
+//!   appended and not yet durable waits in the queue of `commit`.
+//! - Answers and pushes leave in the order of the log; a sender's answer goes before the push of its message.
+//! - A log whose sync has failed takes nothing more: what waited for it is refused, what is durable is still read.
+//!
+//! Reading order: `input` and `output` (the words), this file (one step), `append`, `sessions`, `read`, `inbox` (the commands), `commit` and
+//! `release` (what durability sets free), `catalog` (the memory), `fold` (recovery); `hub` is the other side, that of the connections.
 
+mod append;
+mod catalog;
+mod commit;
+mod directory;
+mod fold;
+mod hub;
+mod inbox;
+mod inbox_view;
 mod input;
+mod names;
 mod output;
+mod park;
+mod read;
+mod release;
 mod routing;
+mod sessions;
+mod tail;
+mod windows;
 
+pub use fold::Unreadable;
+pub use hub::{ChannelKey, Delivered, Delivery, Hub, TopicKey};
 pub use input::*;
 pub use output::*;
 pub use routing::*;
+
+use crate::limits::NAME_BYTES_MAX;
+use crate::session::{AgentPut, Json, SessionId, kind};
+use catalog::Catalog;
+use commit::{Commits, Effect};
+use directory::{Decision, Directory};
+use fold::Folding;
+use park::Parked;
+use std::collections::BTreeMap;
+use storage::{AppendError, Cold, Key, Kind, Log, Lsn, Medium, NewRecord, ReadError, Recovered, Slot};
+use tail::Listeners;
+use windows::Windows;
+
+/// What a shard over `M` says.
+pub type Out<M> = Vec<Output<storage::Sync<M>, storage::Work<M>>>;
+
+/// A shard. See the module's head.
+pub struct Shard<M: Medium> {
+    id: ShardId,
+    log: Log<M>,
+    catalog: Catalog,
+    /// On [`DIRECTORY_SHARD`].
+    directory: Option<Directory>,
+    commits: Commits,
+    /// Shards with channels on a session.
+    tails: Listeners<Slot>,
+    /// Shards with channels on a user's inbox.
+    watchers: Listeners<String>,
+    windows: Windows,
+    parked: Parked,
+    /// Ranges that parked commands wait for.
+    cold: Vec<Cold>,
+    /// The last record whose effect was released.
+    released: Lsn,
+    poisoned: bool,
+    counters: Counters,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    appended_total: u64,
+    replayed_total: u64,
+    read_messages_total: u64,
+}
+
+/// Why a shard does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenShardError {
+    /// The log does not open.
+    #[error(transparent)]
+    Log(#[from] storage::OpenError),
+    /// The log holds what this version does not know.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// What a command came to.
+enum Outcome {
+    /// Answer it.
+    Reply(Reply),
+    /// It is in the queue of commits.
+    Later,
+    /// It is not answered.
+    Silent,
+}
+
+/// Why a command came to nothing yet.
+enum Stop {
+    /// Refuse it.
+    Refuse(Refusal),
+    /// Refuse it when everything is durable that the refusal may rest on.
+    Behind(Refusal),
+    /// Try it again when this range is in memory.
+    Cold(Cold),
+    /// Try it again when disk work was done.
+    Park,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Cold(cold) => Self::Cold(cold),
+            ReadError::Corrupt(at) => Self::Refuse(Refusal::Corrupt { file: at.file, offset: at.offset }),
+            ReadError::Unknown => panic!("the index names a record that the log does not have"),
+        }
+    }
+}
+
+impl From<AppendError> for Stop {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Poisoned => Self::Refuse(Refusal::LogPoisoned),
+            AppendError::DiskFull => Self::Refuse(Refusal::DiskFull),
+            AppendError::TooLarge { bytes, bytes_max } => Self::Refuse(Refusal::MessageTooLarge { bytes, bytes_max }),
+            AppendError::NotReady => Self::Park,
+        }
+    }
+}
+
+/// Bytes of state that one tick adds to a snapshot.
+const SNAPSHOT_STEP: usize = 512;
+
+impl<M: Medium> Shard<M> {
+    /// Opens the shard `options.shard` of a recovered folder and folds what it owns. Blocks for the time of that.
+    ///
+    /// # Errors
+    /// See [`OpenShardError`].
+    pub fn open(medium: M, recovered: &Recovered, options: storage::Options) -> Result<Self, OpenShardError> {
+        let (id, shards) = (ShardId(options.shard), options.shards);
+        let mut folding = Folding::new(options.seed, id == DIRECTORY_SHARD);
+        let owns = |key: Key| owner_of_session(SessionId::from(key.0), shards) == id;
+        let mut log = Log::open(medium, recovered, options, owns, &mut folding)?;
+        if let Some(unreadable) = folding.unreadable {
+            return Err(unreadable.into());
+        }
+        for key in folding.deleted {
+            log.forget(key);
+        }
+        folding.catalog.show_all(|slot| SessionId::from(log.key(slot).0));
+        Ok(Self {
+            id,
+            log,
+            catalog: folding.catalog,
+            directory: folding.directory,
+            commits: Commits::default(),
+            tails: Listeners::default(),
+            watchers: Listeners::default(),
+            windows: Windows::default(),
+            parked: Parked::default(),
+            cold: Vec::new(),
+            released: Lsn::NONE,
+            poisoned: false,
+            counters: Counters::default(),
+            scratch: Vec::new(),
+        })
+    }
+
+    /// One turn with one input: [`Self::take`], then [`Self::settle`].
+    pub fn step(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
+        self.take(now, input, out);
+        self.settle(out);
+    }
+
+    /// Takes in what happened. A turn may take many inputs and then [`Self::settle`] once, so that one sync covers them all.
+    pub fn take(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
+        match input {
+            Input::Call { from, command } => {
+                if self.parked.blocks(&command) {
+                    self.park(from, command, out);
+                } else {
+                    self.call(now, from, command, out);
+                }
+            }
+            Input::Synced(sync, result) => {
+                self.poisoned |= self.log.finish_sync(sync, result).is_err();
+            }
+            Input::Worked(done) => {
+                self.log.finish_work(done);
+                self.retry_parked(now, out);
+            }
+            Input::Tick => {
+                self.retry_parked(now, out);
+                self.snapshot();
+            }
+        }
+    }
+
+    /// Releases what became durable and asks for the disk work that the log wants.
+    pub fn settle(&mut self, out: &mut Out<M>) {
+        self.release(out);
+        for cold in self.cold.drain(..) {
+            self.log.warm(cold);
+        }
+        out.extend(self.log.begin_sync().map(Output::Sync));
+        while let Some(work) = self.log.begin_work() {
+            out.push(Output::Work(work));
+        }
+    }
+
+    fn call(&mut self, now: Now, from: Caller, command: Command, out: &mut Out<M>) {
+        let outcome = match command.appends() && !self.commits.has_room() {
+            true => Err(Refusal::Overloaded.into()),
+            false => self.run(now, from, &command, out),
+        };
+        let reply = match outcome {
+            Ok(Outcome::Reply(reply)) => Ok(reply),
+            Ok(Outcome::Later | Outcome::Silent) => return,
+            Err(Stop::Refuse(refusal)) => Err(refusal),
+            Err(Stop::Behind(refusal)) => match self.commits.push_behind(from, Effect::Refused(refusal)) {
+                Some(Effect::Refused(refusal)) => Err(refusal),
+                _ => return,
+            },
+            Err(Stop::Cold(cold)) => {
+                self.cold.push(cold);
+                return self.park(from, command, out);
+            }
+            Err(Stop::Park) => return self.park(from, command, out),
+        };
+        out.push(Output::Reply { to: from, reply });
+    }
+
+    fn run(&mut self, now: Now, from: Caller, command: &Command, out: &mut Out<M>) -> Result<Outcome, Stop> {
+        match command {
+            Command::CreateSession { id, user_id, agent_id, metadata } => {
+                self.create_session(now, from, *id, [user_id, agent_id], metadata)
+            }
+            Command::ReadSession { id } => self.read_session(*id),
+            Command::ListSessions { user_id, before, limit } => self.list_sessions(user_id.as_deref(), *before, *limit),
+            Command::ArchiveSession { id } => self.archive_session(now, from, *id),
+            Command::DeleteSession { id } => self.delete_session(now, from, *id),
+            Command::Append(append) => self.append(now, from, append),
+            Command::ReadMessages { session, from, limit } => self.read_messages(*session, *from, *limit),
+            Command::MarkRead { session, user_id, last_seq } => self.mark_read(now, from, *session, user_id, *last_seq),
+            Command::ReadCursors { session } => self.read_cursors(*session),
+            Command::Join { session, identity, after_seq, limit } => self.join(from, *session, identity, *after_seq, *limit),
+            Command::Unsubscribe { session, shard } => Ok(self.unsubscribe(*session, *shard)),
+            Command::Chunk { session, agent_id, chunk } => self.chunk(*session, agent_id, chunk, out),
+            Command::WatchInbox { user_id } => self.watch_inbox(from, user_id),
+            Command::UnwatchInbox { user_id, shard } => {
+                self.watchers.remove(user_id.as_str(), *shard);
+                Ok(Outcome::Silent)
+            }
+            Command::Agents(command) => self.agents(now, from, command),
+            Command::ReadStatus => Ok(Outcome::Reply(Reply::Status(Box::new(self.status())))),
+        }
+    }
+
+    fn unsubscribe(&mut self, session: SessionId, shard: ShardId) -> Outcome {
+        if let Some(slot) = self.log.slot(Key(session.to_u128())) {
+            self.tails.remove(&slot, shard);
+        }
+        Outcome::Silent
+    }
+
+    fn chunk(&mut self, session: SessionId, agent_id: &str, chunk: &Json, out: &mut Out<M>) -> Result<Outcome, Stop> {
+        let slot = self.readable(session)?;
+        let entry = self.catalog.entry(slot).expect("a readable session has an entry");
+        if self.catalog.names.text(entry.agent) != agent_id {
+            return Err(Refusal::Unauthorized.into());
+        }
+        out.extend(self.tails.of(&slot).iter().map(|&to| {
+            let push = Push::Chunk { session, agent_id: agent_id.to_owned(), chunk: chunk.clone() };
+            Output::Push { to, push }
+        }));
+        Ok(Outcome::Reply(Reply::Done))
+    }
+
+    fn agents(&mut self, now: Now, from: Caller, command: &AgentCommand) -> Result<Outcome, Stop> {
+        let directory = self.directory.as_mut().expect("commands for agents go to the directory's shard");
+        let note = match directory.decide(command, now.unix_us) {
+            Decision::Reply(reply) => return Ok(Outcome::Reply(reply)),
+            Decision::Refuse(refusal) if directory.has_pending() => return Err(Stop::Behind(refusal)),
+            Decision::Refuse(refusal) => return Err(refusal.into()),
+            Decision::Put(note) => *note,
+        };
+        let lsn = self.append_agent(now, &note)?;
+        self.directory.as_mut().expect("it was there above").push(note);
+        self.commits.push(lsn, from, Effect::AgentPut { time_us: now.unix_us });
+        Ok(Outcome::Later)
+    }
+
+    fn append_agent(&mut self, now: Now, note: &AgentPut) -> Result<Lsn, Stop> {
+        let (payload, meta) = note.render();
+        let record = NewRecord {
+            kind: Kind(kind::AGENT_PUT),
+            flags: 0,
+            key: Key(xxhash_rust::xxh3::xxh3_128(note.agent.id().as_bytes())),
+            seq: 0,
+            time_us: now.unix_us,
+            meta: &meta,
+            payload: &[&payload],
+        };
+        Ok(self.log.append(record)?.lsn)
+    }
+
+    fn status(&self) -> ShardStatus {
+        let log = self.log.status();
+        ShardStatus {
+            sessions: self.catalog.len() as u64,
+            appended_total: self.counters.appended_total,
+            replayed_total: self.counters.replayed_total,
+            read_messages_total: self.counters.read_messages_total,
+            pending_commits: self.commits.len() as u64,
+            subscriptions: self.tails.total(),
+            log_bytes: log.bytes,
+            segments: log.segments as u64,
+            poisoned: self.poisoned || log.poisoned,
+            disk_full: log.disk_full,
+            corrupt: log.corrupt.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn park(&mut self, from: Caller, command: Command, out: &mut Out<M>) {
+        if let Err(command) = self.parked.push(from, command)
+            && command.is_answered()
+        {
+            out.push(Output::Reply { to: from, reply: Err(Refusal::Overloaded) });
+        }
+    }
+
+    fn retry_parked(&mut self, now: Now, out: &mut Out<M>) {
+        if self.parked.is_empty() {
+            return;
+        }
+        for (from, command) in self.parked.take() {
+            self.take(now, Input::Call { from, command }, out);
+        }
+    }
+
+    fn snapshot(&mut self) {
+        if !self.log.snapshot_due() {
+            return;
+        }
+        let Self { log, catalog, directory, .. } = self;
+        log.snapshot_step(SNAPSHOT_STEP, &mut |slot, out| match slot {
+            Some(slot) => fold::encode_session(catalog, slot, out),
+            None => directory.iter().for_each(|directory| directory.to_snapshot(out)),
+        });
+    }
+
+    /// The slot of a session that clients may see.
+    fn readable(&self, id: SessionId) -> Result<Slot, Refusal> {
+        let slot = self.log.slot(Key(id.to_u128())).ok_or(Refusal::SessionNotFound)?;
+        let shown = self.catalog.entry(slot).is_some_and(|entry| entry.shown());
+        if shown { Ok(slot) } else { Err(Refusal::SessionNotFound) }
+    }
+
+    /// The slot of a session that takes messages: from the append of its created note to that of its deleted note.
+    fn writable(&self, id: SessionId) -> Result<Slot, Stop> {
+        let slot = self.log.slot(Key(id.to_u128())).ok_or(Refusal::SessionNotFound)?;
+        if self.catalog.entry(slot).is_none() {
+            return Err(Refusal::SessionNotFound.into());
+        }
+        self.check_not_deleting(slot)?;
+        Ok(slot)
+    }
+
+    /// Once its deleted note is appended, a session takes nothing more; that it is gone is told when the note is durable.
+    fn check_not_deleting(&self, slot: Slot) -> Result<(), Stop> {
+        match self.catalog.entry(slot) {
+            Some(entry) if entry.deleting() => Err(Stop::Behind(Refusal::SessionNotFound)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last seq of the session at `slot` that is released.
+    fn committed_seq(&self, slot: Slot) -> u64 {
+        self.log.last_seq(slot) - u64::from(self.commits.of(slot).messages)
+    }
+
+    fn id_of(&self, slot: Slot) -> SessionId {
+        SessionId::from(self.log.key(slot).0)
+    }
+}
+
+/// Names stand in memory for good, so they are bounded here too, whatever the api lets through.
+fn bounded_name(field: &str, name: &str) -> Result<(), Refusal> {
+    if name.len() <= NAME_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("should be at most {NAME_BYTES_MAX} bytes");
+    Err(Refusal::InvalidFields(BTreeMap::from([(field.to_owned(), vec![message])])))
+}

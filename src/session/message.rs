@@ -1,0 +1,205 @@
+//! What a message is at rest: the JSON object that clients read, and the few facts beside it that the server needs again.
+//!
+//! The object is rendered once, at append; every replay and every push copies it. `content` and `metadata` are spliced as
+//! they came. The facts ([`MessageMeta`]) are absolute, so that folding a record twice changes nothing.
+
+use super::idempotency::{Fingerprint, KeyHash};
+use super::{Json, MessageId, SessionId, time};
+
+/// A message about to become bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageParts<'a> {
+    /// Its id.
+    pub id: MessageId,
+    /// Its session.
+    pub session: SessionId,
+    /// Its place in the session.
+    pub seq: u64,
+    /// Who wrote it.
+    pub sender_id: &'a str,
+    /// Free text.
+    pub kind: &'a str,
+    /// A JSON object.
+    pub content: &'a Json,
+    /// A JSON object.
+    pub metadata: &'a Json,
+    /// When it was appended, microseconds since 1970.
+    pub inserted_at_us: u64,
+}
+
+impl MessageParts<'_> {
+    /// The message as clients read it: eight keys in the order of contract 1.5.
+    pub fn render(&self) -> Json {
+        let mut out = Vec::with_capacity(256 + self.content.as_str().len() + self.metadata.as_str().len());
+        out.extend_from_slice(b"{\"id\":\"");
+        push_ulid(self.id.0, &mut out);
+        out.extend_from_slice(b"\",\"session_id\":\"");
+        push_ulid(self.session.0, &mut out);
+        out.extend_from_slice(b"\",\"seq\":");
+        out.extend_from_slice(itoa::Buffer::new().format(self.seq).as_bytes());
+        out.extend_from_slice(b",\"sender_id\":");
+        push_string(self.sender_id, &mut out);
+        out.extend_from_slice(b",\"kind\":");
+        push_string(self.kind, &mut out);
+        out.extend_from_slice(b",\"content\":");
+        out.extend_from_slice(self.content.as_str().as_bytes());
+        out.extend_from_slice(b",\"metadata\":");
+        out.extend_from_slice(self.metadata.as_str().as_bytes());
+        out.extend_from_slice(b",\"inserted_at\":\"");
+        time::push_rfc3339(self.inserted_at_us, &mut out);
+        out.extend_from_slice(b"\"}");
+        Json::from_rendered(out)
+    }
+}
+
+pub(super) fn push_ulid(id: ulid::Ulid, out: &mut Vec<u8>) {
+    let mut text = [0; ulid::ULID_LEN];
+    out.extend_from_slice(id.array_to_str(&mut text).as_bytes());
+}
+
+/// Appends `text` as a JSON string.
+pub(super) fn push_string(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("a string always has a JSON form and a Vec takes every byte");
+}
+
+/// Who wrote a message, seen from its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender<'a> {
+    /// The session's user: the message never counts as unread.
+    User,
+    /// The session's agent.
+    Agent,
+    /// Anybody else (REST callers may be anybody, contract 1.5).
+    Other(&'a str),
+}
+
+impl<'a> Sender<'a> {
+    /// Places `sender_id` among the parties of a session. One id in both roles counts as the user.
+    pub fn of(sender_id: &'a str, user_id: &str, agent_id: &str) -> Self {
+        match sender_id {
+            id if id == user_id => Self::User,
+            id if id == agent_id => Self::Agent,
+            id => Self::Other(id),
+        }
+    }
+}
+
+/// The facts kept in a message's record beside the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageMeta<'a> {
+    /// Who wrote it.
+    pub sender: Sender<'a>,
+    /// Messages by the session's user up to and including this one.
+    pub own_total: u32,
+    /// The idempotency key and the request that came with it.
+    pub keyed: Option<(KeyHash, Fingerprint)>,
+}
+
+const FLAG_USER: u8 = 1;
+const FLAG_AGENT: u8 = 2;
+const FLAG_KEYED: u8 = 4;
+
+impl<'a> MessageMeta<'a> {
+    /// The record's flags.
+    pub fn flags(&self) -> u8 {
+        let sender = match self.sender {
+            Sender::User => FLAG_USER,
+            Sender::Agent => FLAG_AGENT,
+            Sender::Other(_) => 0,
+        };
+        sender | if self.keyed.is_some() { FLAG_KEYED } else { 0 }
+    }
+
+    /// The record's meta bytes: own_total, then key hash and fingerprint if keyed, then the sender unless the flags name it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.own_total.to_le_bytes());
+        if let Some((key, fingerprint)) = self.keyed {
+            out.extend_from_slice(&key.0.to_le_bytes());
+            out.extend_from_slice(&fingerprint.0.to_le_bytes());
+        }
+        if let Sender::Other(id) = self.sender {
+            out.extend_from_slice(id.as_bytes());
+        }
+    }
+
+    /// Reads flags and meta bytes. `None`: they are not a message's.
+    pub fn decode(flags: u8, meta: &'a [u8]) -> Option<Self> {
+        let (own_total, rest) = meta.split_first_chunk::<4>()?;
+        let (keyed, rest) = if flags & FLAG_KEYED == 0 {
+            (None, rest)
+        } else {
+            let (key, rest) = rest.split_first_chunk::<16>()?;
+            let (fingerprint, rest) = rest.split_first_chunk::<8>()?;
+            let key = KeyHash(u128::from_le_bytes(*key));
+            (Some((key, Fingerprint(u64::from_le_bytes(*fingerprint)))), rest)
+        };
+        let sender = match flags & (FLAG_USER | FLAG_AGENT) {
+            FLAG_USER => Sender::User,
+            FLAG_AGENT => Sender::Agent,
+            0 => Sender::Other(std::str::from_utf8(rest).ok()?),
+            _ => return None,
+        };
+        Some(Self { sender, own_total: u32::from_le_bytes(*own_total), keyed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_message_has_eight_keys_in_contract_order_and_raw_content() {
+        let session = SessionId::from_parts(1_761_216_480_123, 7);
+        let id = MessageId::from_parts(1_761_216_480_123, 8);
+        let parts = MessageParts {
+            id,
+            session,
+            seq: 3,
+            sender_id: "ali\"ce\n",
+            kind: "text",
+            content: &Json::parse(r#"{"text": 1.0e2}"#).unwrap(),
+            metadata: &Json::empty_object(),
+            inserted_at_us: 1_761_216_480_123_456,
+        };
+        let expected = format!(
+            r#"{{"id":"{id}","session_id":"{session}","seq":3,"sender_id":"ali\"ce\n","kind":"text","content":{{"text": 1.0e2}},"metadata":{{}},"inserted_at":"2025-10-23T10:48:00.123456Z"}}"#
+        );
+        assert_eq!(parts.render().as_str(), expected);
+    }
+
+    #[test]
+    fn the_parties_of_a_session_are_told_apart() {
+        assert_eq!(Sender::of("a", "a", "b"), Sender::User);
+        assert_eq!(Sender::of("b", "a", "b"), Sender::Agent);
+        assert_eq!(Sender::of("c", "a", "b"), Sender::Other("c"));
+        assert_eq!(Sender::of("a", "a", "a"), Sender::User);
+    }
+
+    #[test]
+    fn meta_bytes_that_are_too_short_are_not_a_messages() {
+        let meta = MessageMeta { sender: Sender::User, own_total: 1, keyed: Some((KeyHash(1), Fingerprint(2))) };
+        let mut bytes = Vec::new();
+        meta.encode(&mut bytes);
+        for length in 0..bytes.len() {
+            assert_eq!(MessageMeta::decode(meta.flags(), &bytes[..length]), None);
+        }
+        assert_eq!(MessageMeta::decode(FLAG_USER | FLAG_AGENT, &bytes), None);
+    }
+
+    proptest! {
+        #[test]
+        fn meta_reads_back_as_it_was_written(
+            own_total: u32,
+            keyed in proptest::option::of((any::<u128>(), any::<u64>())),
+            who in 0..3,
+            other in ".{0,40}",
+        ) {
+            let sender = match who { 0 => Sender::User, 1 => Sender::Agent, _ => Sender::Other(&other) };
+            let meta = MessageMeta { sender, own_total, keyed: keyed.map(|(k, f)| (KeyHash(k), Fingerprint(f))) };
+            let mut bytes = Vec::new();
+            meta.encode(&mut bytes);
+            prop_assert_eq!(MessageMeta::decode(meta.flags(), &bytes), Some(meta));
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The directory of agents: few, unique by id, listed whole. It lives on one shard.
+//!
+//! Invariants: `committed` holds durable registrations only, and is all that clients read; `pending` holds the notes that were
+//! appended and are not yet durable, in order, and what is decided (is an id taken, what does an update change) is decided
+//! on top of them. A disabled agent keeps its id; an id that was given up by a rename is free.
+
+use super::{AgentCommand, Refusal, Reply};
+use crate::limits::AGENTS_MAX;
+use crate::session::{AgentConfig, AgentPut, Json};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The directory.
+#[derive(Debug, Default)]
+pub struct Directory {
+    committed: BTreeMap<String, AgentConfig>,
+    pending: VecDeque<AgentPut>,
+    /// Time of the latest note folded in, microseconds since 1970. Tells old snapshots from new ones.
+    as_of_us: u64,
+}
+
+/// What an [`AgentCommand`] comes to.
+#[derive(Debug, PartialEq)]
+pub enum Decision {
+    /// Answer this.
+    Reply(Reply),
+    /// Append this note, then [`Directory::push`] it.
+    Put(Box<AgentPut>),
+    /// Refuse. If notes are pending, the refusal may rest on them and must wait for them.
+    Refuse(Refusal),
+}
+
+impl Directory {
+    /// Decides on a command at `now_us`.
+    pub fn decide(&self, command: &AgentCommand, now_us: u64) -> Decision {
+        let decided = match command {
+            AgentCommand::List { enabled } => Ok(Decision::Reply(Reply::Agents { agents: self.list(*enabled) })),
+            AgentCommand::Read { id } => {
+                let agent = self.committed.get(id).map(|agent| Decision::Reply(Reply::Agent { json: agent.render() }));
+                agent.ok_or(Refusal::AgentNotFound)
+            }
+            AgentCommand::Create { fields } => self.create(fields, now_us),
+            AgentCommand::Update { id, fields } => self.update(id, fields, now_us),
+            AgentCommand::Disable { id } => {
+                self.latest(id).map(|agent| put(None, agent.disable(now_us))).ok_or(Refusal::AgentNotFound)
+            }
+        };
+        decided.unwrap_or_else(Decision::Refuse)
+    }
+
+    /// Remembers a note that was appended.
+    pub fn push(&mut self, note: AgentPut) {
+        self.pending.push_back(note);
+    }
+
+    /// The oldest pending note became durable. Gives the agent as clients read it.
+    ///
+    /// # Panics
+    /// If no note is pending: commits come in the order of appends.
+    pub fn commit(&mut self, time_us: u64) -> Json {
+        let note = self.pending.pop_front().expect("a commit follows its append");
+        let json = note.agent.render();
+        self.fold(note, time_us);
+        json
+    }
+
+    /// The log was poisoned: what is pending will never be durable.
+    pub fn forget_pending(&mut self) {
+        self.pending.clear();
+    }
+
+    /// Whether decisions may rest on notes that are not yet durable.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes in a durable note.
+    pub fn fold(&mut self, note: AgentPut, time_us: u64) {
+        if let Some(former) = note.former_id {
+            self.committed.remove(&former);
+        }
+        self.committed.insert(note.agent.id().to_owned(), note.agent);
+        self.as_of_us = self.as_of_us.max(time_us);
+    }
+
+    /// The whole directory for a snapshot, pending notes included: a snapshot counts only once they are durable.
+    pub fn to_snapshot(&self, out: &mut Vec<u8>) {
+        let mut all = Self { committed: self.committed.clone(), pending: VecDeque::new(), as_of_us: self.as_of_us };
+        for note in &self.pending {
+            all.fold(note.clone(), 0);
+        }
+        let snapshot = Snapshot { as_of_us: self.as_of_us, agents: all.committed.into_values().collect() };
+        serde_json::to_writer(out, &snapshot).expect("agents always have a JSON form and a Vec takes every byte");
+    }
+
+    /// Takes over a snapshot unless a newer one was taken over already. `None`: the bytes are not one.
+    pub fn fold_snapshot(&mut self, state: &[u8]) -> Option<()> {
+        let snapshot: Snapshot = serde_json::from_slice(state).ok()?;
+        if snapshot.as_of_us >= self.as_of_us {
+            self.as_of_us = snapshot.as_of_us;
+            self.committed = snapshot.agents.into_iter().map(|agent| (agent.id().to_owned(), agent)).collect();
+        }
+        Some(())
+    }
+
+    fn list(&self, enabled: Option<bool>) -> Vec<Json> {
+        let wanted = |agent: &&AgentConfig| enabled.is_none_or(|enabled| agent.enabled() == enabled);
+        let mut agents: Vec<&AgentConfig> = self.committed.values().filter(wanted).collect();
+        agents.sort_by(|a, b| a.name().cmp(b.name())); // stable: equal names stay sorted by id
+        agents.into_iter().map(AgentConfig::render).collect()
+    }
+
+    fn create(&self, fields: &Json, now_us: u64) -> Result<Decision, Refusal> {
+        let agent = AgentConfig::create(fields, now_us).map_err(Refusal::InvalidFields)?;
+        self.assert_free(agent.id())?;
+        if self.committed.len() + self.pending.len() >= AGENTS_MAX {
+            return Err(Refusal::Full { what: "the directory of agents", max: AGENTS_MAX });
+        }
+        Ok(put(None, agent))
+    }
+
+    fn update(&self, id: &str, fields: &Json, now_us: u64) -> Result<Decision, Refusal> {
+        let present = self.latest(id).ok_or(Refusal::AgentNotFound)?;
+        let agent = present.update(fields, now_us).map_err(Refusal::InvalidFields)?;
+        if agent.id() == id {
+            return Ok(put(None, agent));
+        }
+        self.assert_free(agent.id())?;
+        Ok(put(Some(id.to_owned()), agent))
+    }
+
+    fn assert_free(&self, id: &str) -> Result<(), Refusal> {
+        if self.latest(id).is_none() {
+            return Ok(());
+        }
+        Err(Refusal::InvalidFields(BTreeMap::from([("id".to_owned(), vec!["has already been taken".to_owned()])])))
+    }
+
+    /// The agent as it will be when everything pending is durable.
+    fn latest(&self, id: &str) -> Option<&AgentConfig> {
+        for note in self.pending.iter().rev() {
+            if note.agent.id() == id {
+                return Some(&note.agent);
+            }
+            if note.former_id.as_deref() == Some(id) {
+                return None;
+            }
+        }
+        self.committed.get(id)
+    }
+}
+
+fn put(former_id: Option<String>, agent: AgentConfig) -> Decision {
+    Decision::Put(Box::new(AgentPut { former_id, agent }))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    as_of_us: u64,
+    agents: Vec<AgentConfig>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(id: &str, name: &str) -> AgentCommand {
+        let fields = format!(r#"{{"id":"{id}","name":"{name}","origin_url":"http://localhost"}}"#);
+        AgentCommand::Create { fields: Json::parse(&fields).unwrap() }
+    }
+
+    fn update(id: &str, fields: &str) -> AgentCommand {
+        AgentCommand::Update { id: id.into(), fields: Json::parse(fields).unwrap() }
+    }
+
+    fn push(directory: &mut Directory, command: &AgentCommand) {
+        match directory.decide(command, 5) {
+            Decision::Put(note) => directory.push(*note),
+            other => panic!("{command:?} came to {other:?}"),
+        }
+    }
+
+    fn ids(directory: &Directory, enabled: Option<bool>) -> Vec<String> {
+        let Decision::Reply(Reply::Agents { agents }) = directory.decide(&AgentCommand::List { enabled }, 5) else { panic!() };
+        let id = |json: &Json| {
+            let value: serde_json::Value = serde_json::from_str(json.as_str()).unwrap();
+            value["id"].as_str().unwrap().to_owned()
+        };
+        agents.iter().map(id).collect()
+    }
+
+    fn directory(agents: &[(&str, &str)]) -> Directory {
+        let mut directory = Directory::default();
+        for (id, name) in agents {
+            push(&mut directory, &create(id, name));
+            directory.commit(5);
+        }
+        directory
+    }
+
+    #[test]
+    fn a_registration_is_read_only_once_it_is_durable() {
+        let mut directory = Directory::default();
+        push(&mut directory, &create("a", "A"));
+        let read = AgentCommand::Read { id: "a".into() };
+        assert_eq!(directory.decide(&read, 5), Decision::Refuse(Refusal::AgentNotFound));
+        assert!(ids(&directory, None).is_empty());
+        directory.commit(5);
+        assert!(matches!(directory.decide(&read, 5), Decision::Reply(Reply::Agent { .. })));
+    }
+
+    #[test]
+    fn an_id_is_taken_from_its_append_on_and_stays_taken_when_disabled() {
+        let mut directory = Directory::default();
+        push(&mut directory, &create("a", "A"));
+        let taken = |directory: &Directory| match directory.decide(&create("a", "B"), 5) {
+            Decision::Refuse(Refusal::InvalidFields(fields)) => fields["id"] == ["has already been taken"],
+            _ => false,
+        };
+        assert!(taken(&directory));
+        directory.commit(5);
+        push(&mut directory, &AgentCommand::Disable { id: "a".into() });
+        directory.commit(5);
+        assert!(taken(&directory));
+        assert_eq!(ids(&directory, Some(true)), Vec::<String>::new());
+        assert_eq!(ids(&directory, Some(false)), ["a"]);
+    }
+
+    #[test]
+    fn a_rename_frees_the_old_id_and_needs_a_free_new_one() {
+        let mut directory = directory(&[("a", "A"), ("b", "B")]);
+        assert!(matches!(directory.decide(&update("a", r#"{"id":"b"}"#), 5), Decision::Refuse(Refusal::InvalidFields(_))));
+        push(&mut directory, &update("a", r#"{"id":"c"}"#));
+        assert_eq!(directory.decide(&update("a", "{}"), 5), Decision::Refuse(Refusal::AgentNotFound));
+        push(&mut directory, &create("a", "new"));
+        directory.commit(5);
+        directory.commit(5);
+        assert_eq!(ids(&directory, None), ["c", "b", "a"]); // by name: A, B, new
+    }
+
+    #[test]
+    fn two_updates_in_flight_both_count() {
+        let mut directory = directory(&[("a", "A")]);
+        push(&mut directory, &update("a", r#"{"name":"B"}"#));
+        push(&mut directory, &update("a", r#"{"timeout_ms":5}"#));
+        directory.commit(5);
+        let json: serde_json::Value = serde_json::from_str(directory.commit(5).as_str()).unwrap();
+        assert_eq!((json["name"].as_str(), json["timeout_ms"].as_u64()), (Some("B"), Some(5)));
+    }
+
+    #[test]
+    fn what_a_poisoned_log_lost_is_not_there() {
+        let mut directory = directory(&[("a", "A")]);
+        push(&mut directory, &update("a", r#"{"id":"b"}"#));
+        directory.forget_pending();
+        assert_eq!(ids(&directory, None), ["a"]);
+        assert!(matches!(directory.decide(&update("a", "{}"), 5), Decision::Put(_)));
+    }
+
+    #[test]
+    fn a_snapshot_with_the_notes_around_it_folds_to_the_same_directory() {
+        let mut directory = directory(&[("a", "A"), ("b", "B")]);
+        push(&mut directory, &update("a", r#"{"id":"c"}"#));
+        let mut snapshot = Vec::new();
+        directory.to_snapshot(&mut snapshot);
+        let notes = [create("a", "A"), create("b", "B")];
+        let mut folded = Directory::default();
+        folded.fold_snapshot(&snapshot).unwrap();
+        for command in &notes {
+            let AgentCommand::Create { fields } = command else { unreachable!() };
+            folded.fold(AgentPut { former_id: None, agent: AgentConfig::create(fields, 5).unwrap() }, 5);
+        }
+        let renamed = directory.pending[0].clone();
+        folded.fold(renamed, 5);
+        assert_eq!(ids(&folded, None), ["c", "b"]);
+    }
+
+    #[test]
+    fn an_older_snapshot_does_not_undo_a_newer_one() {
+        let (old, mut new) = (directory(&[("a", "A")]), directory(&[("a", "A")]));
+        push(&mut new, &update("a", r#"{"id":"b"}"#));
+        new.commit(9);
+        let (mut old_bytes, mut new_bytes) = (Vec::new(), Vec::new());
+        old.to_snapshot(&mut old_bytes);
+        new.to_snapshot(&mut new_bytes);
+        let mut folded = Directory::default();
+        folded.fold_snapshot(&new_bytes).unwrap();
+        folded.fold_snapshot(&old_bytes).unwrap();
+        assert_eq!(ids(&folded, None), ["b"]);
+        assert_eq!(folded.fold_snapshot(b"x"), None);
+    }
+}

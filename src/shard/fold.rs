@@ -1,0 +1,239 @@
+//! Recovery and snapshots: a shard's state as a fold over its log.
+//!
+//! Invariants: folding is idempotent, because snapshots are fuzzy: a record may be folded although a snapshot holds it
+//! already. So everything in a record is absolute, and after the last record the state is what it was, whatever came twice.
+//! A snapshot's bytes start with a version; bytes of an unknown version are refused by name.
+
+use super::catalog::{Catalog, Entry};
+use super::directory::Directory;
+use super::names::{NameId, Names};
+use crate::session::{AgentPut, CursorMoved, MessageMeta, Sender, SessionCreated, kind};
+use storage::{Fold, Key, Lsn, Record, Slot};
+
+/// What recovery builds.
+pub(super) struct Folding {
+    pub(super) catalog: Catalog,
+    /// On the directory's shard.
+    pub(super) directory: Option<Directory>,
+    /// Sessions whose deleted note was seen.
+    pub(super) deleted: Vec<Key>,
+    /// The first thing that could not be understood.
+    pub(super) unreadable: Option<Unreadable>,
+}
+
+/// A record or snapshot that verifies and still cannot be understood: written by a newer version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} cannot be read by this version of the server")]
+pub struct Unreadable {
+    /// What it is and where.
+    pub what: String,
+}
+
+impl Folding {
+    pub(super) fn new(seed: u64, is_directory: bool) -> Self {
+        let directory = is_directory.then(Directory::default);
+        Self { catalog: Catalog::new(seed), directory, deleted: Vec::new(), unreadable: None }
+    }
+
+    fn note_unreadable(&mut self, what: impl FnOnce() -> String) {
+        self.unreadable.get_or_insert_with(|| Unreadable { what: what() });
+    }
+
+    fn session_record(&mut self, record: &Record<'_>, slot: Slot) -> Option<()> {
+        match record.kind.0 {
+            kind::MESSAGE => {
+                let meta = MessageMeta::decode(record.flags, record.meta)?;
+                self.message(record, &meta, slot);
+            }
+            kind::SESSION_CREATED => {
+                let note = SessionCreated::parse(record.payload)?;
+                self.catalog.insert(slot, &note.user_id, &note.agent_id, record.lsn);
+            }
+            kind::SESSION_ARCHIVED => {
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.archive(record.time_us);
+                }
+            }
+            kind::SESSION_DELETED => {
+                if self.catalog.entry(slot).is_some() {
+                    self.catalog.remove(slot, |_| unreachable!("nothing is shown while folding"));
+                }
+                self.deleted.push(record.key);
+            }
+            kind::CURSOR_MOVED => {
+                let note = CursorMoved::parse(record.payload)?;
+                let reader = self.catalog.names.intern(&note.user_id);
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.move_cursor(reader, u32::try_from(note.last_seq).ok()?, note.own_at.unwrap_or(0));
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn message(&mut self, record: &Record<'_>, meta: &MessageMeta<'_>, slot: Slot) {
+        let Catalog { names, .. } = &mut self.catalog;
+        let other = match meta.sender {
+            Sender::Other(id) => names.intern(id),
+            Sender::User | Sender::Agent => NameId::NONE,
+        };
+        let Some(entry) = self.catalog.entry_mut(slot) else { return }; // deleted, and its created note is gone
+        entry.last_sender = match meta.sender {
+            Sender::User => entry.user,
+            Sender::Agent => entry.agent,
+            Sender::Other(_) => other,
+        };
+        entry.last_activity_us = record.time_us;
+        entry.own_total = meta.own_total;
+        if meta.keyed.is_some() {
+            entry.set_keyed();
+        }
+    }
+}
+
+impl Fold for Folding {
+    fn snapshot(&mut self, entry: Option<(Key, Slot)>, state: &[u8]) {
+        let understood = match entry {
+            Some((_, slot)) => decode_session(&mut self.catalog, slot, state),
+            None => match &mut self.directory {
+                Some(directory) if !state.is_empty() => directory.fold_snapshot(state),
+                _ => Some(()),
+            },
+        };
+        if understood.is_none() {
+            self.note_unreadable(|| match entry {
+                Some((key, _)) => format!("the snapshot of session {:032x}", key.0),
+                None => "the snapshot of the directory".to_owned(),
+            });
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>, slot: Option<Slot>) {
+        let understood = match slot {
+            Some(slot) => self.session_record(record, slot),
+            None if record.kind.0 == kind::AGENT_PUT => match &mut self.directory {
+                Some(directory) => {
+                    AgentPut::parse(record.payload, record.meta).map(|note| directory.fold(note, record.time_us))
+                }
+                None => Some(()),
+            },
+            None => None,
+        };
+        if understood.is_none() {
+            self.note_unreadable(|| format!("the record of kind {} at {}", record.kind.0, record.lsn));
+        }
+    }
+}
+
+const VERSION: u8 = 1;
+
+/// One session's state for a snapshot. Nothing for a session that is not shown: its notes stand in the log.
+pub(super) fn encode_session(catalog: &Catalog, slot: Slot, out: &mut Vec<u8>) {
+    let Some(entry) = catalog.entry(slot) else { return };
+    out.extend_from_slice(&[VERSION, entry.kept_flags()]);
+    for number in [entry.created.0, entry.last_activity_us, entry.updated_at_us().unwrap_or(0)] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    for number in [entry.user_cursor, entry.own_total, entry.own_at_cursor] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    let names = &catalog.names;
+    encode_name(names.text(entry.user), out);
+    encode_name(names.text(entry.agent), out);
+    encode_sender(names, entry, out);
+    let cursors = entry.extra.as_ref().map_or(&[][..], |extra| &extra.cursors);
+    out.extend_from_slice(&(cursors.len() as u16).to_le_bytes());
+    for &(reader, last_seq) in cursors {
+        encode_name(names.text(reader), out);
+        out.extend_from_slice(&last_seq.to_le_bytes());
+    }
+}
+
+fn encode_name(name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+    out.extend_from_slice(name.as_bytes());
+}
+
+const SENDER_NONE: u8 = 0;
+const SENDER_USER: u8 = 1;
+const SENDER_AGENT: u8 = 2;
+const SENDER_OTHER: u8 = 3;
+
+fn encode_sender(names: &Names, entry: &Entry, out: &mut Vec<u8>) {
+    match entry.last_sender {
+        NameId::NONE => out.push(SENDER_NONE),
+        sender if sender == entry.user => out.push(SENDER_USER),
+        sender if sender == entry.agent => out.push(SENDER_AGENT),
+        sender => {
+            out.push(SENDER_OTHER);
+            encode_name(names.text(sender), out);
+        }
+    }
+}
+
+/// Takes over what [`encode_session`] wrote. `None`: the bytes are not that.
+fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<()> {
+    if state.is_empty() {
+        return Some(());
+    }
+    let mut reader = Reader(state);
+    let [VERSION, flags] = reader.take::<2>()? else { return None };
+    let (created, last_activity_us, updated_at_us) = (reader.u64()?, reader.u64()?, reader.u64()?);
+    let (user_cursor, own_total, own_at_cursor) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let (user_id, agent_id) = (reader.name()?, reader.name()?);
+    let entry = catalog.insert(slot, user_id, agent_id, Lsn(created));
+    entry.set_kept_flags(flags);
+    entry.last_activity_us = last_activity_us;
+    (entry.user_cursor, entry.own_total, entry.own_at_cursor) = (user_cursor, own_total, own_at_cursor);
+    if updated_at_us != 0 {
+        entry.extra_mut().updated_at_us = updated_at_us;
+    }
+    let (user, agent) = (entry.user, entry.agent);
+    let last_sender = match reader.take::<1>()? {
+        [SENDER_NONE] => NameId::NONE,
+        [SENDER_USER] => user,
+        [SENDER_AGENT] => agent,
+        [SENDER_OTHER] => catalog.names.intern(reader.name()?),
+        _ => return None,
+    };
+    let mut cursors = Vec::new();
+    for _ in 0..reader.u16()? {
+        cursors.push((catalog.names.intern(reader.name()?), reader.u32()?));
+    }
+    let entry = catalog.entry_mut(slot).expect("it was just put there");
+    entry.last_sender = last_sender;
+    if !cursors.is_empty() {
+        entry.extra_mut().cursors = cursors;
+    }
+    reader.0.is_empty().then_some(())
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*bytes)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn name(&mut self) -> Option<&'a str> {
+        let length = usize::from(self.u16()?);
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(bytes).ok()
+    }
+}

@@ -1,0 +1,110 @@
+//! The durable mark has passed: state changes, callers are answered, listeners are told, in the order of the log.
+
+use super::commit::{Effect, Facts, Pending};
+use super::names::NameId;
+use super::{Caller, Output, Push, Refusal, Reply, Shard};
+use crate::session::{Json, SessionId};
+use storage::{Key, Medium, Slot, Sync, Work};
+
+impl<M: Medium> Shard<M> {
+    /// Releases everything that is durable; when the log is poisoned, fails everything else.
+    pub(super) fn release(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
+        let durable = self.log.durable();
+        while let Some(pending) = self.commits.pop_below(durable) {
+            self.released = self.released.max(pending.lsn);
+            let from = pending.from;
+            let reply = self.take_effect(pending, out);
+            if let Some(reply) = reply {
+                out.push(Output::Reply { to: from, reply });
+            }
+        }
+        if self.poisoned {
+            self.fail_pending(out);
+        }
+    }
+
+    /// Nothing more will become durable. State was never changed, so there is nothing to undo.
+    fn fail_pending(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
+        while let Some(pending) = self.commits.pop() {
+            out.push(Output::Reply { to: pending.from, reply: Err(Refusal::LogPoisoned) });
+        }
+        if let Some(directory) = &mut self.directory {
+            directory.forget_pending();
+        }
+    }
+
+    /// Gives the answer that is still to be sent: of a message it is sent here, before the pushes.
+    fn take_effect(&mut self, pending: Pending, out: &mut Vec<Output<Sync<M>, Work<M>>>) -> Option<Result<Reply, Refusal>> {
+        let reply = match pending.effect {
+            Effect::Message { slot, seq, json, sender, own, time_us } => {
+                self.commit_message(slot, sender, own, time_us);
+                self.tell_message(pending.from, slot, seq, json, out);
+                return None;
+            }
+            Effect::Created { slot, json } => {
+                let log = &self.log;
+                self.catalog.show(slot, |slot| SessionId::from(log.key(slot).0));
+                self.push_inbox(slot, false, out);
+                Reply::Session { json }
+            }
+            Effect::Archived { slot, facts, time_us } => self.commit_archive(slot, &facts, time_us, out),
+            Effect::CursorMoved { slot, reader, last_seq, own_at, facts } => {
+                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
+                let of_user = entry.user == reader;
+                entry.move_cursor(reader, last_seq, own_at);
+                if of_user {
+                    self.push_inbox(slot, false, out);
+                }
+                self.cursors(slot, &facts)
+            }
+            Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
+            Effect::AgentPut { time_us } => {
+                let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
+                Reply::Agent { json: directory.commit(time_us) }
+            }
+            Effect::Replayed { seq, json } => Reply::Appended { seq, json, replayed: true },
+            Effect::Refused(refusal) => return Some(Err(refusal)),
+        };
+        Some(Ok(reply))
+    }
+
+    fn commit_message(&mut self, slot: Slot, sender: NameId, own: bool, time_us: u64) {
+        let entry = self.catalog.entry_mut(slot).expect("a session with a pending message has an entry");
+        entry.last_activity_us = time_us;
+        entry.last_sender = sender;
+        entry.own_total += u32::from(own);
+    }
+
+    /// The sender first, then everybody (contract 2.2).
+    fn tell_message(&self, from: Caller, slot: Slot, seq: u64, json: Json, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
+        let session = self.id_of(slot);
+        let tails = self.tails.of(&slot);
+        let reply_at = out.len();
+        out.extend(tails.iter().map(|&to| Output::Push { to, push: Push::Message { session, seq, json: json.clone() } }));
+        out.insert(reply_at, Output::Reply { to: from, reply: Ok(Reply::Appended { seq, json, replayed: false }) });
+        self.push_inbox(slot, false, out);
+    }
+
+    fn commit_archive(
+        &mut self,
+        slot: Slot,
+        facts: &Facts,
+        time_us: u64,
+        out: &mut Vec<Output<Sync<M>, Work<M>>>,
+    ) -> Reply {
+        self.catalog.entry_mut(slot).expect("a session with a pending note has an entry").archive(time_us);
+        self.push_inbox(slot, true, out);
+        Reply::Session { json: self.session_json(slot, facts) }
+    }
+
+    fn commit_delete(&mut self, slot: Slot, session: SessionId, out: &mut Vec<Output<Sync<M>, Work<M>>>) -> Reply {
+        self.push_inbox(slot, true, out);
+        let tails = self.tails.take(&slot);
+        out.extend(tails.into_iter().map(|to| Output::Push { to, push: Push::Closed { session } }));
+        self.windows.forget(slot);
+        let log = &self.log;
+        self.catalog.remove(slot, |slot| SessionId::from(log.key(slot).0));
+        self.log.forget(Key(session.to_u128()));
+        Reply::Done
+    }
+}
