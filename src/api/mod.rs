@@ -17,6 +17,7 @@ pub mod render;
 pub mod routes;
 pub mod topics;
 
+pub use fleetlm::Ask;
 pub use longpoll::LongPollRequest;
 pub use render::Render;
 pub use routes::{Health, Route, refused, route};

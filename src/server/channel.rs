@@ -50,7 +50,7 @@ fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: 
             return link.send_all(world, out);
         }
     };
-    let call = match topics::join(&topic, &link.identity, payload, &world.context()) {
+    let call = match topics::join(&topic, &link.identity, payload) {
         Ok(call) => call,
         Err(response) => {
             link.socket.borrow_mut().refused(channel, &response, &mut out);

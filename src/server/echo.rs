@@ -47,7 +47,12 @@ pub fn run(address: SocketAddr, listening: impl FnOnce(SocketAddr)) -> anyhow::R
 
 async fn serve(io: Rc<WireIo>, stream: TcpStream) {
     let mut wire = Wire::new(io, stream);
-    let limits = http::Limits { head_bytes_max: limits::HEAD_BYTES_MAX, headers_max: limits::HEADERS_MAX, body_bytes_max: 0 };
+    let limits = http::Limits {
+        head_bytes_max: limits::HEAD_BYTES_MAX,
+        request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
+        headers_max: limits::HEADERS_MAX,
+        body_bytes_max: 0,
+    };
     let mut requests = RequestDecoder::new(limits);
     let request = loop {
         match requests.next() {

@@ -23,6 +23,7 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 pub(super) async fn serve(world: Rc<World>, stream: TcpStream) {
     let limits = http::Limits {
         head_bytes_max: limits::HEAD_BYTES_MAX,
+        request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: world.config.body_bytes_max,
     };

@@ -212,6 +212,22 @@ impl Link {
         !is_full
     }
 
+    /// The frames of a WebSocket.
+    pub(super) fn frames(&self) -> &RefCell<Vec<u8>> {
+        match &self.carrier {
+            Carrier::WebSocket { frames, .. } => frames,
+            Carrier::LongPoll { .. } => unreachable!("a WebSocket's task serves a WebSocket's link"),
+        }
+    }
+
+    /// See [`Carrier::WebSocket`].
+    pub(super) fn unsent(&self) -> &Cell<usize> {
+        match &self.carrier {
+            Carrier::WebSocket { unsent, .. } => unsent,
+            Carrier::LongPoll { .. } => unreachable!("a WebSocket's task serves a WebSocket's link"),
+        }
+    }
+
     fn queued_bytes(&self) -> usize {
         match &self.carrier {
             Carrier::WebSocket { frames, unsent, .. } => frames.borrow().len() + unsent.get(),

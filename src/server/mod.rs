@@ -53,7 +53,7 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let (address, sockets) = listener::listen(config.address(), shards)?;
     let state = Arc::new(SharedState::new(shards));
     let opening = Opening::of_folder(&config, shards)?;
-    let recovered = opening.recovered.report.to_string();
+    let recovered = describe(&opening.recovered.report);
     let (opened, answers) = mpsc::channel();
     let connections_max = connections_max(&config);
     let metrics = Arc::new(Metrics::default());
@@ -204,6 +204,18 @@ fn wait_until_open(answers: &mpsc::Receiver<anyhow::Result<u64>>, shards: u16) -
         }
     }
     Ok(sessions)
+}
+
+/// What recovery found, for people.
+fn describe(report: &storage::Report) -> String {
+    let mut text = format!("{} segments, {} MiB", report.segments, report.bytes >> 20);
+    if report.bytes_cut > 0 {
+        text += &format!(", {} bytes of a torn end cut (never acknowledged)", report.bytes_cut);
+    }
+    if !report.corrupt.is_empty() {
+        text += &format!(", {} CORRUPT places", report.corrupt.len());
+    }
+    text
 }
 
 fn announce(config: &ServeConfig, address: SocketAddr, shards: u16, sessions: u64, recovered: &str) -> anyhow::Result<()> {

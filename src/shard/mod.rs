@@ -126,6 +126,7 @@ impl From<ReadError> for Stop {
         match error {
             ReadError::Cold(cold) => Self::Cold(cold),
             ReadError::Corrupt(at) => Self::Refuse(Refusal::Corrupt { file: at.file, offset: at.offset }),
+            ReadError::Unreadable { file, .. } => Self::Refuse(Refusal::Corrupt { file, offset: 0 }),
             ReadError::Unknown => panic!("the index names a record that the log does not have"),
         }
     }
@@ -153,7 +154,7 @@ impl<M: Medium> Shard<M> {
     pub fn open(medium: M, recovered: &Recovered, options: storage::Options) -> Result<Self, OpenShardError> {
         let (id, shards) = (ShardId(options.shard), options.shards);
         let mut folding = Folding::new(options.seed, id == DIRECTORY_SHARD);
-        let owns = |key: Key| owner_of_session(SessionId::from(key.0), shards) == id;
+        let owns = move |key: Key| owner_of_session(SessionId::from(key.0), shards) == id;
         let mut log = Log::open(medium, recovered, options, owns, &mut folding)?;
         if let Some(unreadable) = folding.unreadable {
             return Err(unreadable.into());
@@ -214,7 +215,7 @@ impl<M: Medium> Shard<M> {
     pub fn settle(&mut self, out: &mut Out<M>) {
         self.release(out);
         for cold in self.cold.drain(..) {
-            self.log.warm(cold);
+            out.extend(self.log.begin_warm(cold).map(Output::Work));
         }
         out.extend(self.log.begin_sync().map(Output::Sync));
         while let Some(work) = self.log.begin_work() {
@@ -318,7 +319,7 @@ impl<M: Medium> Shard<M> {
         Ok(self.log.append(record)?.lsn)
     }
 
-    fn status(&self) -> ShardStatus {
+    pub fn status(&self) -> ShardStatus {
         let log = self.log.status();
         ShardStatus {
             sessions: self.catalog.len() as u64,
@@ -333,6 +334,11 @@ impl<M: Medium> Shard<M> {
             disk_full: log.disk_full,
             corrupt: log.corrupt.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    /// Whether everything that was appended is durable.
+    pub fn is_synced(&self) -> bool {
+        self.log.durable() >= self.log.end()
     }
 
     fn park(&mut self, from: Caller, command: Command, out: &mut Out<M>) {
