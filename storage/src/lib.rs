@@ -15,7 +15,7 @@
 //! - After a crash the log holds a prefix of what was appended, and that prefix holds everything that was durable.
 //! - A record that does not verify is named by file and offset and never served.
 
-// pub mod check;
+pub mod check;
 mod file;
 mod index;
 mod log;
@@ -23,7 +23,7 @@ pub mod medium;
 mod memory;
 mod mmap;
 mod open;
-// mod probe;
+mod probe;
 mod read;
 mod reclaim;
 pub mod record;
@@ -33,13 +33,13 @@ pub mod segment;
 mod snapshot;
 mod work;
 
-// pub use check::{CheckError, CheckReport, ScannedRecord, scan};
+pub use check::{CheckError, CheckReport, ScanError, ScannedRecord, scan};
 pub use file::{File, FileError};
 pub use log::{AppendError, Appended, Log, LogStatus, Poisoned, Sync};
 pub use medium::Medium;
 pub use memory::{Fate, Memory, SECTOR_BYTES, Unsynced};
 pub use open::{Fold, OpenError};
-// pub use probe::sync_write_amplification;
+pub use probe::sync_write_amplification;
 pub use read::{Cold, Page, ReadError};
 pub use record::{ENDS_KEY, META_BYTES_MAX, NewRecord, Record};
 pub use recovery::{RecoverError, Recovered, Report, Torn, recover};

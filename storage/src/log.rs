@@ -9,6 +9,7 @@
 use crate::index::Index;
 use crate::medium::{Active, Handle, Medium};
 use crate::read::Sealed;
+use crate::reclaim::Reclaim;
 use crate::record::{self, ENDS_KEY, META_BYTES_MAX, NewRecord};
 use crate::segment::{self, Layout, SEAL_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::snapshot::Snapshots;
@@ -191,6 +192,7 @@ pub struct Log<M: Medium> {
     pub(crate) poisoned: bool,
     pub(crate) pending: Pending<M>,
     pub(crate) snapshots: Snapshots,
+    pub(crate) reclaim: Reclaim,
     /// Damage that reads have found.
     pub(crate) corrupt_reads: RefCell<Vec<Corruption>>,
     pub(crate) status: LogStatus,
@@ -229,6 +231,7 @@ impl<M: Medium> Log<M> {
         let lsn = active.write(&record, prev, durable);
         self.status.records_appended += 1;
         self.status.bytes_appended += record::padded(record.bytes()) as u64;
+        self.reclaim.note_record(record::padded(record.bytes()) as u64);
         self.status.populate_misses += u64::from(active.cursor > active.populated);
         if let Some(slot) = slot {
             self.note_in_index(&record, slot, lsn);

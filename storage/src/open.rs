@@ -4,6 +4,7 @@ use crate::index::Index;
 use crate::log::{Log, LogStatus, Open};
 use crate::medium::{Medium, View};
 use crate::read::Sealed;
+use crate::reclaim::Reclaim;
 use crate::record::{ENDS_KEY, Record};
 use crate::recovery::{Recovered, SegmentInfo};
 use crate::segment::file_name;
@@ -75,6 +76,7 @@ impl<M: Medium> Log<M> {
             now_us: 0,
             poisoned: false,
             pending: Pending::default(),
+            reclaim: Reclaim::default(),
             snapshots: Snapshots::new(recovered, &options),
             corrupt_reads: RefCell::default(),
             status: LogStatus { corrupt: recovered.report.corrupt.clone(), ..LogStatus::default() },
@@ -114,6 +116,7 @@ impl<M: Medium> Log<M> {
         if record.is_message() {
             self.index.record_message(slot, record.seq, record.lsn);
         }
+        self.reclaim.note_record(u64::from(record.stored_bytes()));
         self.snapshots.note_folded(u64::from(record.stored_bytes()));
         fold.record(record, Some(slot));
         if record.flags & ENDS_KEY != 0 {

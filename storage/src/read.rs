@@ -66,6 +66,8 @@ pub(crate) struct Sealed<M: Medium> {
     pub(crate) header: SegmentHeader,
     pub(crate) layout: Layout,
     pub(crate) file_bytes: u64,
+    /// Parts of it do not verify.
+    pub(crate) damaged: bool,
     view: OnceCell<M::View>,
     /// When each block was last known to be in memory, in microseconds plus 1; 0 for never.
     warm: RefCell<Vec<u64>>,
@@ -73,17 +75,15 @@ pub(crate) struct Sealed<M: Medium> {
 
 impl<M: Medium> Sealed<M> {
     pub(crate) fn new(info: &SegmentInfo) -> Self {
-        Self {
-            header: info.header,
-            layout: info.layout,
-            file_bytes: info.file_bytes,
-            view: OnceCell::new(),
-            warm: RefCell::default(),
-        }
+        Self { damaged: !info.holes.is_empty(), ..Self::unread(info.header, info.layout, info.file_bytes) }
+    }
+
+    pub(crate) fn unread(header: SegmentHeader, layout: Layout, file_bytes: u64) -> Self {
+        Self { header, layout, file_bytes, damaged: false, view: OnceCell::new(), warm: RefCell::default() }
     }
 
     pub(crate) fn with_view(header: SegmentHeader, layout: Layout, file_bytes: u64, view: M::View) -> Self {
-        Self { header, layout, file_bytes, view: OnceCell::from(view), warm: RefCell::default() }
+        Self { view: OnceCell::from(view), ..Self::unread(header, layout, file_bytes) }
     }
 
     /// Unmaps it until the next read.

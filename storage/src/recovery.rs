@@ -135,24 +135,24 @@ fn decide(facts: Facts) -> Decision {
 }
 
 /// A segment as it was found.
-struct Found {
-    header: SegmentHeader,
-    file_bytes: u64,
-    sealed: bool,
-    table: Option<Table>,
-    scan: Option<Scan>,
-    fold_from: u32,
+pub(crate) struct Found {
+    pub(crate) header: SegmentHeader,
+    pub(crate) file_bytes: u64,
+    pub(crate) sealed: bool,
+    pub(crate) table: Option<Table>,
+    pub(crate) scan: Option<Scan>,
+    pub(crate) fold_from: u32,
     /// The end that a seal or a footer names, when it is believed without a scan.
-    end: u32,
+    pub(crate) end: u32,
 }
 
 /// What becomes of a found segment.
-struct Verdict {
-    end: u32,
-    holes: Vec<(u32, u32)>,
-    records: u64,
-    messages: u64,
-    has_seal: bool,
+pub(crate) struct Verdict {
+    pub(crate) end: u32,
+    pub(crate) holes: Vec<(u32, u32)>,
+    pub(crate) records: u64,
+    pub(crate) messages: u64,
+    pub(crate) has_seal: bool,
 }
 
 /// Prepares a data folder for this start: verifies what no snapshot covers, cuts torn ends, seals all segments.
@@ -217,7 +217,8 @@ fn find_segments<M: Medium>(medium: &M, entries: &[Entry], report: &mut Report) 
     Ok(all)
 }
 
-fn find_segment(number: u32, bytes: &[u8]) -> Option<Found> {
+/// Reads the header, and the footer of a packed one. `None`: they do not verify.
+pub(crate) fn find_segment(number: u32, bytes: &[u8]) -> Option<Found> {
     let header = SegmentHeader::decode(bytes).filter(|header| header.number == number)?;
     if bytes.len() < SEGMENT_HEADER_BYTES as usize {
         return None;
@@ -287,13 +288,18 @@ fn scan_one<M: Medium>(medium: &M, found: &Found) -> Scan {
     if view.warm(0..view.bytes().len()).is_err() {
         return unreadable;
     }
+    scan_found(found, view.bytes())
+}
+
+/// Verifies a segment of either form.
+pub(crate) fn scan_found(found: &Found, bytes: &[u8]) -> Scan {
     match found.table {
         Some(table) => {
-            let layout =
-                Layout { number: found.header.number, salt: found.header.salt, end: found.end, table: Some(table) };
-            scan_packed(view.bytes(), &layout, table)
+            let header = &found.header;
+            let layout = Layout { number: header.number, salt: header.salt, end: found.end, table: Some(table) };
+            scan_packed(bytes, &layout, table)
         }
-        None => scan::scan(view.bytes(), found.header.number, found.header.salt),
+        None => scan::scan(bytes, found.header.number, found.header.salt),
     }
 }
 
@@ -339,7 +345,7 @@ fn settle<M: Medium>(medium: &M, found: Vec<Found>, report: &mut Report) -> Resu
 }
 
 /// The verdict for each segment of one log of one life, given in ascending order. `None`: the segment goes.
-fn judge(log: &[Found]) -> Vec<Option<Verdict>> {
+pub(crate) fn judge(log: &[Found]) -> Vec<Option<Verdict>> {
     let mut acknowledged = Lsn::NONE;
     let mut verdicts = Vec::with_capacity(log.len());
     for found in log.iter().rev() {
@@ -381,7 +387,11 @@ fn judge_segment(found: &Found, acknowledged: Lsn) -> (Verdict, bool) {
             Decision::Whole => return (verdict, false),
             Decision::Cut => return (verdict, true),
             Decision::Hole => verdict.holes.push((run.to, later[0].from)),
-            Decision::EndMissing => verdict.holes.push((run.to, found.header.allocated)),
+            Decision::EndMissing => {
+                verdict.holes.push((run.to, found.header.allocated));
+                // Addresses in the missing end are corrupt, not unknown.
+                verdict.end = found.header.allocated;
+            }
         }
     }
     (verdict, false)

@@ -32,7 +32,7 @@ use std::io;
 const MAGIC: [u8; 8] = *b"FLEETSNP";
 const FORMAT_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
-const NAME_SUFFIX: &str = ".snapshot";
+pub(crate) const NAME_SUFFIX: &str = ".snapshot";
 /// In place of a count of checkpoints: the frame is state that stands alone.
 const STANDALONE: u32 = u32::MAX;
 /// Bytes of an entry's fixed part: lengths, key, last seq, last address.
@@ -305,6 +305,11 @@ fn push_entry(out: &mut Vec<u8>, index: &Index, slot: Slot, state: &[u8]) {
     out.extend_from_slice(state);
 }
 
+/// The frames of a snapshot's file.
+pub(crate) fn body(bytes: &[u8]) -> &[u8] {
+    bytes.get(HEADER_BYTES..).unwrap_or_default()
+}
+
 /// A frame of a snapshot's body.
 pub(crate) enum Frame<'a> {
     Standalone(&'a [u8]),
@@ -474,7 +479,7 @@ impl<M: Medium> Log<M> {
         for info in &recovered.snapshots {
             let view =
                 self.medium.view(&info.name).map_err(|source| OpenError::File { file: info.name.clone(), source })?;
-            let mut body = view.bytes().get(HEADER_BYTES..).unwrap_or_default();
+            let mut body = body(view.bytes());
             while let Some((frame, rest)) = next_frame(body) {
                 self.fold_frame(frame, fold);
                 body = rest;

@@ -44,7 +44,7 @@ pub(crate) enum Job<M: Medium> {
     SnapshotWrite { medium: M, write: snapshot::Write },
     SnapshotFinish { medium: M, finish: snapshot::Finish },
     Warm { view: M::View, lsn: Lsn, range: Range<usize> },
-    Measure { medium: M, number: u32 },
+    Measure { medium: M, source: reclaim::Source },
     Rewrite { medium: M, rewrite: reclaim::Rewrite },
 }
 
@@ -55,8 +55,8 @@ pub(crate) enum Done<M: Medium> {
     SnapshotWrite { result: io::Result<()> },
     SnapshotFinish { finish: snapshot::Finish, result: io::Result<()> },
     Warm { lsn: Lsn, result: io::Result<()> },
-    Measure { number: u32, result: io::Result<Measured> },
-    Rewrite { number: u32, result: io::Result<reclaim::Rewritten> },
+    Measure { result: io::Result<Measured> },
+    Rewrite { rewrite: reclaim::Rewrite, result: io::Result<reclaim::Rewritten> },
 }
 
 impl<M: Medium> std::fmt::Debug for Done<M> {
@@ -101,9 +101,10 @@ impl<M: Medium> Work<M> {
                 Done::SnapshotFinish { finish, result }
             }
             Job::Warm { view, lsn, range } => Done::Warm { lsn, result: view.warm(range) },
-            Job::Measure { medium, number } => Done::Measure { number, result: reclaim::measure(&medium, number) },
+            Job::Measure { medium, source } => Done::Measure { result: reclaim::measure(&medium, source) },
             Job::Rewrite { medium, rewrite } => {
-                Done::Rewrite { number: rewrite.number(), result: rewrite.run(&medium) }
+                let result = rewrite.run(&medium);
+                Done::Rewrite { rewrite, result }
             }
         })
     }
@@ -163,8 +164,8 @@ impl<M: Medium> Log<M> {
             Done::SnapshotWrite { result } => self.finish_snapshot_write(result),
             Done::SnapshotFinish { finish, result } => self.finish_snapshot(&finish, result),
             Done::Warm { lsn, result } => self.finish_warm(lsn, result),
-            Done::Measure { number, result } => self.finish_measure(number, result),
-            Done::Rewrite { number, result } => self.finish_rewrite(number, result),
+            Done::Measure { result } => self.finish_measure(result),
+            Done::Rewrite { rewrite, result } => self.finish_rewrite(&rewrite, result),
         }
     }
 
