@@ -107,6 +107,8 @@ fn a_start_on_a_full_disk_serves_reads() {
     rig.check();
     assert_eq!(rig.try_append(MESSAGE, 1, b""), Err(AppendError::DiskFull));
     rig.medium.set_bytes_free(1 << 20);
+    rig.shards[0].log.tick(10_000_000);
+    rig.work();
     rig.message(1, 100);
     rig.sync();
     rig.check();
@@ -151,9 +153,9 @@ fn damage_is_named(byte: usize) {
     image.flip(&file, damaged.lsn.offset() as usize + byte, 4);
     rig.restart(image, 1);
     let expected = Corruption { file, offset: u64::from(damaged.lsn.offset()) };
-    assert_eq!(rig.recovered.report.corrupt, [expected.clone()]);
+    assert_eq!(rig.recovered.report.corrupt, std::slice::from_ref(&expected));
     let log = &rig.shards[0].log;
-    assert_eq!(log.status().corrupt, [expected.clone()]);
+    assert_eq!(log.status().corrupt, std::slice::from_ref(&expected));
     for record in &rig.appended {
         match log.read(record.lsn) {
             Ok(found) => assert_eq!(found.payload, record.payload),
@@ -196,9 +198,8 @@ fn acknowledged_records_that_are_gone_are_damage_and_not_a_torn_end() {
     let image = rig.medium.kill();
     let file = file_of(lost);
     let bytes = image.read(&file).unwrap();
-    for at in lost.offset() as usize..rig.appended[3].lsn.offset() as usize {
-        image.flip(&file, at, bytes[at]);
-    }
+    let range = lost.offset() as usize..rig.appended[3].lsn.offset() as usize;
+    range.for_each(|at| image.flip(&file, at, bytes[at]));
     for restart in 0..3 {
         let former = if restart == 0 { image.clone() } else { rig.medium.kill() };
         rig.restart(former, 1);
@@ -248,7 +249,7 @@ fn a_segment_without_a_header_is_named_and_its_addresses_are_corrupt() {
     image.flip(&file, 20, 1);
     rig.restart(image, 1);
     let expected = Corruption { file, offset: 0 };
-    assert_eq!(rig.recovered.report.corrupt, [expected.clone()]);
+    assert_eq!(rig.recovered.report.corrupt, std::slice::from_ref(&expected));
     let log = &rig.shards[0].log;
     assert_eq!(log.read(rig.appended[0].lsn), Err(ReadError::Corrupt(expected)));
     assert!(log.read(rig.appended[59].lsn).is_ok());
