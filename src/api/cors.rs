@@ -31,14 +31,21 @@ impl Envelope {
         Self { request_id: request_id(context), allow_headers: "*".to_owned() }
     }
 
-    /// Puts the response into the envelope.
+    /// Puts the response into the envelope. What it says itself of methods and age stays (long polling has its own).
     pub fn seal(self, response: Response) -> Response {
-        response
+        let own = |name| response.header(name).is_some();
+        let (methods, max_age) = (own("access-control-allow-methods"), own("access-control-max-age"));
+        let mut response = response
             .with_header("access-control-allow-origin", "*")
-            .with_header("access-control-allow-methods", METHODS)
             .with_header("access-control-allow-headers", self.allow_headers)
-            .with_header("access-control-max-age", MAX_AGE_S)
-            .with_header("x-request-id", self.request_id)
+            .with_header("x-request-id", self.request_id);
+        if !methods {
+            response = response.with_header("access-control-allow-methods", METHODS);
+        }
+        if !max_age {
+            response = response.with_header("access-control-max-age", MAX_AGE_S);
+        }
+        response
     }
 }
 

@@ -131,6 +131,8 @@ table! {
 /// Seconds that a client should wait before it sends a refused request again: a commit takes milliseconds, a restart a few
 /// seconds, and one is the least that the header can say.
 const RETRY_AFTER_S: &str = "1";
+/// The same on a channel.
+const RETRY_AFTER_MS: u64 = 1000;
 
 /// A refusal on its way out: a row of the table with what is filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -198,18 +200,18 @@ impl ApiError {
 
     /// The response of a refused join, `{"reason": ..}`.
     pub fn join_response(&self) -> String {
-        self.object("reason", self.kind.row().reason)
+        self.timed().object("reason", self.kind.row().reason)
     }
 
     /// The response of a refused event, `{"error": ..}`. Where a channel has no word of its own it says what HTTP says.
     pub fn event_response(&self) -> String {
         let reason = self.kind.row().reason;
-        let text = if reason.is_empty() { self.text.as_ref() } else { reason };
-        if self.fields.is_empty() {
-            self.object("error", text)
-        } else {
-            json!({ "error": text, "errors": self.fields }).to_string()
-        }
+        self.timed().object("error", if reason.is_empty() { &self.text } else { reason })
+    }
+
+    /// On a channel there is no header to say when to try again.
+    fn timed(&self) -> Self {
+        if self.kind.row().retryable { self.clone().with("retry_after_ms", RETRY_AFTER_MS) } else { self.clone() }
     }
 
     /// The same refusal with one more detail.

@@ -16,6 +16,8 @@ use std::fmt;
 #[derive(Debug, Default)]
 pub struct Params<'a> {
     fields: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
+    /// How many of them came with the query.
+    of_query: usize,
 }
 
 impl<'a> Params<'a> {
@@ -27,6 +29,7 @@ impl<'a> Params<'a> {
     pub fn of(request: &'a Request) -> Result<Self, ApiError> {
         let mut params = Self::default();
         params.add_form(&request.query)?;
+        params.of_query = params.fields.len();
         if matches!(request.method, Method::Post | Method::Put | Method::Patch | Method::Delete) {
             params.add_body(request)?;
         }
@@ -35,7 +38,12 @@ impl<'a> Params<'a> {
 
     /// The parameter's JSON text.
     pub fn raw(&self, name: &str) -> Option<&RawValue> {
-        self.fields.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+        find(&self.fields, name)
+    }
+
+    /// The parameter if the body has it, as a string.
+    pub fn body_text(&self, name: &str) -> Option<String> {
+        find(&self.fields[self.of_query..], name).and_then(text)
     }
 
     /// Whether the parameter is there, null included.
@@ -88,6 +96,10 @@ impl<'a> Params<'a> {
     }
 }
 
+fn find<'a>(fields: &'a [(Cow<'_, str>, Cow<'_, RawValue>)], name: &str) -> Option<&'a RawValue> {
+    fields.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+}
+
 /// The string that `raw` is. Half a surrogate pair is none.
 pub fn text(raw: &RawValue) -> Option<String> {
     raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
@@ -110,7 +122,8 @@ pub fn positive(raw: &RawValue) -> Option<u64> {
 
 /// Whether arrays and objects stand in each other deeper than [`JSON_DEPTH_MAX`].
 pub fn is_nested_too_deep(json: &str) -> bool {
-    if json.len() <= 2 * JSON_DEPTH_MAX {
+    // Counting openers is far cheaper than following them, and almost all JSON has few.
+    if memchr::memchr2_iter(b'[', b'{', json.as_bytes()).take(JSON_DEPTH_MAX + 1).count() <= JSON_DEPTH_MAX {
         return false;
     }
     let (mut depth, mut is_string, mut is_escaped) = (0usize, false, false);

@@ -73,7 +73,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     match path[..] {
         ["socket", "websocket"] => socket(request, envelope),
-        ["socket", "longpoll"] => long_poll(request, envelope, context),
+        ["socket", "longpoll"] => long_poll(request, envelope),
         _ if request.method == Method::Options => Route::Respond(envelope.seal(Response::new(204))),
         _ => match plain(request, &path, &envelope, context) {
             Ok(route) => route,
@@ -91,7 +91,10 @@ pub fn refused(status: u16, context: &Context) -> Response {
 pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
     let text = |name| query.get(name).map(|value| value.as_str());
     let identity = text("user_id").or_else(|| text("agent_id"))??;
-    let vsn = Vsn::parse(text("vsn").unwrap_or(Some("1.0.0")).or(Some("")))?;
+    let vsn = match text("vsn") {
+        None => Vsn::parse(None)?,
+        Some(vsn) => Vsn::parse(Some(vsn?))?,
+    };
     (identity.len() <= NAME_BYTES_MAX).then(|| Connect { identity: identity.to_owned(), vsn })
 }
 
@@ -128,11 +131,11 @@ fn socket(request: &Request, envelope: Envelope) -> Route {
     }
 }
 
-fn long_poll(request: &Request, envelope: Envelope, context: &Context) -> Route {
+fn long_poll(request: &Request, envelope: Envelope) -> Route {
     let Ok(query) = query::parse(&request.query) else {
         return Route::Respond(envelope.seal(ApiError::from(Kind::BadRequest).response()));
     };
-    match longpoll::request(request, &query, context) {
+    match longpoll::request(request, &query) {
         Ok(request) => Route::LongPoll(request, envelope),
         Err(response) => Route::Respond(envelope.seal(response)),
     }
@@ -148,7 +151,7 @@ fn segments(path: &str) -> Result<Vec<String>, ApiError> {
 fn method(request: &Request, params: &Params<'_>) -> Method {
     match request.method {
         Method::Head => Method::Get,
-        Method::Post => match params.text("_method").map(|name| name.to_ascii_uppercase()).as_deref() {
+        Method::Post => match params.body_text("_method").map(|name| name.to_ascii_uppercase()).as_deref() {
             Some(name @ ("PUT" | "PATCH" | "DELETE")) => Method::parse(name),
             _ => Method::Post,
         },
@@ -156,20 +159,27 @@ fn method(request: &Request, params: &Params<'_>) -> Method {
     }
 }
 
-/// Whether the client takes JSON (RFC 9110 section 12.5.1): no `Accept`, or one of its ranges covers JSON.
+/// Whether the client takes JSON: it names no range, or the most specific one that covers JSON has a weight above 0
+/// (RFC 9110 section 12.5.1).
 fn accepts_json(request: &Request) -> bool {
-    let mut ranges = request.headers.list("accept").peekable();
-    ranges.peek().is_none() || ranges.any(is_json_range)
+    if request.headers.list("accept").next().is_none() {
+        return true;
+    }
+    let covering = request.headers.list("accept").filter_map(json_range);
+    covering.max_by_key(|(specificity, _)| *specificity).is_some_and(|(_, weight)| weight > 0.0)
 }
 
-fn is_json_range(range: &str) -> bool {
+/// How specifically a range of `Accept` covers JSON, and its weight; `None` when it does not.
+fn json_range(range: &str) -> Option<(u8, f32)> {
     let mut parts = range.split(';').map(str::trim);
-    let kind = parts.next().unwrap_or("").to_ascii_lowercase();
-    let is_refused = parts.any(|parameter| {
-        let (name, weight) = parameter.split_once('=').unwrap_or((parameter, ""));
-        name.trim().eq_ignore_ascii_case("q") && weight.trim().parse() == Ok(0.0)
-    });
-    let is_json = matches!(kind.as_str(), "*/*" | "application/*" | "application/json" | "*")
-        || kind.starts_with("application/") && kind.ends_with("+json");
-    is_json && !is_refused
+    let specificity = match parts.next()?.to_ascii_lowercase().as_str() {
+        "*/*" | "*" => 1,
+        "application/*" => 2,
+        "application/json" => 3,
+        kind if kind.starts_with("application/") && kind.ends_with("+json") => 3,
+        _ => return None,
+    };
+    let weight =
+        parts.filter_map(|parameter| parameter.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    Some((specificity, weight.map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(1.0))))
 }

@@ -94,6 +94,8 @@ pub struct InboxEntry {
     pub last_sender_id: Option<String>,
     /// Archived or deleted: the entry leaves the inbox.
     pub gone: bool,
+    /// Up to where in its owner's log this account goes: of two accounts of one session the greater is right.
+    pub as_of: u64,
 }
 
 /// Why a command was refused. `api::error` gives each its status, channel reason and text.
