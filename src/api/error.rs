@@ -131,6 +131,8 @@ table! {
 /// Seconds that a client should wait before it sends a refused request again: a commit takes milliseconds, a restart a few
 /// seconds, and one is the least that the header can say.
 const RETRY_AFTER_S: &str = "1";
+/// The same on a channel.
+const RETRY_AFTER_MS: u64 = 1000;
 
 /// A refusal on its way out: a row of the table with what is filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -198,18 +200,18 @@ impl ApiError {
 
     /// The response of a refused join, `{"reason": ..}`.
     pub fn join_response(&self) -> String {
-        self.object("reason", self.kind.row().reason)
+        self.timed().object("reason", self.kind.row().reason)
     }
 
     /// The response of a refused event, `{"error": ..}`. Where a channel has no word of its own it says what HTTP says.
     pub fn event_response(&self) -> String {
         let reason = self.kind.row().reason;
-        let text = if reason.is_empty() { self.text.as_ref() } else { reason };
-        if self.fields.is_empty() {
-            self.object("error", text)
-        } else {
-            json!({ "error": text, "errors": self.fields }).to_string()
-        }
+        self.timed().object("error", if reason.is_empty() { &self.text } else { reason })
+    }
+
+    /// On a channel there is no header to say when to try again.
+    fn timed(&self) -> Self {
+        if self.kind.row().retryable { self.clone().with("retry_after_ms", RETRY_AFTER_MS) } else { self.clone() }
     }
 
     /// The same refusal with one more detail.
@@ -219,11 +221,14 @@ impl ApiError {
         self
     }
 
+    /// The text under `key`, then the details.
     fn object(&self, key: &str, text: &str) -> String {
-        let mut object = serde_json::Map::new();
-        object.insert(key.into(), text.into());
-        object.extend(self.details.clone());
-        serde_json::Value::Object(object).to_string()
+        let mut out = format!("{{\"{key}\":{}", serde_json::Value::from(text));
+        for (name, value) in &self.details {
+            write!(out, ",{}:{value}", serde_json::Value::from(name.as_str())).expect("a String takes it");
+        }
+        out.push('}');
+        out
     }
 }
 
@@ -252,4 +257,123 @@ pub fn markdown() -> String {
             .expect("a String takes it");
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, HashSet};
+
+    #[test]
+    fn the_documentation_holds_the_table_as_it_is() {
+        let docs = include_str!("../../docs/errors.md");
+        assert!(docs.contains(&markdown()), "docs/errors.md lacks this table:\n{}", markdown());
+    }
+
+    #[test]
+    fn rows_have_names_of_their_own_and_statuses_that_fit_their_shape() {
+        let names: HashSet<_> = KINDS.iter().map(|kind| kind.row().name).collect();
+        assert_eq!(names.len(), KINDS.len());
+        for row in KINDS.iter().map(|kind| kind.row()) {
+            match row.shape {
+                Shape::Channel => assert!(row.status == 0 && !row.reason.is_empty(), "{row:?}"),
+                Shape::Empty => assert!((400..600).contains(&row.status) && row.text.is_empty(), "{row:?}"),
+                Shape::Detail => assert_eq!(row.text, reason_phrase(row.status)),
+                Shape::Error | Shape::Fields => {
+                    assert!((400..600).contains(&row.status) && !row.text.is_empty(), "{row:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_have_the_three_shapes_of_the_contract() {
+        let body = |error: ApiError| String::from_utf8(error.response().body).unwrap();
+        assert_eq!(body(Kind::SessionNotFound.into()), r#"{"error":"Session not found"}"#);
+        let fields = BTreeMap::from([("id".to_owned(), vec!["can't be blank".to_owned()])]);
+        assert_eq!(body(Refusal::InvalidFields(fields).into()), r#"{"errors":{"id":["can't be blank"]}}"#);
+        assert_eq!(body(Kind::BodyTooLarge.into()), r#"{"errors":{"detail":"Request Entity Too Large"}}"#);
+        assert_eq!(detail(404), r#"{"errors":{"detail":"Not Found"}}"#);
+        assert_eq!(body(Kind::SocketRefused.into()), "");
+    }
+
+    /// Each refusal: its HTTP status and body, and the reply on a channel.
+    #[test]
+    fn every_refusal_of_a_shard_has_its_row() {
+        let corrupt = Refusal::Corrupt { file: "s1.log".into(), offset: 64 };
+        for (refusal, status, body, event) in [
+            (Refusal::SessionNotFound, 404, r#"{"error":"Session not found"}"#, r#"{"error":"not found"}"#),
+            (Refusal::AgentNotFound, 404, r#"{"error":"Agent not found"}"#, r#"{"error":"agent not found"}"#),
+            (
+                Refusal::SessionExists,
+                409,
+                r#"{"error":"Session id already exists"}"#,
+                r#"{"error":"session exists","retry_after_ms":1000}"#,
+            ),
+            (
+                Refusal::Unauthorized,
+                403,
+                r#"{"error":"Not a participant of the session"}"#,
+                r#"{"error":"unauthorized"}"#,
+            ),
+            (
+                Refusal::SeqConflict { current: 7 },
+                409,
+                r#"{"error":"expected_seq does not match","current_seq":7}"#,
+                r#"{"error":"seq conflict","current_seq":7}"#,
+            ),
+            (
+                Refusal::IdempotencyMismatch,
+                422,
+                r#"{"error":"The idempotency key was used with another request"}"#,
+                r#"{"error":"idempotency mismatch"}"#,
+            ),
+            (
+                Refusal::MessageTooLarge { bytes: 9, bytes_max: 8 },
+                413,
+                r#"{"error":"The message is too large","bytes":9,"bytes_max":8}"#,
+                r#"{"error":"message too large","bytes":9,"bytes_max":8}"#,
+            ),
+            (
+                Refusal::Full { what: "the session", max: 3 },
+                422,
+                r#"{"error":"the session is full","max":3}"#,
+                r#"{"error":"full","max":3}"#,
+            ),
+            (Refusal::Overloaded, 503, r#"{"error":"Overloaded"}"#, r#"{"error":"overloaded","retry_after_ms":1000}"#),
+            (
+                Refusal::DiskFull,
+                507,
+                r#"{"error":"The disk is full"}"#,
+                r#"{"error":"disk full","retry_after_ms":1000}"#,
+            ),
+            (Refusal::LogPoisoned, 503, r#"{"error":"The log takes no more appends"}"#, r#"{"error":"log poisoned"}"#),
+            (
+                corrupt,
+                500,
+                r#"{"error":"Stored data is corrupt","file":"s1.log","offset":64}"#,
+                r#"{"error":"corrupt","file":"s1.log","offset":64}"#,
+            ),
+            (
+                Refusal::Draining,
+                503,
+                r#"{"error":"The server is shutting down"}"#,
+                r#"{"error":"draining","retry_after_ms":1000}"#,
+            ),
+        ] {
+            let error = ApiError::from(refusal);
+            let response = error.response();
+            assert_eq!((response.status, String::from_utf8(response.body.clone()).unwrap()), (status, body.to_owned()));
+            assert_eq!(response.header("retry-after").is_some(), error.kind().row().retryable);
+            assert_eq!(error.event_response(), event);
+            assert_eq!(error.join_response(), event.replace("\"error\"", "\"reason\""));
+        }
+    }
+
+    #[test]
+    fn an_error_without_a_word_for_channels_says_what_http_says() {
+        assert_eq!(ApiError::from(Kind::ContentMissing).event_response(), r#"{"error":"content is required"}"#);
+        let long = ApiError::about(Kind::NameTooLong, "{field}", "kind");
+        assert_eq!(String::from_utf8(long.response().body).unwrap(), r#"{"error":"kind must be at most 255 bytes"}"#);
+    }
 }

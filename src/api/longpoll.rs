@@ -1,7 +1,7 @@
 //! The requests of Phoenix's long polling (contract 3.8). The server holds the sessions; this file says what is asked.
 
+use super::JSON;
 use super::routes::{Connect, connect};
-use super::{Context, JSON};
 use crate::protocol::channels::longpoll::{Token, decode_batch, status};
 use crate::protocol::channels::{Malformed, Message, Vsn};
 use crate::protocol::http::{Method, Request, Response};
@@ -29,7 +29,7 @@ pub enum LongPollRequest {
 }
 
 /// The request, or its immediate answer.
-pub fn request(request: &Request, query: &Map<String, Value>, _context: &Context) -> Result<LongPollRequest, Response> {
+pub fn request(request: &Request, query: &Map<String, Value>) -> Result<LongPollRequest, Response> {
     let token = token(request, query);
     match request.method {
         Method::Options => Err(preflight()),

@@ -86,9 +86,9 @@ impl Draft {
     }
 
     fn bounded(self) -> Result<Self, ApiError> {
-        for (field, name) in [("user_id", self.author.id()), ("kind", &self.kind)] {
-            bounded_name(field, name)?;
-        }
+        let author = if matches!(self.author, Author::Agent(_)) { "agent_id" } else { "user_id" };
+        bounded_name(author, self.author.id())?;
+        bounded_name("kind", &self.kind)?;
         for (field, json) in [("content", &self.content), ("metadata", &self.metadata)] {
             bounded_depth(field, json.as_str())?;
         }

@@ -37,8 +37,6 @@ pub struct Context {
     pub random: u128,
     /// Shards of the server.
     pub shards: u16,
-    /// The shard that asks.
-    pub shard: ShardId,
 }
 
 /// Which shard a command is for.

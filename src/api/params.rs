@@ -16,6 +16,8 @@ use std::fmt;
 #[derive(Debug, Default)]
 pub struct Params<'a> {
     fields: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
+    /// How many of them came with the query.
+    of_query: usize,
 }
 
 impl<'a> Params<'a> {
@@ -27,6 +29,7 @@ impl<'a> Params<'a> {
     pub fn of(request: &'a Request) -> Result<Self, ApiError> {
         let mut params = Self::default();
         params.add_form(&request.query)?;
+        params.of_query = params.fields.len();
         if matches!(request.method, Method::Post | Method::Put | Method::Patch | Method::Delete) {
             params.add_body(request)?;
         }
@@ -35,7 +38,12 @@ impl<'a> Params<'a> {
 
     /// The parameter's JSON text.
     pub fn raw(&self, name: &str) -> Option<&RawValue> {
-        self.fields.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+        find(&self.fields, name)
+    }
+
+    /// The parameter if the body has it, as a string.
+    pub fn body_text(&self, name: &str) -> Option<String> {
+        find(&self.fields[self.of_query..], name).and_then(text)
     }
 
     /// Whether the parameter is there, null included.
@@ -88,6 +96,10 @@ impl<'a> Params<'a> {
     }
 }
 
+fn find<'a>(fields: &'a [(Cow<'_, str>, Cow<'_, RawValue>)], name: &str) -> Option<&'a RawValue> {
+    fields.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+}
+
 /// The string that `raw` is. Half a surrogate pair is none.
 pub fn text(raw: &RawValue) -> Option<String> {
     raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
@@ -110,7 +122,8 @@ pub fn positive(raw: &RawValue) -> Option<u64> {
 
 /// Whether arrays and objects stand in each other deeper than [`JSON_DEPTH_MAX`].
 pub fn is_nested_too_deep(json: &str) -> bool {
-    if json.len() <= 2 * JSON_DEPTH_MAX {
+    // Counting openers is far cheaper than following them, and almost all JSON has few.
+    if memchr::memchr2_iter(b'[', b'{', json.as_bytes()).take(JSON_DEPTH_MAX + 1).count() <= JSON_DEPTH_MAX {
         return false;
     }
     let (mut depth, mut is_string, mut is_escaped) = (0usize, false, false);
@@ -162,5 +175,113 @@ impl<'de> Visitor<'de> for Fields {
             fields.push((name, Cow::Borrowed(value)));
         }
         Ok(Body(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(target: &str, content_type: &str, body: &str) -> Request {
+        Request::new(Method::Post, target).with_header("content-type", content_type).with_body(body)
+    }
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn the_body_wins_over_the_query() {
+        let request = post("/?a=query&b=query", "application/json", r#"{"a":"first","a":"body","c":1}"#);
+        let params = Params::of(&request).unwrap();
+        assert_eq!(params.text("a").as_deref(), Some("body"));
+        assert_eq!(params.text("b").as_deref(), Some("query"));
+        assert_eq!((params.body_text("b"), params.body_text("a").as_deref()), (None, Some("body")));
+        assert_eq!(params.raw("c").unwrap().get(), "1");
+        assert!(!params.has("d"));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_one_field() {
+        for body in ["[1,2]", "\"x\"", "null", " 7 "] {
+            let request = post("/", "application/json", body);
+            assert_eq!(Params::of(&request).unwrap().raw("_json").unwrap().get(), body.trim());
+        }
+    }
+
+    #[test]
+    fn json_goes_by_many_names_and_malformed_json_is_refused() {
+        for kind in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json"] {
+            let request = post("/", kind, "{\"a\":1}");
+            assert!(Params::of(&request).unwrap().has("a"), "{kind}");
+            for broken in ["{", "{\"a\":}", "{}x", " ", "{\"a\":1,}", "\u{feff}{}"] {
+                let request = post("/", kind, broken);
+                assert_eq!(Params::of(&request).unwrap_err().kind(), Kind::BadRequest, "{broken}");
+            }
+        }
+        let request =
+            Request::new(Method::Post, "/").with_header("content-type", "application/json").with_body(*b"\"\xff\"");
+        assert_eq!(Params::of(&request).unwrap_err().kind(), Kind::BadRequest);
+        assert!(!Params::of(&post("/", "application/json", "")).unwrap().has("_json"));
+    }
+
+    #[test]
+    fn forms_nest_and_other_content_has_no_fields() {
+        let request = post("/", "application/x-www-form-urlencoded", "user_id=a+b&content[text]=hi");
+        let params = Params::of(&request).unwrap();
+        assert_eq!(params.text("user_id").as_deref(), Some("a b"));
+        assert_eq!(params.object("content").unwrap().as_str(), r#"{"text":"hi"}"#);
+        for kind in ["text/plain", "multipart/form-data; boundary=x", "", "json", "text/json"] {
+            assert!(!Params::of(&post("/", kind, r#"{"a":1}"#)).unwrap().has("a"), "{kind}");
+        }
+        let get = Request::new(Method::Get, "/").with_header("content-type", "application/json").with_body("{");
+        assert!(Params::of(&get).is_ok(), "a GET has no body to speak of");
+    }
+
+    #[test]
+    fn numbers_are_read_leniently() {
+        for (text, number) in [
+            ("7", Some(7)),
+            ("\"7\"", Some(7)),
+            ("\"7abc\"", Some(7)),
+            ("\"7.9\"", Some(7)),
+            ("\"+7\"", Some(7)),
+            ("\"007\"", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("\"99999999999999999999999\"", Some(u64::MAX)),
+            ("0", None),
+            ("\"0\"", None),
+            ("-7", None),
+            ("\"-7\"", None),
+            ("7.9", None),
+            ("7e2", None),
+            ("\"abc\"", None),
+            ("\" 7\"", None),
+            ("\"\"", None),
+            ("\"++7\"", None),
+            ("null", None),
+            ("true", None),
+            ("[7]", None),
+            ("{}", None),
+        ] {
+            assert_eq!(positive(&raw(text)), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_text() {
+        assert_eq!(text(&raw(r#""\ud83d\ude00""#)).as_deref(), Some("😀"));
+        assert_eq!(text(&raw(r#""\ud83d""#)), None);
+    }
+
+    #[test]
+    fn depth_is_what_stands_in_each_other_not_beside() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(!is_nested_too_deep(&nested(JSON_DEPTH_MAX)));
+        assert!(is_nested_too_deep(&nested(JSON_DEPTH_MAX + 1)));
+        assert!(is_nested_too_deep(&nested(1_000_000)));
+        assert!(!is_nested_too_deep(&format!("[{}{{}}]", "{},".repeat(1000))));
+        assert!(!is_nested_too_deep(&format!("[\"{}\\\"{}\"]", "[".repeat(1000), "{".repeat(1000))));
     }
 }

@@ -78,3 +78,56 @@ fn insert(place: &mut Value, path: &[&str], value: String) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn pairs_are_decoded_and_later_ones_win() {
+        let fields = parse("a=1&b=x+y%2Bz&a=2&&c&=d&%C3%A9=%e2%82%ac").unwrap();
+        assert_eq!(Value::Object(fields), json!({"a": "2", "b": "x y+z", "c": "", "": "d", "é": "€"}));
+    }
+
+    #[test]
+    fn brackets_nest() {
+        let fields = parse("agent[id]=a&agent[headers][x]=1&tags[]=p&tags[]=q&agent[id]=b&x[=1&y]=2&[z]=3").unwrap();
+        assert_eq!(
+            Value::Object(fields),
+            json!({"agent": {"id": "b", "headers": {"x": "1"}}, "tags": ["p", "q"], "x[": "1", "y]": "2", "[z]": "3"})
+        );
+        let fields = parse("a=1&a[b]=2&a[b][c]=3&a[]=4").unwrap();
+        assert_eq!(Value::Object(fields), json!({"a": ["4"]}));
+    }
+
+    #[test]
+    fn malformed_encoding_is_refused() {
+        for text in ["a=%", "a=%4", "a=%zz", "%ff=1", "a=%C3", &format!("a{}=1", "[x]".repeat(NESTING_MAX + 1))] {
+            assert_eq!(parse(text), Err(Malformed), "{text}");
+        }
+        assert!(parse(&format!("a{}=1", "[x]".repeat(NESTING_MAX))).is_ok());
+    }
+
+    #[test]
+    fn a_plus_is_a_space_in_forms_only() {
+        assert_eq!(decode("a+b%20c", false).unwrap(), "a+b c");
+        assert_eq!(decode("a+b%20c", true).unwrap(), "a b c");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_percent_encoded_reads_back(text in "\\PC{0,40}") {
+            let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            prop_assert_eq!(decode(&encoded, true).unwrap(), text);
+        }
+
+        #[test]
+        fn no_query_brings_it_down(text in "[ab=&%+\\[\\]0-9]{0,60}") {
+            if let Ok(fields) = parse(&text) {
+                prop_assert!(fields.len() <= text.len());
+            }
+        }
+    }
+}

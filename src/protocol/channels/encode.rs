@@ -125,3 +125,103 @@ fn binary(kind: u8, fields: &[&str], payload: &[u8], out: &mut Vec<u8>) -> Resul
     out.extend_from_slice(payload);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = b"before".to_vec();
+        write(&mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
+    }
+
+    /// Every line of contract 3.2.
+    #[test]
+    fn v2_messages_have_the_shapes_of_the_contract() {
+        let (join_ref, reference) = (&Ref::text("3"), &Ref::text("4"));
+        for (shape, got) in [
+            (
+                r#"["3","4","session:x","phx_reply",{"status":"ok","response":{"seq":1}}]"#,
+                written(|out| reply(Vsn::V2, join_ref, reference, "session:x", true, r#"{"seq":1}"#, out)),
+            ),
+            (
+                r#"[null,"4","t","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#,
+                written(|out| {
+                    reply(Vsn::V2, &Ref::NULL, reference, "t", false, r#"{"reason":"unmatched topic"}"#, out)
+                }),
+            ),
+            (
+                r#"[null,null,"phoenix","phx_reply",{"status":"ok","response":{}}]"#,
+                written(|out| reply(Vsn::V2, &Ref::NULL, &Ref::NULL, "phoenix", true, "{}", out)),
+            ),
+            (
+                r#"["3",null,"session:x","message",{"seq":1}]"#,
+                written(|out| push(Vsn::V2, join_ref, "session:x", "message", r#"{"seq":1}"#, out)),
+            ),
+            (
+                r#"[null,null,"session:x","message",{"seq":1}]"#,
+                written(|out| broadcast(Vsn::V2, "session:x", "message", r#"{"seq":1}"#, out)),
+            ),
+            (r#"["3","3","t","phx_close",{}]"#, written(|out| close(Vsn::V2, join_ref, "t", out))),
+            (r#"["3","3","t","phx_error",{}]"#, written(|out| error(Vsn::V2, join_ref, "t", out))),
+        ] {
+            assert_eq!(got, shape);
+        }
+    }
+
+    #[test]
+    fn v1_messages_have_four_keys_and_no_join_ref() {
+        let (join_ref, reference) = (&Ref::text("3"), &Ref::text("4"));
+        for (shape, got) in [
+            (
+                r#"{"topic":"t","event":"phx_reply","ref":"4","payload":{"status":"ok","response":{}}}"#,
+                written(|out| reply(Vsn::V1, join_ref, reference, "t", true, "{}", out)),
+            ),
+            (
+                r#"{"topic":"t","event":"message","ref":null,"payload":{"seq":1}}"#,
+                written(|out| broadcast(Vsn::V1, "t", "message", r#"{"seq":1}"#, out)),
+            ),
+            (
+                r#"{"topic":"t","event":"phx_close","ref":"3","payload":{}}"#,
+                written(|out| close(Vsn::V1, join_ref, "t", out)),
+            ),
+            (
+                r#"{"topic":"t","event":"phx_error","ref":null,"payload":{}}"#,
+                written(|out| error(Vsn::V1, &Ref::NULL, "t", out)),
+            ),
+        ] {
+            assert_eq!(got, shape);
+        }
+    }
+
+    #[test]
+    fn topics_and_events_are_escaped() {
+        let got = written(|out| broadcast(Vsn::V2, "inbox:\"a\\\n", "é", "{}", out));
+        assert_eq!(got, r#"[null,null,"inbox:\"a\\\n","é",{}]"#);
+    }
+
+    #[test]
+    fn binary_messages_have_the_sizes_of_the_contract() {
+        let mut out = Vec::new();
+        binary_push("1", "t:x", "ev", b"\xff", &mut out).unwrap();
+        assert_eq!(out, b"\x00\x01\x03\x021t:xev\xff");
+        out.clear();
+        binary_reply("1", "22", "t:x", true, b"\xff", &mut out).unwrap();
+        assert_eq!(out, b"\x01\x01\x02\x03\x02122t:xok\xff");
+        out.clear();
+        binary_reply("", "", "t", false, b"", &mut out).unwrap();
+        assert_eq!(out, b"\x01\x00\x00\x01\x05terror");
+        out.clear();
+        binary_broadcast("t:x", "ev", b"\xff", &mut out).unwrap();
+        assert_eq!(out, b"\x02\x03\x02t:xev\xff");
+    }
+
+    #[test]
+    fn a_field_beyond_its_length_byte_writes_nothing() {
+        let mut out = b"before".to_vec();
+        assert!(binary_broadcast(&"x".repeat(256), "e", b"", &mut out).is_err());
+        assert_eq!(out, b"before");
+        assert!(binary_broadcast(&"x".repeat(255), "e", b"", &mut out).is_ok());
+    }
+}

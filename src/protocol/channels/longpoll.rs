@@ -113,3 +113,99 @@ fn with_messages<M: AsRef<[u8]>>(status: u16, token: Token, messages: &[M]) -> V
     out.extend_from_slice(b"]}");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Payload;
+    use super::*;
+    use proptest::prelude::*;
+
+    const TOKEN: Token = Token { random: u128::MAX / 3, shard: 513 };
+
+    #[test]
+    fn a_token_is_24_url_safe_characters_and_reads_back() {
+        let text = TOKEN.to_string();
+        assert_eq!(text, "VVVVVVVVVVVVVVVVVVVVVQIB");
+        assert_eq!(Token::parse(&text), Some(TOKEN));
+        for wrong in [
+            "",
+            "null",
+            "VVVVVVVVVVVVVVVVVVVVVQI",
+            "VVVVVVVVVVVVVVVVVVVVVQIBB",
+            "VVVVVVVVVVVVVVVVVVVVVQI=",
+            "VVVV+VVVVVVVVVVVVVVVVQIB",
+        ] {
+            assert_eq!(Token::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_log_line_does_not_tell_the_token() {
+        assert_eq!(format!("{TOKEN:?}"), "Token(.., shard 513)");
+    }
+
+    #[test]
+    fn a_body_without_lines_is_one_text_frame() {
+        let messages = decode_batch(Vsn::V2, false, br#"[null,"1","phoenix","heartbeat",{}]"#).unwrap();
+        assert_eq!(messages.len(), 1);
+        assert!(decode_batch(Vsn::V2, false, b"").is_err());
+        assert!(decode_batch(Vsn::V2, false, b"\xff").is_err());
+    }
+
+    #[test]
+    fn lines_are_text_frames_or_base64_of_binary_ones() {
+        let binary = STANDARD.encode(b"\x00\x01\x01\x01\x0112te\xff");
+        let body = format!("[null,\"1\",\"phoenix\",\"heartbeat\",{{}}]\r\n\n{binary}\n");
+        let messages = decode_batch(Vsn::V2, true, body.as_bytes()).unwrap();
+        assert_eq!(messages.len(), 2);
+        assert_eq!(messages[0].event, "heartbeat");
+        assert_eq!(messages[1].payload, Payload::Binary(vec![0xff]));
+        assert_eq!(decode_batch(Vsn::V2, true, b"").unwrap(), []);
+        for wrong in [&b"{}"[..], b"****", b"AQ==", b"[]", b"[1,2,3,4,5]\n[]"] {
+            assert!(decode_batch(Vsn::V2, true, wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_v1_line_is_an_object() {
+        let line = br#"{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"}"#;
+        assert_eq!(decode_batch(Vsn::V1, true, line).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_batch_of_more_than_100_lines_is_refused_whole() {
+        let line = "[null,null,\"phoenix\",\"heartbeat\",null]\n";
+        assert_eq!(decode_batch(Vsn::V2, true, line.repeat(100).as_bytes()).unwrap().len(), 100);
+        assert!(decode_batch(Vsn::V2, true, line.repeat(101).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn bodies_have_the_shapes_of_the_contract() {
+        let text = |body: Vec<u8>| String::from_utf8(body).unwrap();
+        let nothing: [&str; 0] = [];
+        assert_eq!(text(opened(TOKEN)), r#"{"status":410,"token":"VVVVVVVVVVVVVVVVVVVVVQIB","messages":[]}"#);
+        assert_eq!(text(polled(TOKEN, &nothing)), r#"{"status":204,"token":"VVVVVVVVVVVVVVVVVVVVVQIB","messages":[]}"#);
+        assert_eq!(
+            text(polled(TOKEN, &[r#"[null,"1"]"#, "é\n"])),
+            r#"{"status":200,"token":"VVVVVVVVVVVVVVVVVVVVVQIB","messages":["[null,\"1\"]","é\n"]}"#
+        );
+        for code in [200, 403, 408, 410] {
+            assert_eq!(text(status(code)), format!(r#"{{"status":{code}}}"#));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_token_reads_back(random in any::<u128>(), shard in any::<u16>()) {
+            let token = Token { random, shard };
+            prop_assert_eq!(Token::parse(&token.to_string()), Some(token));
+        }
+
+        #[test]
+        fn no_body_brings_a_batch_down(body in prop::collection::vec(any::<u8>(), 0..200), is_ndjson in any::<bool>()) {
+            for vsn in [Vsn::V1, Vsn::V2] {
+                prop_assert!(decode_batch(vsn, is_ndjson, &body).map_or(true, |messages| messages.len() <= BATCH_LINES_MAX));
+            }
+        }
+    }
+}

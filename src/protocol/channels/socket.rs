@@ -316,3 +316,311 @@ impl Channel {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode_text;
+    use super::*;
+
+    /// A socket, what it has sent since it was last asked, and the shortest way through a join.
+    struct Bench {
+        socket: Socket,
+        out: Vec<Vec<u8>>,
+    }
+
+    impl Bench {
+        fn new(vsn: Vsn) -> Self {
+            Self { socket: Socket::new(vsn, 3), out: Vec::new() }
+        }
+
+        fn take(&mut self, text: &str) -> Option<Action> {
+            self.socket.push(decode_text(self.socket.vsn(), text).unwrap());
+            self.next()
+        }
+
+        fn next(&mut self) -> Option<Action> {
+            self.socket.next(&mut self.out)
+        }
+
+        /// Joins `topic` with `join_ref` and returns the channel's number; nothing of it stays in `sent`.
+        fn join(&mut self, join_ref: &str, topic: &str) -> u32 {
+            let action = self.take(&format!("[{join_ref},{join_ref},\"{topic}\",\"phx_join\",{{}}]"));
+            let Some(Action::Join { channel, .. }) = action else { panic!("{action:?}") };
+            self.socket.joined(channel, "{}", &mut self.out);
+            self.sent();
+            channel
+        }
+
+        fn event(&mut self, text: &str) -> ReplyTo {
+            match self.take(text) {
+                Some(Action::Event { reply, .. }) => reply,
+                action => panic!("{action:?}"),
+            }
+        }
+
+        fn reply(&mut self, to: ReplyTo, response: &str) {
+            self.socket.reply(to, Status::Ok, response, &mut self.out);
+        }
+
+        fn sent(&mut self) -> Vec<String> {
+            std::mem::take(&mut self.out).into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+        }
+    }
+
+    #[test]
+    fn a_join_is_answered_with_its_refs_and_opens_the_channel() {
+        let mut bench = Bench::new(Vsn::V2);
+        let action = bench.take(r#"["1","1","session:x","phx_join",{"last_seq":3}]"#);
+        let Some(Action::Join { channel, topic, payload: Payload::Json(payload) }) = action else {
+            panic!("{action:?}")
+        };
+        assert_eq!((topic.as_str(), payload.get()), ("session:x", r#"{"last_seq":3}"#));
+        assert!(bench.socket.is_joining());
+        bench.socket.joined(channel, r#"{"messages":[]}"#, &mut bench.out);
+        assert!(!bench.socket.is_joining());
+        assert_eq!(bench.sent(), [r#"["1","1","session:x","phx_reply",{"status":"ok","response":{"messages":[]}}]"#]);
+        assert_eq!(bench.socket.channels().collect::<Vec<_>>(), [(channel, "session:x")]);
+    }
+
+    #[test]
+    fn a_refused_join_opens_nothing() {
+        let mut bench = Bench::new(Vsn::V2);
+        let Some(Action::Join { channel, .. }) = bench.take(r#"["1","1","session:x","phx_join",{}]"#) else { panic!() };
+        bench.socket.refused(channel, r#"{"reason":"unauthorized"}"#, &mut bench.out);
+        assert_eq!(
+            bench.sent(),
+            [r#"["1","1","session:x","phx_reply",{"status":"error","response":{"reason":"unauthorized"}}]"#]
+        );
+        assert_eq!(bench.take(r#"["1","2","session:x","send",{}]"#), None);
+        assert_eq!(
+            bench.sent(),
+            [r#"[null,"2","session:x","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#]
+        );
+    }
+
+    #[test]
+    fn a_join_of_an_unknown_topic_is_answered_like_an_event_of_one() {
+        let mut bench = Bench::new(Vsn::V2);
+        let Some(Action::Join { channel, .. }) = bench.take(r#"["1","1","room:x","phx_join",{}]"#) else { panic!() };
+        bench.socket.unmatched(channel, &mut bench.out);
+        assert_eq!(
+            bench.sent(),
+            [r#"[null,"1","room:x","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#]
+        );
+    }
+
+    #[test]
+    fn nothing_is_looked_at_while_a_join_is_undecided() {
+        let mut bench = Bench::new(Vsn::V2);
+        let Some(Action::Join { channel, .. }) = bench.take(r#"["1","1","t","phx_join",{}]"#) else { panic!() };
+        assert_eq!(bench.take(r#"[null,"2","phoenix","heartbeat",{}]"#), None);
+        assert_eq!(bench.take(r#"["1","3","t","send",{}]"#), None);
+        assert!(bench.sent().is_empty());
+        bench.socket.joined(channel, "{}", &mut bench.out);
+        assert!(matches!(bench.next(), Some(Action::Event { event, .. }) if event == "send"));
+        let sent = bench.sent();
+        assert!(sent[0].starts_with(r#"["1","1","t","phx_reply""#) && sent[1].starts_with(r#"[null,"2","phoenix""#));
+        assert_eq!(bench.next(), None);
+    }
+
+    #[test]
+    fn a_join_is_decided_once_and_by_its_own_number() {
+        let mut bench = Bench::new(Vsn::V2);
+        let Some(Action::Join { channel, .. }) = bench.take(r#"["1","1","t","phx_join",{}]"#) else { panic!() };
+        bench.socket.joined(channel + 1, "{}", &mut bench.out);
+        assert!(bench.sent().is_empty() && bench.socket.is_joining());
+        bench.socket.joined(channel, "{}", &mut bench.out);
+        bench.socket.refused(channel, "{}", &mut bench.out);
+        assert_eq!(bench.sent().len(), 1);
+    }
+
+    #[test]
+    fn a_heartbeat_is_answered_whatever_its_ref_and_payload() {
+        let mut bench = Bench::new(Vsn::V2);
+        for reference in ["\"7\"", "7", "null"] {
+            for payload in ["{}", "null"] {
+                assert_eq!(bench.take(&format!("[null,{reference},\"phoenix\",\"heartbeat\",{payload}]")), None);
+                assert_eq!(
+                    bench.sent(),
+                    [format!("[null,{reference},\"phoenix\",\"phx_reply\",{{\"status\":\"ok\",\"response\":{{}}}}]")]
+                );
+            }
+        }
+        bench.take(r#"[null,"1","phoenix","other",{}]"#);
+        assert!(bench.sent()[0].contains("unmatched topic"));
+    }
+
+    #[test]
+    fn an_event_with_a_null_join_ref_is_taken_and_answered_with_the_channels() {
+        let mut bench = Bench::new(Vsn::V2);
+        bench.join("\"1\"", "session:x");
+        let reply = bench.event(r#"[null,"2","session:x","send",{"content":{}}]"#);
+        bench.reply(reply, r#"{"seq":1}"#);
+        assert_eq!(bench.sent(), [r#"["1","2","session:x","phx_reply",{"status":"ok","response":{"seq":1}}]"#]);
+    }
+
+    #[test]
+    fn an_event_with_a_stale_join_ref_is_dropped() {
+        let mut bench = Bench::new(Vsn::V2);
+        bench.join("\"5\"", "t");
+        assert_eq!(bench.take(r#"["1","2","t","send",{}]"#), None);
+        assert_eq!(bench.take(r#"[5,"2","t","send",{}]"#), None);
+        assert!(bench.sent().is_empty());
+        bench.event(r#"["5","2","t","send",{}]"#);
+    }
+
+    #[test]
+    fn without_a_join_ref_the_ref_of_the_join_marks_the_channels_messages() {
+        let mut bench = Bench::new(Vsn::V2);
+        let Some(Action::Join { channel, .. }) = bench.take(r#"[null,"9","t","phx_join",{}]"#) else { panic!() };
+        bench.socket.joined(channel, "{}", &mut bench.out);
+        bench.socket.push_event(channel, "message", r#"{"seq":1}"#, &mut bench.out);
+        bench.socket.close_channel(channel, &mut bench.out);
+        assert_eq!(
+            bench.sent(),
+            [
+                r#"[null,"9","t","phx_reply",{"status":"ok","response":{}}]"#,
+                r#"["9",null,"t","message",{"seq":1}]"#,
+                r#"[null,null,"t","phx_close",{}]"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_leave_is_answered_and_then_the_channel_closes() {
+        for join_ref in ["\"1\"", "null"] {
+            let mut bench = Bench::new(Vsn::V2);
+            let channel = bench.join("\"1\"", "t");
+            let left = bench.take(&format!("[{join_ref},\"2\",\"t\",\"phx_leave\",{{}}]"));
+            assert_eq!(left, Some(Action::Leave { channel, topic: "t".into() }));
+            assert_eq!(
+                bench.sent(),
+                [r#"["1","2","t","phx_reply",{"status":"ok","response":{}}]"#, r#"["1","1","t","phx_close",{}]"#]
+            );
+            assert_eq!(bench.socket.channels().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_leave_of_a_topic_not_joined_is_just_answered() {
+        let mut bench = Bench::new(Vsn::V2);
+        assert_eq!(bench.take(r#"["8","2","t","phx_leave",{}]"#), None);
+        assert_eq!(bench.sent(), [r#"["8","2","t","phx_reply",{"status":"ok","response":{}}]"#]);
+    }
+
+    #[test]
+    fn a_stale_leave_is_ignored() {
+        let mut bench = Bench::new(Vsn::V2);
+        bench.join("\"5\"", "t");
+        assert_eq!(bench.take(r#"["1","6","t","phx_leave",{}]"#), None);
+        assert!(bench.sent().is_empty());
+        assert_eq!(bench.socket.channels().count(), 1);
+    }
+
+    #[test]
+    fn a_second_join_replaces_the_channel_and_its_reply_comes_before_the_close() {
+        for is_granted in [true, false] {
+            let mut bench = Bench::new(Vsn::V2);
+            let old = bench.join("\"1\"", "t");
+            let left = bench.take(r#"["4","4","t","phx_join",{}]"#);
+            assert_eq!(left, Some(Action::Leave { channel: old, topic: "t".into() }));
+            let Some(Action::Join { channel, .. }) = bench.next() else { panic!() };
+            assert_ne!(channel, old);
+            if is_granted {
+                bench.socket.joined(channel, "{}", &mut bench.out);
+            } else {
+                bench.socket.refused(channel, "{}", &mut bench.out);
+            }
+            let status = if is_granted { "ok" } else { "error" };
+            assert_eq!(
+                bench.sent(),
+                [
+                    format!(r#"["4","4","t","phx_reply",{{"status":"{status}","response":{{}}}}]"#),
+                    r#"["1","1","t","phx_close",{}]"#.to_owned(),
+                ]
+            );
+            assert_eq!(bench.socket.channels().count(), usize::from(is_granted));
+        }
+    }
+
+    #[test]
+    fn one_channel_too_many_is_refused_and_a_rejoin_is_not_one() {
+        let mut bench = Bench::new(Vsn::V2);
+        for (join_ref, topic) in [("1", "a"), ("2", "b"), ("3", "c")] {
+            bench.join(join_ref, topic);
+        }
+        assert_eq!(bench.take(r#"["4","4","d","phx_join",{}]"#), None);
+        assert_eq!(
+            bench.sent(),
+            [r#"["4","4","d","phx_reply",{"status":"error","response":{"reason":"too many channels joined"}}]"#]
+        );
+        assert!(matches!(bench.take(r#"["5","5","a","phx_join",{}]"#), Some(Action::Leave { .. })));
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_the_events() {
+        let mut bench = Bench::new(Vsn::V2);
+        bench.join("1", "t");
+        bench.join("2", "u");
+        let first = bench.event(r#"[1,"a","t","send",{}]"#);
+        let second = bench.event(r#"[1,"b","t","send",{}]"#);
+        let third = bench.event(r#"[1,"c","t","send",{}]"#);
+        let other = bench.event(r#"[2,"d","u","send",{}]"#);
+        assert_eq!(bench.socket.unanswered(), 4);
+        bench.reply(second, "2");
+        assert!(bench.sent().is_empty());
+        bench.reply(other, "4");
+        assert_eq!(bench.sent(), [r#"[2,"d","u","phx_reply",{"status":"ok","response":4}]"#]);
+        bench.reply(first, "1");
+        let sent = bench.sent();
+        assert!(sent.len() == 2 && sent[0].contains("\"a\"") && sent[1].contains("\"b\""), "{sent:?}");
+        bench.socket.reply(third, Status::Error, "3", &mut bench.out);
+        assert_eq!(bench.sent(), [r#"[1,"c","t","phx_reply",{"status":"error","response":3}]"#]);
+        assert_eq!(bench.socket.unanswered(), 0);
+    }
+
+    #[test]
+    fn refs_may_be_used_again() {
+        let mut bench = Bench::new(Vsn::V2);
+        bench.join("1", "t");
+        let (first, second) = (bench.event("[1,1,\"t\",\"send\",{}]"), bench.event("[1,1,\"t\",\"send\",{}]"));
+        bench.reply(first, "\"one\"");
+        bench.reply(second, "\"two\"");
+        let sent = bench.sent();
+        assert!(sent[0].contains("\"one\"") && sent[1].contains("\"two\""), "{sent:?}");
+    }
+
+    #[test]
+    fn a_channel_that_is_gone_answers_nothing_more() {
+        let mut bench = Bench::new(Vsn::V2);
+        let channel = bench.join("1", "t");
+        let pending = bench.event(r#"[1,"a","t","send",{}]"#);
+        assert!(bench.socket.crash_channel(channel, &mut bench.out));
+        assert_eq!(bench.sent(), [r#"[1,1,"t","phx_error",{}]"#]);
+        assert!(!bench.socket.close_channel(channel, &mut bench.out));
+        bench.join("2", "t");
+        bench.reply(pending, "{}");
+        bench.socket.push_event(channel, "message", "{}", &mut bench.out);
+        assert!(bench.sent().is_empty());
+    }
+
+    #[test]
+    fn a_v1_socket_speaks_objects() {
+        let mut bench = Bench::new(Vsn::V1);
+        let join = r#"{"topic":"t","event":"phx_join","payload":{},"ref":"1"}"#;
+        let Some(Action::Join { channel, .. }) = bench.take(join) else { panic!() };
+        bench.socket.joined(channel, "{}", &mut bench.out);
+        let reply = bench.event(r#"{"topic":"t","event":"send","payload":{},"ref":"2"}"#);
+        bench.reply(reply, r#"{"seq":1}"#);
+        bench.take(r#"{"topic":"t","event":"phx_leave","payload":{},"ref":"3"}"#);
+        assert_eq!(
+            bench.sent(),
+            [
+                r#"{"topic":"t","event":"phx_reply","ref":"1","payload":{"status":"ok","response":{}}}"#,
+                r#"{"topic":"t","event":"phx_reply","ref":"2","payload":{"status":"ok","response":{"seq":1}}}"#,
+                r#"{"topic":"t","event":"phx_reply","ref":"3","payload":{"status":"ok","response":{}}}"#,
+                r#"{"topic":"t","event":"phx_close","ref":null,"payload":{}}"#,
+            ]
+        );
+    }
+}
