@@ -230,3 +230,12 @@ fn an_event_on_an_inbox_is_refused_and_the_inbox_goes_on() {
     server.answer_as(&session, "bot", "x");
     inbox.until(|inbox| inbox.unread(&session) == Some(1));
 }
+
+#[test]
+fn nobody_elses_inbox_opens() {
+    let server = Server::shared();
+    let user = unique("user");
+    let mut socket = Socket::open(&server, &unique("other"));
+    let refused = socket.join(&format!("inbox:{user}"), &json!({}));
+    assert_eq!(refused, Err(json!({"reason": "unauthorized"})));
+}
