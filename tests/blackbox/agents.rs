@@ -57,9 +57,29 @@ fn create_with_all_fields_stores_them_and_status_defaults_to_enabled() {
         assert_eq!(created[field], fields[field], "{field}");
     }
     assert_eq!(created["timeout_ms"], 1234);
-    assert_eq!(created["headers"], json!({"x-api-key": "k"}));
+    assert_eq!(keys(&created["headers"]), ["x-api-key"]);
     assert_eq!(created["status"], "enabled");
     assert_eq!(read(&server, &id), created);
+}
+
+#[test]
+fn the_values_of_an_agents_headers_are_kept_and_never_shown() {
+    let server = Server::shared();
+    let id = unique("agent");
+    let secret = "sk-very-secret";
+    let agent = json!({"id": id, "name": "A", "origin_url": "http://a.test", "headers": {"authorization": secret}});
+    let path = format!("/api/agents/{id}");
+    let answers = [
+        create(&server, agent),
+        server.get(&path),
+        server.get("/api/agents"),
+        update(&server, &id, json!({"name": "B"})),
+        server.delete(&path),
+    ];
+    for answer in answers {
+        assert!(answer.status < 300 && !answer.text().contains(secret), "{}", answer.text());
+        assert!(answer.text().contains("authorization"));
+    }
 }
 
 #[test]

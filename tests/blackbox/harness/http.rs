@@ -201,3 +201,25 @@ fn parse_head(head: &[u8]) -> (u16, Vec<(String, String)>) {
     };
     (status, lines.map(header).collect())
 }
+
+#[test]
+fn answers_are_read_one_by_one_whatever_their_framing() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let canned = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: a:b\r\n\r\nhi\
+                  HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n\
+                  HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("a connection");
+        canned.bytes().for_each(|byte| peer.write_all(&[byte]).expect("the client reads"));
+    });
+    let mut connection = Connection::open(address);
+    assert_eq!(connection.answer().status, 100);
+    let plain = connection.answer();
+    assert_eq!((plain.text(), plain.header("x")), ("hi", Some("a:b")));
+    assert_eq!(connection.answer().text(), "abc");
+    assert_eq!(connection.answer_to_head().body, b"");
+    assert_eq!(connection.answer().status, 204);
+    assert!(connection.is_closed_by_server());
+    server.join().expect("it wrote everything");
+}
