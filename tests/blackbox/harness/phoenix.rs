@@ -72,12 +72,7 @@ impl Socket {
 
     /// Sends one text frame as it is.
     pub fn send_text(&mut self, text: &str) {
-        self.try_send_text(text).expect("the socket is open");
-    }
-
-    #[expect(clippy::result_large_err, reason = "tungstenite's own error, looked at by few")]
-    pub fn try_send_text(&mut self, text: &str) -> Result<(), Error> {
-        self.stream.send(Message::text(text))
+        self.stream.send(Message::text(text)).expect("the socket is open");
     }
 
     /// Sends one binary frame as it is.
