@@ -1,2 +1,29 @@
-//! Tests.
-fn main() {}
+//! The real binary over real sockets, held against the behaviour contract by clients that share no code with it.
+//!
+//! One test binary, one file per subject. Tests share a server where they only add to it and start their own where
+//! they stop it, count everything in it, or hurt it. Nothing here uses the project's crates.
+
+mod harness;
+
+mod agents;
+mod channels;
+mod channels_send;
+mod conventions;
+mod crash;
+mod damage;
+mod drain;
+mod fanout;
+mod flow;
+mod full_disk;
+mod idempotency;
+mod inbox;
+mod logs;
+mod longpoll;
+mod messages;
+mod messages_append;
+mod phoenix_v1;
+mod phoenix_wire;
+mod sessions;
+mod strict_http;
+mod strict_http_bodies;
+mod strict_websocket;

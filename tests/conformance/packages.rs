@@ -1,0 +1,87 @@
+//! Where the foreign packages lie and how they get there: `target/conformance/`, or `FLEETLM_CONFORMANCE_DIR`.
+//!
+//! Installed by name and version with the ordinary clients, once; a later run finds them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+/// The oldest `phoenix` client that example projects pin, and the newest.
+pub const PHOENIX_VERSIONS: [&str; 2] = ["1.7.14", "1.8.16"];
+/// WebSockets for a Node.js that has none of its own.
+const WS: &str = "ws@8.23.0";
+/// Runs Autobahn's 517 cases.
+const KOSOKU: &str = "kosoku==0.1.0";
+
+/// One installation at a time, so that tests of one run do not start the same.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// The folder of all of it.
+fn folder() -> PathBuf {
+    let named = std::env::var_os("FLEETLM_CONFORMANCE_DIR").map(PathBuf::from);
+    let beside_build = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("conformance");
+    named.unwrap_or_else(beside_build)
+}
+
+/// Says loudly that something was not tested; under CI that is a failure.
+pub fn missing(what: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have what this test needs: {what}");
+    eprintln!("\n!!! NOT TESTED: {what}\n");
+}
+
+/// A folder from which `phoenix` of this version and `ws` can be imported.
+pub fn phoenix(version: &str) -> Option<PathBuf> {
+    if !runs("node", &["--version"]) {
+        missing("Node.js is not installed: the phoenix client was not run");
+        return None;
+    }
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let folder = folder().join(format!("phoenix-{version}"));
+    let complete = |folder: &Path| ["phoenix", "ws"].iter().all(|name| folder.join("node_modules").join(name).exists());
+    if !complete(&folder) {
+        std::fs::create_dir_all(&folder).expect("a folder below the build can be created");
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefix"]);
+        npm.arg(&folder).arg(format!("phoenix@{version}")).arg(WS);
+        perform(npm);
+    }
+    found(folder, complete, "npm could not install the phoenix client")
+}
+
+/// The program that runs Autobahn's cases.
+pub fn kosoku() -> Option<PathBuf> {
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let folder = folder().join("python");
+    let program = folder.join("bin/kosoku");
+    if !program.exists() {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv"]).arg(&folder);
+        perform(venv);
+        let mut pip = Command::new(folder.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", KOSOKU]);
+        perform(pip);
+    }
+    found(program, Path::exists, "kosoku could not be installed: Autobahn's cases were not run")
+}
+
+fn found(path: PathBuf, complete: impl Fn(&Path) -> bool, otherwise: &str) -> Option<PathBuf> {
+    if complete(&path) {
+        return Some(path);
+    }
+    missing(otherwise);
+    None
+}
+
+/// Runs an installation step; its failure shows in what is then not there.
+fn perform(mut command: Command) {
+    match command.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => eprintln!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("{command:?}: {error}"),
+    }
+}
+
+/// The program is there.
+pub fn runs(program: &str, words: &[&str]) -> bool {
+    Command::new(program).args(words).output().is_ok_and(|output| output.status.success())
+}

@@ -1,0 +1,67 @@
+//! The npm `phoenix` client, oldest and newest supported, over WebSocket and long poll, through a crash of the server.
+
+use crate::harness::{Folder, Options, Server};
+use crate::node::{Node, Transport};
+use crate::packages::{PHOENIX_VERSIONS, phoenix};
+
+/// A server on a folder with a session of two messages.
+fn prepared(folder: &Folder) -> (Server, String) {
+    let server = Server::on(folder.path(), &Options::default());
+    let session = server.session("alice", "bot");
+    server.say(&session, "alice", "one");
+    server.answer_as(&session, "bot", "two");
+    (server, session)
+}
+
+/// Releases that know no fetch poll by XMLHttpRequest.
+fn ajax(version: &str) -> &'static str {
+    if version.starts_with("1.7") { "XMLHttpRequest" } else { "fetch" }
+}
+
+fn live_through_a_crash(version: &str, transport: Transport) {
+    let Some(packages) = phoenix(version) else { return };
+    let folder = Folder::new();
+    let (server, session) = prepared(&folder);
+    let address = server.address();
+    let url = format!("ws://{address}/socket");
+    let environment = [("URL_BASE", url.as_str()), ("SESSION_ID", &session), ("AJAX", ajax(version))];
+    let mut node = Node::run(&packages, transport, include_str!("client.mjs"), &environment);
+    node.until("kill and restart please");
+    server.kill();
+    let server = Server::on(folder.path(), &Options::default().listen(address));
+    assert_eq!(server.answer_as(&session, "bot", "while you were away")["seq"], 6);
+    node.finished();
+    assert_eq!(server.history(&session).len(), 7);
+}
+
+#[test]
+fn the_oldest_client_lives_through_a_crash_over_websocket() {
+    live_through_a_crash(PHOENIX_VERSIONS[0], Transport::WebSocket);
+}
+
+#[test]
+fn the_newest_client_lives_through_a_crash_over_websocket() {
+    live_through_a_crash(PHOENIX_VERSIONS[1], Transport::WebSocket);
+}
+
+#[test]
+fn the_oldest_client_lives_through_a_crash_over_long_poll() {
+    live_through_a_crash(PHOENIX_VERSIONS[0], Transport::LongPoll);
+}
+
+#[test]
+fn the_newest_client_lives_through_a_crash_over_long_poll() {
+    live_through_a_crash(PHOENIX_VERSIONS[1], Transport::LongPoll);
+}
+
+#[test]
+fn a_client_without_websockets_falls_back_to_long_poll_by_itself() {
+    for version in PHOENIX_VERSIONS {
+        let Some(packages) = phoenix(version) else { return };
+        let folder = Folder::new();
+        let (server, session) = prepared(&folder);
+        let url = format!("ws://{}/socket", server.address());
+        let environment = [("URL_BASE", url.as_str()), ("SESSION_ID", &session), ("AJAX", ajax(version))];
+        Node::run(&packages, Transport::WebSocket, include_str!("fallback.mjs"), &environment).finished();
+    }
+}
