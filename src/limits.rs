@@ -2,6 +2,8 @@
 //!
 //! Bounds that an operator may set are fields of `config`; their defaults stand here.
 
+/// Bytes of one HTTP request line. Full: 414, connection closed. RFC 9112 section 3 recommends at least 8000.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of one HTTP request head. Full: 431, connection closed. Browsers and proxies stop at 8 to 16 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of one request. Full: 431, connection closed. Twice what browsers behind proxies send.
@@ -24,6 +26,8 @@ pub const IDEMPOTENCY_WINDOW: u64 = 4096;
 pub const PAGE_MESSAGES_DEFAULT: usize = 50;
 /// Messages of a page at the most (the original's scripts ask for 100,000). More: `has_more` is true.
 pub const PAGE_MESSAGES_MAX: usize = 100_000;
+/// Depth of arrays and objects in what a caller stores. Full: 422. Readers recurse: many stop at 128, and a message wraps it.
+pub const JSON_DEPTH_MAX: usize = 100;
 /// Bytes of a page at the most, so that no reply grows with the size of messages. More: `has_more` is true.
 pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages in the reply of a join when the caller names no limit (contract 2.2). More: `has_more` is true.
@@ -42,6 +46,10 @@ pub const INBOX_DIRTY_MAX: usize = 50;
 pub const INBOX_INTERVAL_US: u64 = 1_000_000;
 /// Registered agents. Full: 422. They are listed whole.
 pub const AGENTS_MAX: usize = 10_000;
+/// Bytes of an agent's `origin_url`, `webhook_path` or `compaction_webhook_url`. Full: 422. What HTTP servers take as a target.
+pub const AGENT_URL_BYTES_MAX: usize = 2048;
+/// Bytes of all header names and values of an agent. Full: 422. What HTTP servers take as a head.
+pub const AGENT_HEADERS_BYTES_MAX: usize = 8192;
 /// Read cursors of one session. Full: 422. Any user may read; strangers must not grow a session without end.
 pub const CURSORS_MAX: usize = 1_000;
 /// Channels of one socket (Phoenix 1.8.9 has the same bound). Full: join error `too many channels joined`.
