@@ -1,0 +1,132 @@
+//! HTTP requests and WebSocket frames: our decoders beside the parser inside them, a bare loop, and tungstenite.
+
+use crate::harness::Group;
+use fleetlm::limits;
+use fleetlm::protocol::http::{self, RequestDecoder};
+use fleetlm::protocol::ws::{self, Decoder, Role};
+use std::hint::black_box;
+use std::io::{Cursor, Read, Write};
+use tungstenite::protocol::WebSocket;
+
+/// Frames of one pass over an input: decoders are made for streams.
+const FRAMES: u64 = 64;
+
+/// A POST as an HTTP library sends it.
+fn request(body_bytes: usize) -> Vec<u8> {
+    let mut bytes = format!(
+        "POST /api/sessions/01K6GR2EV9Z7PSMEVVJ5M954CH/messages HTTP/1.1\r\nHost: chat.example.com\r\nUser-Agent: node\r\n\
+         Accept: application/json\r\nContent-Type: application/json\r\nContent-Length: {body_bytes}\r\nConnection: keep-alive\r\n\r\n"
+    )
+    .into_bytes();
+    bytes.resize(bytes.len() + body_bytes, b'x');
+    bytes
+}
+
+/// The decoder of requests beside httparse, which finds the same fields and keeps nothing.
+pub fn http_request() -> Group<'static> {
+    let bytes = request(256);
+    let name = format!("http request: head of {} bytes, body of 256", bytes.len() - 256);
+    let limits = http::Limits {
+        request_line_bytes_max: limits::HEAD_BYTES_MAX,
+        head_bytes_max: limits::HEAD_BYTES_MAX,
+        headers_max: limits::HEADERS_MAX,
+        body_bytes_max: limits::BODY_BYTES_MAX,
+    };
+    let mut decoder = RequestDecoder::new(limits);
+    let copy = bytes.clone();
+    Group::new(name)
+        .case("httparse alone (reference)", move || {
+            let mut headers = [httparse::EMPTY_HEADER; 16];
+            let mut request = httparse::Request::new(&mut headers);
+            assert!(request.parse(black_box(&copy)).is_ok_and(|status| status.is_complete()));
+            black_box(&request);
+        })
+        .case("RequestDecoder, head and body owned", move || {
+            decoder.push(black_box(&bytes));
+            let step = decoder.next();
+            assert!(matches!(step, Ok(http::Step::Request(_))));
+            drop(black_box(step));
+        })
+}
+
+/// Masked text frames as a client sends them.
+fn frames(payload_bytes: usize) -> Vec<u8> {
+    let mut client = WebSocket::from_raw_socket(Duplex::default(), tungstenite::protocol::Role::Client, None);
+    for _ in 0..FRAMES {
+        client.send(tungstenite::Message::text("x".repeat(payload_bytes))).expect("memory takes all");
+    }
+    std::mem::take(&mut client.get_mut().output)
+}
+
+/// A stream in memory.
+#[derive(Default)]
+struct Duplex {
+    input: Cursor<Vec<u8>>,
+    output: Vec<u8>,
+}
+
+impl Read for Duplex {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        self.input.read(out)
+    }
+}
+
+impl Write for Duplex {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.output.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reading client frames, beside copying and unmasking the same payload with nothing around it, and beside tungstenite.
+pub fn ws_decode(payload_bytes: usize) -> Group<'static> {
+    let bytes = frames(payload_bytes);
+    let limits =
+        ws::Limits { message_bytes_max: limits::WS_MESSAGE_BYTES_MAX, fragments_max: limits::WS_FRAGMENTS_MAX };
+    let mut decoder = Decoder::new(Role::Server, limits, None);
+    let source = bytes[..payload_bytes].to_vec();
+    let mut copy = Vec::with_capacity(payload_bytes);
+    let input = Duplex { input: Cursor::new(bytes.clone()), output: Vec::new() };
+    let mut other = WebSocket::from_raw_socket(input, tungstenite::protocol::Role::Server, None);
+    Group::new(format!("ws decode: {FRAMES} masked text frames of {payload_bytes} bytes in one read"))
+        .case("copy and unmask alone (reference)", move || {
+            copy.clear();
+            copy.extend_from_slice(black_box(&source));
+            ws::apply_mask(&mut copy, black_box([1, 2, 3, 4]), 0);
+            black_box(&copy);
+        })
+        .batch("Decoder", FRAMES, move || {
+            decoder.push(black_box(&bytes));
+            for _ in 0..FRAMES {
+                let event = decoder.next();
+                assert!(matches!(event, Ok(Some(ws::Event::Text(_)))));
+                drop(black_box(event));
+            }
+        })
+        .batch("tungstenite", FRAMES, move || {
+            other.get_mut().input.set_position(0);
+            for _ in 0..FRAMES {
+                drop(black_box(other.read().expect("whole frames")));
+            }
+        })
+}
+
+/// Writing a server frame, beside copying its payload.
+pub fn ws_encode(payload_bytes: usize) -> Group<'static> {
+    let payload = vec![b'x'; payload_bytes];
+    let copied = payload.clone();
+    let (mut copy, mut out) = (Vec::with_capacity(payload_bytes), Vec::with_capacity(payload_bytes + 16));
+    Group::new(format!("ws encode: a text frame of {payload_bytes} bytes"))
+        .case("copy alone (reference)", move || {
+            copy.clear();
+            copy.extend_from_slice(black_box(&copied));
+            black_box(&copy);
+        })
+        .case("encode_text", move || {
+            out.clear();
+            ws::encode_text(black_box(&payload), &mut out);
+            black_box(&out);
+        })
+}

@@ -1,0 +1,253 @@
+//! A server small enough to be seen through: sessions in memory, a thread per connection, one lock. It keeps its promises, or breaks
+//! exactly one of them on purpose.
+
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::{Message, Role, WebSocket};
+
+/// What it does wrong, always with the seventh message or chunk of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// Does not deliver it live.
+    Drop,
+    /// Delivers it twice.
+    Duplicate,
+    /// Delivers it after the eighth.
+    Reorder,
+    /// Delivers it with another letter in it.
+    Alter,
+    /// Acknowledges it and leaves it out of every page.
+    Forget,
+    /// Acknowledges it with another number.
+    Misnumber,
+    /// Answers that it cannot append it.
+    Refuse,
+    /// Does everything right, but half a second late.
+    Stall,
+}
+
+const VICTIM: usize = 7;
+
+type Writer = Arc<Mutex<WebSocket<TcpStream>>>;
+
+#[derive(Default)]
+struct Session {
+    user: String,
+    messages: Vec<Value>,
+    /// Sockets on the channel with their join_ref.
+    joined: Vec<(u64, Value, Writer)>,
+    chunks: usize,
+    held_back: Option<(&'static str, Value)>,
+}
+
+struct Store {
+    sessions: HashMap<String, Session>,
+    fault: Fault,
+    ids: u64,
+}
+
+type Shared = Arc<Mutex<Store>>;
+
+/// Starts it; it lives as long as the process.
+pub fn start(fault: Fault) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let store = Arc::new(Mutex::new(Store { sessions: HashMap::new(), fault, ids: 0 }));
+    thread::spawn(move || {
+        for (number, stream) in (0..).zip(listener.incoming()) {
+            let store = Arc::clone(&store);
+            // A client that goes away ends its thread with an error, as it should.
+            thread::spawn(move || drop(serve(number, stream.unwrap(), &store)));
+        }
+    });
+    address
+}
+
+fn serve(number: u64, mut stream: TcpStream, store: &Shared) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut bytes = Vec::new();
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut request = httparse::Request::new(&mut headers);
+        if let Ok(httparse::Status::Complete(head)) = request.parse(&bytes) {
+            let (method, path) = (request.method.unwrap().to_owned(), request.path.unwrap().to_owned());
+            let header = |name: &str| {
+                let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+                found.map(|header| String::from_utf8(header.value.to_vec()).unwrap())
+            };
+            if let Some(key) = header("sec-websocket-key") {
+                let accept = derive_accept_key(key.as_bytes());
+                write!(
+                    stream,
+                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
+                )?;
+                return Socket::new(number, stream, bytes[head..].to_vec(), store)?.serve();
+            }
+            let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
+            if bytes.len() >= head + length {
+                let (status, body) = answer(&method, &path, &bytes[head..head + length], store);
+                let body = body.to_string();
+                write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
+                bytes.drain(..head + length);
+                continue;
+            }
+        }
+        let mut chunk = [0; 16 * 1024];
+        match stream.read(&mut chunk)? {
+            0 => return Ok(()),
+            read => bytes.extend_from_slice(&chunk[..read]),
+        }
+    }
+}
+
+fn answer(method: &str, path: &str, body: &[u8], store: &Shared) -> (u16, Value) {
+    let mut store = store.lock().unwrap();
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let parts: Vec<_> = path.trim_start_matches("/api/sessions").trim_matches('/').split('/').collect();
+    match (method, &parts[..]) {
+        ("POST", [""]) => {
+            store.ids += 1;
+            let id = format!("S{}", store.ids);
+            let user = body["user_id"].as_str().unwrap().to_owned();
+            let session = json!({"session": {"id": id, "user_id": user}});
+            store.sessions.insert(id, Session { user, ..Session::default() });
+            (201, session)
+        }
+        ("GET", [id]) => (200, json!({"session": {"id": id, "user_id": store.sessions[*id].user}})),
+        ("GET", [id, "messages"]) => {
+            let number =
+                |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
+            (200, store.page(id, number("after_seq").unwrap_or(0), number("limit").unwrap_or(50)))
+        }
+        ("POST", [id, "messages"]) => {
+            let message = store.append(id, body["content"].clone());
+            store.broadcast(id, "message", message.clone());
+            (200, json!({"message": message}))
+        }
+        _ => (200, json!({})),
+    }
+}
+
+impl Store {
+    fn page(&self, id: &str, after: usize, limit: usize) -> Value {
+        let messages = &self.sessions[id].messages;
+        let page: Vec<_> = messages
+            .iter()
+            .skip(after)
+            .take(limit)
+            .filter(|message| self.fault != Fault::Forget || message["seq"] != VICTIM)
+            .cloned()
+            .collect();
+        json!({"session_id": id, "messages": page, "has_more": messages.len() > after + limit})
+    }
+
+    fn append(&mut self, id: &str, content: Value) -> Value {
+        let messages = &mut self.sessions.get_mut(id).unwrap().messages;
+        let seq = messages.len() + 1;
+        messages.push(
+            json!({"id": format!("{id}-{seq}"), "session_id": id, "seq": seq, "content": content, "metadata": {}}),
+        );
+        messages[seq - 1].clone()
+    }
+
+    /// Delivers to everybody on the channel; here the live faults happen.
+    fn broadcast(&mut self, id: &str, event: &'static str, payload: Value) {
+        let fault = self.fault;
+        let session = self.sessions.get_mut(id).unwrap();
+        let place = match event {
+            "message" => session.messages.len(),
+            _ => session.chunks,
+        };
+        let deliveries = match (fault, place) {
+            (Fault::Drop, VICTIM) => vec![],
+            (Fault::Duplicate, VICTIM) => vec![payload.clone(), payload],
+            (Fault::Alter, VICTIM) => vec![serde_json::from_str(&payload.to_string().replace('.', ":")).unwrap()],
+            (Fault::Reorder, VICTIM) => {
+                session.held_back = Some((event, payload));
+                vec![]
+            }
+            _ => [Some(payload), session.held_back.take().map(|(_, payload)| payload)].into_iter().flatten().collect(),
+        };
+        for payload in deliveries {
+            for (_, join_ref, writer) in &session.joined {
+                push(writer, &json!([join_ref, null, format!("session:{id}"), event, payload]));
+            }
+        }
+    }
+}
+
+/// A reader that went away is noticed by its own thread.
+fn push(writer: &Writer, frame: &Value) {
+    drop(writer.lock().unwrap().send(Message::text(frame.to_string())));
+}
+
+struct Socket<'a> {
+    number: u64,
+    reader: WebSocket<TcpStream>,
+    writer: Writer,
+    store: &'a Shared,
+    stalled: bool,
+}
+
+impl<'a> Socket<'a> {
+    fn new(number: u64, stream: TcpStream, rest: Vec<u8>, store: &'a Shared) -> std::io::Result<Self> {
+        let writer = WebSocket::from_raw_socket(stream.try_clone()?, Role::Server, None);
+        let reader = WebSocket::from_partially_read(stream, rest, Role::Server, None);
+        Ok(Self { number, reader, writer: Arc::new(Mutex::new(writer)), store, stalled: false })
+    }
+
+    fn serve(mut self) -> std::io::Result<()> {
+        while let Ok(message) = self.reader.read() {
+            if let Message::Text(text) = message {
+                self.handle(&serde_json::from_str(&text)?);
+            }
+        }
+        for session in self.store.lock().unwrap().sessions.values_mut() {
+            session.joined.retain(|(number, ..)| *number != self.number);
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, frame: &Value) {
+        let id = frame[2].as_str().unwrap().trim_start_matches("session:").to_owned();
+        let reply = |status: &str, response: Value| json!([frame[0], frame[1], frame[2], "phx_reply", {"status": status, "response": response}]);
+        let mut store = self.store.lock().unwrap();
+        match frame[3].as_str().unwrap() {
+            "phx_join" => {
+                let after = frame[4]["last_seq"].as_u64().unwrap_or(0) as usize;
+                let limit = frame[4]["limit"].as_u64().unwrap_or(100) as usize;
+                push(&self.writer, &reply("ok", store.page(&id, after, limit)));
+                let joined = &mut store.sessions.get_mut(&id).unwrap().joined;
+                joined.retain(|(number, ..)| *number != self.number);
+                joined.push((self.number, frame[0].clone(), Arc::clone(&self.writer)));
+            }
+            "send" if store.fault == Fault::Refuse && store.sessions[&id].messages.len() + 1 == VICTIM => {
+                push(&self.writer, &reply("error", json!({"error": "timeout"})));
+            }
+            "send" => {
+                let message = store.append(&id, frame[4]["content"]["content"].clone());
+                if store.fault == Fault::Stall && message["seq"] == VICTIM && !self.stalled {
+                    self.stalled = true;
+                    thread::sleep(Duration::from_millis(500));
+                }
+                let wrong = store.fault == Fault::Misnumber && message["seq"] == VICTIM;
+                push(&self.writer, &reply("ok", json!({"seq": if wrong { json!(1) } else { message["seq"].clone() }})));
+                store.broadcast(&id, "message", message);
+            }
+            "stream_chunk" => {
+                store.sessions.get_mut(&id).unwrap().chunks += 1;
+                store.broadcast(&id, "stream_chunk", json!({"agent_id": "loadtest-agent", "chunk": frame[4]["chunk"]}));
+                push(&self.writer, &reply("ok", json!({})));
+            }
+            _ => push(&self.writer, &reply("ok", json!({}))),
+        }
+    }
+}
