@@ -19,7 +19,6 @@ use crate::protocol::ws::{self, Decoder, Event, HandshakeOptions, Role};
 
 /// Close codes that the server itself sends.
 pub(super) mod code {
-    pub(in crate::server) const NORMAL: u16 = 1000;
     pub(in crate::server) const PROTOCOL_ERROR: u16 = 1002;
     pub(in crate::server) const INTERNAL_ERROR: u16 = 1011;
     pub(in crate::server) const SERVICE_RESTART: u16 = 1012;

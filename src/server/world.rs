@@ -111,7 +111,7 @@ impl World {
     /// What the pure parts may know of time and chance.
     pub(super) fn context(&self) -> api::Context {
         let random = self.random.borrow_mut().random();
-        api::Context { now: self.now(), random, shards: self.shards, shard: self.id }
+        api::Context { now: self.now(), random, shards: self.shards }
     }
 
     /// Sends a command to its shard; `done` is called once, perhaps before this returns.
