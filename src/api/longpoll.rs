@@ -36,19 +36,19 @@ pub fn request(request: &Request, query: &Map<String, Value>) -> Result<LongPoll
         Method::Get => match (token, connect(query)) {
             (Some(token), otherwise) => Ok(LongPollRequest::Poll { token, otherwise }),
             (None, Some(connect)) => Ok(LongPollRequest::Open(connect)),
-            (None, None) => Err(answer(403)),
+            (None, None) => Err(answer(status(403))),
         },
         Method::Post => match token {
             Some(token) => Ok(LongPollRequest::Batch { token, messages: batch(request, query) }),
-            None => Err(answer(410)),
+            None => Err(answer(status(410))),
         },
         _ => Err(Response::new(400)),
     }
 }
 
-/// An answer of nothing but a status, which stands in the body.
-pub fn answer(code: u16) -> Response {
-    Response::new(200).with_body(JSON, status(code))
+/// The response with a body of [`crate::protocol::channels::longpoll`]: its status stands in the body, HTTP's is always 200.
+pub fn answer(body: Vec<u8>) -> Response {
+    Response::new(200).with_body(JSON, body)
 }
 
 fn preflight() -> Response {

@@ -7,8 +7,8 @@
 
 pub mod cors;
 pub mod error;
+pub mod fleetlm;
 pub mod health;
-mod fleetlm;
 pub mod longpoll;
 mod message;
 pub mod params;
@@ -20,7 +20,7 @@ pub mod topics;
 pub use fleetlm::Ask;
 pub use longpoll::LongPollRequest;
 pub use render::Render;
-pub use routes::{Health, Route, refused, route};
+pub use routes::{Connect, Health, Route, refused, route};
 
 use crate::session::SessionId;
 use crate::shard::{DIRECTORY_SHARD, Now, ShardId, owner_of_session};

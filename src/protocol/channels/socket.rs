@@ -2,8 +2,8 @@
 //! the client means (contract 3.2 to 3.4).
 //!
 //! Invariants: a topic has at most one channel; while a join is undecided no further message is looked at (they wait in
-//! order), as in Phoenix; the replies of one channel leave in the order in which its events came; a channel that is gone
-//! says nothing more.
+//! order), as in Phoenix; the replies of one channel leave in the order in which its events came, and a leave waits for
+//! them; a channel that is gone says nothing more.
 //! Not here: topics and events (`api::topics` decides joins and events), transports, frames, time.
 
 use super::{Message, Payload, Ref, Vsn, encode};
@@ -85,6 +85,8 @@ struct Channel {
     answered: u64,
     /// Replies from that one on; `None` where it is still to come.
     replies: VecDeque<Option<Vec<u8>>>,
+    /// The ref of a leave that waits for them.
+    leaving: Option<Ref>,
 }
 
 #[derive(Debug)]
@@ -163,10 +165,12 @@ impl Socket {
     }
 
     /// Answers an event with `response`, a JSON value. Held back while earlier events of the channel are
-    /// unanswered; dropped when the channel is gone.
-    pub fn reply(&mut self, to: ReplyTo, status: Status, response: &str, out: &mut Vec<Vec<u8>>) {
-        let Some(channel) = self.channels.iter_mut().find(|channel| channel.number == to.channel) else { return };
-        let Some(place) = to.serial.checked_sub(channel.answered) else { return };
+    /// unanswered; dropped when the channel is gone. A leave that waited for the last of them is given back to be performed.
+    #[must_use]
+    pub fn reply(&mut self, to: ReplyTo, status: Status, response: &str, out: &mut Vec<Vec<u8>>) -> Option<Action> {
+        let open = self.channels.iter().position(|channel| channel.number == to.channel)?;
+        let channel = &mut self.channels[open];
+        let place = to.serial.checked_sub(channel.answered)?;
         let mut bytes = Vec::new();
         let is_ok = status == Status::Ok;
         encode::reply(self.vsn, &channel.push_ref, &to.reference, &channel.topic, is_ok, response, &mut bytes);
@@ -177,6 +181,7 @@ impl Socket {
             channel.answered += 1;
             out.extend(channel.replies.pop_front().flatten());
         }
+        channel.leaving.take_if(|_| channel.replies.is_empty()).map(|reference| self.left(open, &reference, out))
     }
 
     /// An event for one channel, with `payload`, a JSON value.
@@ -209,20 +214,21 @@ impl Socket {
 
     fn take(&mut self, message: Message, out: &mut Vec<Vec<u8>>) -> Option<Action> {
         if message.topic == "phoenix" && message.event == "heartbeat" {
-            self.answer(&Ref::NULL, &message, true, NO_RESPONSE, out);
+            self.answer(&Ref::NULL, &message.reference, &message.topic, true, NO_RESPONSE, out);
             return None;
         }
         let open = self.channels.iter().position(|channel| channel.topic == message.topic);
-        match (message.event.as_str(), open) {
+        let is_leaving = open.is_some_and(|open| self.channels[open].leaving.is_some());
+        match (message.event.as_str(), open.filter(|_| !is_leaving)) {
             ("phx_join", _) => self.begin_join(message, open, out),
             ("phx_leave", Some(open)) => self.leave(open, &message, out),
             ("phx_leave", None) => {
-                self.answer(&message.join_ref, &message, true, NO_RESPONSE, out);
+                self.answer(&message.join_ref, &message.reference, &message.topic, true, NO_RESPONSE, out);
                 None
             }
             (_, Some(open)) => self.channels[open].event(message),
             (_, None) => {
-                self.answer(&Ref::NULL, &message, false, UNMATCHED_TOPIC, out);
+                self.answer(&Ref::NULL, &message.reference, &message.topic, false, UNMATCHED_TOPIC, out);
                 None
             }
         }
@@ -231,10 +237,13 @@ impl Socket {
     /// A join of a joined topic first ends the old channel, whatever becomes of the new one.
     fn begin_join(&mut self, message: Message, open: Option<usize>, out: &mut Vec<Vec<u8>>) -> Option<Action> {
         if open.is_none() && self.channels.len() >= self.channels_max {
-            self.answer(&message.join_ref, &message, false, TOO_MANY_CHANNELS, out);
+            self.answer(&message.join_ref, &message.reference, &message.topic, false, TOO_MANY_CHANNELS, out);
             return None;
         }
         let old = open.map(|open| self.channels.swap_remove(open));
+        if let Some((old, reference)) = old.as_ref().and_then(|old| Some((old, old.leaving.as_ref()?))) {
+            self.answer(&old.push_ref, reference, &old.topic, true, NO_RESPONSE, out);
+        }
         self.channels_opened = self.channels_opened.wrapping_add(1);
         self.joining = Some(Joining {
             channel: Channel {
@@ -244,6 +253,7 @@ impl Socket {
                 join_ref: message.join_ref,
                 answered: 0,
                 replies: VecDeque::new(),
+                leaving: None,
             },
             reference: message.reference,
             replaced: old.as_ref().map(|old| old.join_ref.clone()),
@@ -253,13 +263,22 @@ impl Socket {
     }
 
     fn leave(&mut self, open: usize, message: &Message, out: &mut Vec<Vec<u8>>) -> Option<Action> {
-        if !self.channels[open].is_meant_by(&message.join_ref) {
+        let channel = &mut self.channels[open];
+        if !channel.is_meant_by(&message.join_ref) {
             return None; // a leave of an earlier incarnation
         }
+        if !channel.replies.is_empty() {
+            channel.leaving = Some(message.reference.clone());
+            return None;
+        }
+        Some(self.left(open, &message.reference, out))
+    }
+
+    fn left(&mut self, open: usize, reference: &Ref, out: &mut Vec<Vec<u8>>) -> Action {
         let channel = self.channels.swap_remove(open);
-        self.answer(&channel.push_ref, message, true, NO_RESPONSE, out);
+        self.answer(&channel.push_ref, reference, &channel.topic, true, NO_RESPONSE, out);
         self.say_closed(&channel.join_ref, &channel.topic, out);
-        Some(Action::Leave { channel: channel.number, topic: channel.topic })
+        Action::Leave { channel: channel.number, topic: channel.topic }
     }
 
     fn decide(&mut self, channel: u32) -> Option<Joining> {
@@ -269,17 +288,23 @@ impl Socket {
     /// The reply to a join, then the close of the channel that it replaced: the client tells them apart by join_ref.
     fn answer_join(&self, joining: &Joining, join_ref: &Ref, is_ok: bool, response: &str, out: &mut Vec<Vec<u8>>) {
         let topic = &joining.channel.topic;
-        let mut bytes = Vec::new();
-        encode::reply(self.vsn, join_ref, &joining.reference, topic, is_ok, response, &mut bytes);
-        out.push(bytes);
+        self.answer(join_ref, &joining.reference, topic, is_ok, response, out);
         if let Some(replaced) = &joining.replaced {
             self.say_closed(replaced, topic, out);
         }
     }
 
-    fn answer(&self, join_ref: &Ref, message: &Message, is_ok: bool, response: &str, out: &mut Vec<Vec<u8>>) {
+    fn answer(
+        &self,
+        join_ref: &Ref,
+        reference: &Ref,
+        topic: &str,
+        is_ok: bool,
+        response: &str,
+        out: &mut Vec<Vec<u8>>,
+    ) {
         let mut bytes = Vec::new();
-        encode::reply(self.vsn, join_ref, &message.reference, &message.topic, is_ok, response, &mut bytes);
+        encode::reply(self.vsn, join_ref, reference, topic, is_ok, response, &mut bytes);
         out.push(bytes);
     }
 
@@ -358,8 +383,8 @@ mod tests {
             }
         }
 
-        fn reply(&mut self, to: ReplyTo, response: &str) {
-            self.socket.reply(to, Status::Ok, response, &mut self.out);
+        fn reply(&mut self, to: ReplyTo, response: &str) -> Option<Action> {
+            self.socket.reply(to, Status::Ok, response, &mut self.out)
         }
 
         fn sent(&mut self) -> Vec<String> {
@@ -455,7 +480,7 @@ mod tests {
         let mut bench = Bench::new(Vsn::V2);
         bench.join("\"1\"", "session:x");
         let reply = bench.event(r#"[null,"2","session:x","send",{"content":{}}]"#);
-        bench.reply(reply, r#"{"seq":1}"#);
+        assert_eq!(bench.reply(reply, r#"{"seq":1}"#), None);
         assert_eq!(bench.sent(), [r#"["1","2","session:x","phx_reply",{"status":"ok","response":{"seq":1}}]"#]);
     }
 
@@ -499,6 +524,46 @@ mod tests {
             );
             assert_eq!(bench.socket.channels().count(), 0);
         }
+    }
+
+    #[test]
+    fn a_leave_waits_for_the_replies_of_earlier_events() {
+        let mut bench = Bench::new(Vsn::V2);
+        let channel = bench.join("1", "t");
+        let pending = bench.event(r#"[1,"a","t","send",{}]"#);
+        assert_eq!(bench.take(r#"[1,"b","t","phx_leave",{}]"#), None);
+        assert!(bench.sent().is_empty());
+        assert_eq!(bench.take(r#"[1,"c","t","send",{}]"#), None);
+        assert!(bench.sent()[0].contains("unmatched topic"));
+        assert_eq!(bench.reply(pending, r#"{"seq":1}"#), Some(Action::Leave { channel, topic: "t".into() }));
+        assert_eq!(
+            bench.sent(),
+            [
+                r#"[1,"a","t","phx_reply",{"status":"ok","response":{"seq":1}}]"#,
+                r#"[1,"b","t","phx_reply",{"status":"ok","response":{}}]"#,
+                r#"[1,1,"t","phx_close",{}]"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_join_ends_a_leave_that_waits() {
+        let mut bench = Bench::new(Vsn::V2);
+        let old = bench.join("1", "t");
+        let pending = bench.event(r#"[1,"a","t","send",{}]"#);
+        assert_eq!(bench.take(r#"[1,"b","t","phx_leave",{}]"#), None);
+        assert_eq!(bench.take(r#"[2,"c","t","phx_join",{}]"#), Some(Action::Leave { channel: old, topic: "t".into() }));
+        let Some(Action::Join { channel, .. }) = bench.next() else { panic!() };
+        bench.socket.joined(channel, "{}", &mut bench.out);
+        assert_eq!(bench.reply(pending, "{}"), None);
+        assert_eq!(
+            bench.sent(),
+            [
+                r#"[1,"b","t","phx_reply",{"status":"ok","response":{}}]"#,
+                r#"[2,"c","t","phx_reply",{"status":"ok","response":{}}]"#,
+                r#"[1,1,"t","phx_close",{}]"#,
+            ]
+        );
     }
 
     #[test]
@@ -567,14 +632,14 @@ mod tests {
         let third = bench.event(r#"[1,"c","t","send",{}]"#);
         let other = bench.event(r#"[2,"d","u","send",{}]"#);
         assert_eq!(bench.socket.unanswered(), 4);
-        bench.reply(second, "2");
+        assert_eq!(bench.reply(second, "2"), None);
         assert!(bench.sent().is_empty());
-        bench.reply(other, "4");
+        assert_eq!(bench.reply(other, "4"), None);
         assert_eq!(bench.sent(), [r#"[2,"d","u","phx_reply",{"status":"ok","response":4}]"#]);
-        bench.reply(first, "1");
+        assert_eq!(bench.reply(first, "1"), None);
         let sent = bench.sent();
         assert!(sent.len() == 2 && sent[0].contains("\"a\"") && sent[1].contains("\"b\""), "{sent:?}");
-        bench.socket.reply(third, Status::Error, "3", &mut bench.out);
+        assert_eq!(bench.socket.reply(third, Status::Error, "3", &mut bench.out), None);
         assert_eq!(bench.sent(), [r#"[1,"c","t","phx_reply",{"status":"error","response":3}]"#]);
         assert_eq!(bench.socket.unanswered(), 0);
     }
@@ -584,8 +649,8 @@ mod tests {
         let mut bench = Bench::new(Vsn::V2);
         bench.join("1", "t");
         let (first, second) = (bench.event("[1,1,\"t\",\"send\",{}]"), bench.event("[1,1,\"t\",\"send\",{}]"));
-        bench.reply(first, "\"one\"");
-        bench.reply(second, "\"two\"");
+        assert_eq!(bench.reply(first, "\"one\""), None);
+        assert_eq!(bench.reply(second, "\"two\""), None);
         let sent = bench.sent();
         assert!(sent[0].contains("\"one\"") && sent[1].contains("\"two\""), "{sent:?}");
     }
@@ -599,7 +664,7 @@ mod tests {
         assert_eq!(bench.sent(), [r#"[1,1,"t","phx_error",{}]"#]);
         assert!(!bench.socket.close_channel(channel, &mut bench.out));
         bench.join("2", "t");
-        bench.reply(pending, "{}");
+        assert_eq!(bench.reply(pending, "{}"), None);
         bench.socket.push_event(channel, "message", "{}", &mut bench.out);
         assert!(bench.sent().is_empty());
     }
@@ -611,7 +676,7 @@ mod tests {
         let Some(Action::Join { channel, .. }) = bench.take(join) else { panic!() };
         bench.socket.joined(channel, "{}", &mut bench.out);
         let reply = bench.event(r#"{"topic":"t","event":"send","payload":{},"ref":"2"}"#);
-        bench.reply(reply, r#"{"seq":1}"#);
+        assert_eq!(bench.reply(reply, r#"{"seq":1}"#), None);
         bench.take(r#"{"topic":"t","event":"phx_leave","payload":{},"ref":"3"}"#);
         assert_eq!(
             bench.sent(),
