@@ -29,6 +29,8 @@ mod release;
 mod routing;
 mod sessions;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 pub use fold::Unreadable;
@@ -66,8 +68,6 @@ pub struct Shard<M: Medium> {
     watchers: Listeners<String>,
     windows: Windows,
     parked: Parked,
-    /// Ranges that parked commands wait for.
-    cold: Vec<Cold>,
     /// The last record whose effect was released.
     released: Lsn,
     poisoned: bool,
@@ -126,7 +126,9 @@ impl From<ReadError> for Stop {
         match error {
             ReadError::Cold(cold) => Self::Cold(cold),
             ReadError::Corrupt(at) => Self::Refuse(Refusal::Corrupt { file: at.file, offset: at.offset }),
-            ReadError::Unknown => panic!("the index names a record that the log does not have"),
+            ReadError::Unreadable { file, .. } => Self::Refuse(Refusal::Corrupt { file, offset: 0 }),
+            // What was looked for is known to have been there: its file, or the records that lead to it, are gone.
+            ReadError::Unknown => Self::Refuse(Refusal::Corrupt { file: "a missing segment".to_owned(), offset: 0 }),
         }
     }
 }
@@ -153,13 +155,10 @@ impl<M: Medium> Shard<M> {
     pub fn open(medium: M, recovered: &Recovered, options: storage::Options) -> Result<Self, OpenShardError> {
         let (id, shards) = (ShardId(options.shard), options.shards);
         let mut folding = Folding::new(options.seed, id == DIRECTORY_SHARD);
-        let owns = |key: Key| owner_of_session(SessionId::from(key.0), shards) == id;
-        let mut log = Log::open(medium, recovered, options, owns, &mut folding)?;
+        let owns = move |key: Key| owner_of_session(SessionId::from(key.0), shards) == id;
+        let log = Log::open(medium, recovered, options, owns, &mut folding)?;
         if let Some(unreadable) = folding.unreadable {
             return Err(unreadable.into());
-        }
-        for key in folding.deleted {
-            log.forget(key);
         }
         folding.catalog.show_all(|slot| SessionId::from(log.key(slot).0));
         Ok(Self {
@@ -172,7 +171,6 @@ impl<M: Medium> Shard<M> {
             watchers: Listeners::default(),
             windows: Windows::default(),
             parked: Parked::default(),
-            cold: Vec::new(),
             released: Lsn::NONE,
             poisoned: false,
             counters: Counters::default(),
@@ -188,10 +186,11 @@ impl<M: Medium> Shard<M> {
 
     /// Takes in what happened. A turn may take many inputs and then [`Self::settle`] once, so that one sync covers them all.
     pub fn take(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
+        self.log.tick(now.mono_us);
         match input {
             Input::Call { from, command } => {
                 if self.parked.blocks(&command) {
-                    self.park(from, command, out);
+                    self.park(now, from, command, out);
                 } else {
                     self.call(now, from, command, out);
                 }
@@ -205,6 +204,7 @@ impl<M: Medium> Shard<M> {
             }
             Input::Tick => {
                 self.retry_parked(now, out);
+                self.release(out); // a snapshot holds everything that is durable
                 self.snapshot();
             }
         }
@@ -213,10 +213,12 @@ impl<M: Medium> Shard<M> {
     /// Releases what became durable and asks for the disk work that the log wants.
     pub fn settle(&mut self, out: &mut Out<M>) {
         self.release(out);
-        for cold in self.cold.drain(..) {
-            self.log.warm(cold);
+        for cold in self.parked.take_wanted() {
+            out.extend(self.log.begin_warm(cold).map(Output::Work));
         }
-        out.extend(self.log.begin_sync().map(Output::Sync));
+        if self.log.wants_sync() {
+            out.extend(self.log.begin_sync().map(Output::Sync));
+        }
         while let Some(work) = self.log.begin_work() {
             out.push(Output::Work(work));
         }
@@ -236,10 +238,10 @@ impl<M: Medium> Shard<M> {
                 _ => return,
             },
             Err(Stop::Cold(cold)) => {
-                self.cold.push(cold);
-                return self.park(from, command, out);
+                self.parked.want(now.mono_us, cold);
+                return self.park(now, from, command, out);
             }
-            Err(Stop::Park) => return self.park(from, command, out),
+            Err(Stop::Park) => return self.park(now, from, command, out),
         };
         out.push(Output::Reply { to: from, reply });
     }
@@ -250,7 +252,7 @@ impl<M: Medium> Shard<M> {
                 self.create_session(now, from, *id, [user_id, agent_id], metadata)
             }
             Command::ReadSession { id } => self.read_session(*id),
-            Command::ListSessions { user_id, before, limit } => self.list_sessions(user_id.as_deref(), *before, *limit),
+            Command::ListSessions { user_id, before, limit } => self.list_sessions(now, user_id.as_deref(), *before, *limit),
             Command::ArchiveSession { id } => self.archive_session(now, from, *id),
             Command::DeleteSession { id } => self.delete_session(now, from, *id),
             Command::Append(append) => self.append(now, from, append),
@@ -335,8 +337,8 @@ impl<M: Medium> Shard<M> {
         }
     }
 
-    fn park(&mut self, from: Caller, command: Command, out: &mut Out<M>) {
-        if let Err(command) = self.parked.push(from, command)
+    fn park(&mut self, now: Now, from: Caller, command: Command, out: &mut Out<M>) {
+        if let Err(command) = self.parked.push(now.mono_us, from, command)
             && command.is_answered()
         {
             out.push(Output::Reply { to: from, reply: Err(Refusal::Overloaded) });
@@ -347,9 +349,17 @@ impl<M: Medium> Shard<M> {
         if self.parked.is_empty() {
             return;
         }
-        for (from, command) in self.parked.take() {
-            self.take(now, Input::Call { from, command }, out);
+        for parked in self.parked.take() {
+            if parked.is_overdue(now.mono_us) {
+                if parked.command.is_answered() {
+                    out.push(Output::Reply { to: parked.from, reply: Err(Refusal::Overloaded) });
+                }
+                continue;
+            }
+            self.parked.retrying(Some(&parked));
+            self.take(now, Input::Call { from: parked.from, command: parked.command }, out);
         }
+        self.parked.retrying(None);
     }
 
     fn snapshot(&mut self) {
@@ -366,15 +376,25 @@ impl<M: Medium> Shard<M> {
     /// The slot of a session that clients may see.
     fn readable(&self, id: SessionId) -> Result<Slot, Refusal> {
         let slot = self.log.slot(Key(id.to_u128())).ok_or(Refusal::SessionNotFound)?;
-        let shown = self.catalog.entry(slot).is_some_and(|entry| entry.shown());
-        if shown { Ok(slot) } else { Err(Refusal::SessionNotFound) }
+        match self.catalog.entry(slot) {
+            Some(entry) if entry.shown() => Ok(slot),
+            Some(_) => Err(Refusal::SessionNotFound),
+            None => Err(self.damaged()),
+        }
+    }
+
+    /// A session of which there are records and no created note: that one is damaged. By the name of the damage that is known.
+    fn damaged(&self) -> Refusal {
+        let known = self.log.status().corrupt.into_iter().next();
+        let (file, offset) = known.map_or(("a missing segment".to_owned(), 0), |at| (at.file, at.offset));
+        Refusal::Corrupt { file, offset }
     }
 
     /// The slot of a session that takes messages: from the append of its created note to that of its deleted note.
     fn writable(&self, id: SessionId) -> Result<Slot, Stop> {
         let slot = self.log.slot(Key(id.to_u128())).ok_or(Refusal::SessionNotFound)?;
         if self.catalog.entry(slot).is_none() {
-            return Err(Refusal::SessionNotFound.into());
+            return Err(self.damaged().into());
         }
         self.check_not_deleting(slot)?;
         Ok(slot)
