@@ -1,0 +1,251 @@
+//! The medium of a real server: a folder of the file system, locked against a second server.
+
+use crate::medium::{Active, Entry, Handle, Medium, View};
+use crate::mmap::{Pages, ReadMap, WriteMap};
+use rustix::fs::{FallocateFlags, FlockOperation};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file whose lock says that a server has the folder.
+pub(crate) const LOCK_NAME: &str = "LOCK";
+/// Files that end so were not finished and mean nothing.
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+/// Bytes that a fresh segment has ready before anybody writes: see `work::POPULATE_AHEAD_BYTES`.
+const POPULATED_AT_FIRST_BYTES: usize = 1 << 20;
+
+/// Why a folder does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Another process has it.
+    #[error("{} is in use by another server", dir.display())]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// It cannot be created, opened or locked.
+    #[error("cannot open {}: {source}", dir.display())]
+    Io {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A folder of files. All clones share the lock; it is released when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct File {
+    dir: Arc<Path>,
+    /// Held for its lock.
+    _lock: Arc<fs::File>,
+}
+
+impl File {
+    /// Opens a folder for writing and locks it. Creates it when it is missing.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, FileError> {
+        let dir = dir.as_ref();
+        let io = |source| FileError::Io { dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(io)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK_NAME)).map_err(io)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { dir: dir.into(), _lock: Arc::new(lock) }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(FileError::Locked { dir: dir.to_owned() }),
+            Err(error) => Err(io(error.into())),
+        }
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn create_as(&self, temporary: &str, name: &str, bytes: u32, head: &[u8]) -> io::Result<FileActive> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(temporary))?;
+        // Without KEEP_SIZE: a map beyond the end of the file is a SIGBUS.
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, u64::from(bytes))?;
+        let mut map = WriteMap::new(&file)?;
+        let populated = POPULATED_AT_FIRST_BYTES.min(bytes as usize);
+        map.pages().populate(0..populated)?;
+        map.write(0, head);
+        rustix::fs::fdatasync(&file)?;
+        fs::rename(self.path(temporary), self.path(name))?;
+        self.sync_dir()?;
+        Ok(FileActive { map, file: Arc::new(file) })
+    }
+}
+
+impl Medium for File {
+    type Active = FileActive;
+    type Handle = FileHandle;
+    type View = FileView;
+
+    fn list(&self) -> io::Result<Vec<Entry>> {
+        list(&self.dir)
+    }
+
+    fn create(&self, name: &str, bytes: u32, head: &[u8]) -> io::Result<FileActive> {
+        let temporary = format!("{name}{TEMPORARY_SUFFIX}");
+        self.create_as(&temporary, name, bytes, head).inspect_err(|_| {
+            // What is left of it is removed at the next start if not now.
+            let _ = fs::remove_file(self.path(&temporary));
+        })
+    }
+
+    fn view(&self, name: &str) -> io::Result<FileView> {
+        Ok(FileView { map: ReadMap::new(&fs::File::open(self.path(name))?)? })
+    }
+
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path(name))?;
+        file.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, name: &str, bytes: u64) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.path(name))?.set_len(bytes)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        fs::File::open(self.path(name))?.sync_data()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        fs::File::open(&*self.dir)?.sync_all()
+    }
+}
+
+/// The regular files of a folder.
+pub(crate) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+            entries.push(Entry { name, bytes: metadata.len() });
+        }
+    }
+    Ok(entries)
+}
+
+/// A segment of a [`File`] medium that is being written.
+#[derive(Debug)]
+pub struct FileActive {
+    map: WriteMap,
+    /// One descriptor from creation to seal: write errors are reported per open file.
+    file: Arc<fs::File>,
+}
+
+impl Active for FileActive {
+    type Handle = FileHandle;
+
+    fn bytes(&self) -> &[u8] {
+        self.map.bytes()
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        self.map.write(offset, bytes);
+    }
+
+    fn handle(&self) -> FileHandle {
+        FileHandle { pages: self.map.pages(), file: Arc::clone(&self.file) }
+    }
+}
+
+/// See [`Handle`].
+#[derive(Clone, Debug)]
+pub struct FileHandle {
+    pages: Pages,
+    file: Arc<fs::File>,
+}
+
+impl Handle for FileHandle {
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+
+    fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        self.pages.populate(range)
+    }
+
+    fn release(&self, range: Range<usize>) {
+        self.pages.release(range);
+    }
+}
+
+/// A mapped file of a [`File`] medium.
+#[derive(Clone, Debug)]
+pub struct FileView {
+    map: ReadMap,
+}
+
+impl View for FileView {
+    fn bytes(&self) -> &[u8] {
+        self.map.bytes()
+    }
+
+    fn is_warm(&self, range: Range<usize>) -> bool {
+        self.map.is_resident(range)
+    }
+
+    fn warm(&self, range: Range<usize>) -> io::Result<()> {
+        self.map.populate(range)
+    }
+
+    fn release(&self, range: Range<usize>) {
+        self.map.release(range);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_server_and_is_free_again_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = File::open(dir.path().join("data")).unwrap();
+        let clone = first.clone();
+        drop(first);
+        assert!(matches!(File::open(dir.path().join("data")), Err(FileError::Locked { .. })));
+        drop(clone);
+        File::open(dir.path().join("data")).unwrap();
+    }
+
+    #[test]
+    fn a_created_file_is_allocated_and_holds_its_head_and_what_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let medium = File::open(dir.path()).unwrap();
+        let mut active = medium.create("a", 1 << 16, b"head").unwrap();
+        active.write(65_530, b"behind");
+        active.handle().sync().unwrap();
+        assert_eq!(&active.bytes()[..5], b"head\0");
+        let view = medium.view("a").unwrap();
+        assert_eq!(view.bytes().len(), 1 << 16);
+        assert_eq!(&view.bytes()[65_530..], b"behind");
+        assert!(view.is_warm(0..1 << 16));
+        view.release(0..1 << 16);
+        assert_eq!(&view.bytes()[..4], b"head");
+        let names: Vec<_> = medium.list().unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+    }
+}

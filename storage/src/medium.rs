@@ -1,0 +1,104 @@
+//! Where files live: the seam between the log and a disk, so that a crash can be simulated.
+//!
+//! [`crate::File`] is a folder of a real file system; [`crate::Memory`] is a disk in memory that remembers what was synced.
+//! Files are few and large (segments, snapshots) and live in one flat folder. Nothing here knows what they hold.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+
+/// A file of the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A folder of files. Clones name the same folder.
+pub trait Medium: Clone + Debug + Send + std::marker::Sync + 'static {
+    /// A preallocated file, mapped for writing.
+    type Active: Active<Handle = Self::Handle>;
+    /// The part of an [`Active`] that other threads may use.
+    type Handle: Handle;
+    /// A file mapped for reading. Clones share the map.
+    type View: View;
+
+    /// All files, in no order.
+    fn list(&self) -> io::Result<Vec<Entry>>;
+
+    /// Creates a file of `bytes` zero bytes that starts with `head`, allocated, durable under its name, ready to be
+    /// written without touching the disk. Blocks. An error leaves no file behind.
+    fn create(&self, name: &str, bytes: u32, head: &[u8]) -> io::Result<Self::Active>;
+
+    /// Maps a file for reading as it is now. The caller sees to it that nobody writes to it or shortens it meanwhile.
+    fn view(&self, name: &str) -> io::Result<Self::View>;
+
+    /// Writes into a file, which is created or grows when needed. Not durable before [`Medium::sync`].
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts or extends a file. Not durable before [`Medium::sync`].
+    fn set_len(&self, name: &str, bytes: u64) -> io::Result<()>;
+
+    /// Makes a file's bytes and length durable.
+    fn sync(&self, name: &str) -> io::Result<()>;
+
+    /// Gives a file another name, replacing what had it. Durable after [`Medium::sync_dir`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file; maps of it stay valid. Durable after [`Medium::sync_dir`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes names durable.
+    fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// A file mapped for writing, owned by one log.
+pub trait Active: Debug + 'static {
+    /// See [`Medium::Handle`].
+    type Handle: Handle;
+
+    /// The whole file.
+    fn bytes(&self) -> &[u8];
+
+    /// Copies `bytes` to `offset`.
+    ///
+    /// # Panics
+    /// When they do not fit: the log has checked.
+    fn write(&mut self, offset: usize, bytes: &[u8]);
+
+    /// For syncs and for touching pages ahead.
+    fn handle(&self) -> Self::Handle;
+}
+
+/// What another thread may do with a file that a log is writing.
+pub trait Handle: Clone + Debug + Send + 'static {
+    /// Makes everything durable that was written before the call. Blocks.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The file to be synced, where there is one: `fdatasync` on it does what [`Handle::sync`] does.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Makes the pages of a range present and writable, so that writing there neither faults nor fails. Blocks.
+    fn populate(&self, range: Range<usize>) -> io::Result<()>;
+
+    /// Drops the pages of a durable range from the process; the file keeps them.
+    fn release(&self, range: Range<usize>);
+}
+
+/// A file mapped for reading.
+pub trait View: Clone + Debug + Send + 'static {
+    /// The whole file as it was when the view was made.
+    fn bytes(&self) -> &[u8];
+
+    /// Whether reading the range would not wait for the disk.
+    fn is_warm(&self, range: Range<usize>) -> bool;
+
+    /// Brings the range into memory. Blocks. An error means that the disk cannot read it.
+    fn warm(&self, range: Range<usize>) -> io::Result<()>;
+
+    /// Drops the pages of the range from the process.
+    fn release(&self, range: Range<usize>);
+}

@@ -1,0 +1,136 @@
+//! Mapped files: the only file with `unsafe` in it.
+//!
+//! Two kinds of map: [`WriteMap`], of a preallocated file that this process alone writes, and [`ReadMap`], of a file that
+//! nobody changes any more. The folder's lock keeps other servers away; the log never shortens a file that it has mapped
+//! beyond the new end and still reads there. An [`Arc`] keeps the address range mapped while another thread touches pages
+//! ahead; that thread gets no reference to the bytes.
+
+#![allow(unsafe_code)] // Memory maps need it; it is kept to this file.
+
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes of a page, for residency only.
+pub(crate) const PAGE_BYTES: usize = 4096;
+
+/// A file mapped for writing. Not `Clone`: whoever owns it is the only one to write and to read bytes.
+#[derive(Debug)]
+pub(crate) struct WriteMap {
+    map: Arc<MmapRaw>,
+}
+
+/// The address range of a [`WriteMap`] for another thread: it can ask the kernel for pages, not see bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Pages {
+    map: Arc<MmapRaw>,
+}
+
+impl WriteMap {
+    /// Maps the whole file. It must be longer than zero bytes and stay as long for the life of the map.
+    ///
+    /// The advice comes before the first touch: without it sequential faults make folios of 2 MiB, and each sync then
+    /// writes whole folios (docs/durability.md, "how much one sync writes").
+    pub(crate) fn new(file: &File) -> io::Result<Self> {
+        let map = MmapRaw::map_raw(file)?;
+        map.advise(Advice::Random)?;
+        Ok(Self { map: Arc::new(map) })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the map is `len` bytes long and lives as long as `self`. Its bytes change only through `write`, which
+        // borrows `self` exclusively; `Pages` never forms a reference. The file is not shortened while it is mapped for
+        // writing (the log replaces this map by a `ReadMap` when it seals), and the folder's lock excludes other writers.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.map.len()) }
+    }
+
+    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset.checked_add(bytes.len()).is_some_and(|end| end <= self.map.len()), "write beyond the map");
+        // SAFETY: the destination lies inside the map (asserted above), which is writable; `&mut self` means that no slice
+        // from `bytes` is alive, so source and destination cannot overlap.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(offset), bytes.len());
+        }
+    }
+
+    pub(crate) fn pages(&self) -> Pages {
+        Pages { map: Arc::clone(&self.map) }
+    }
+}
+
+impl Pages {
+    pub(crate) fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        self.map.advise_range(Advice::PopulateWrite, range.start, range.len())
+    }
+
+    pub(crate) fn release(&self, range: Range<usize>) {
+        release(&self.map, range);
+    }
+}
+
+/// A file mapped for reading. `None` is an empty file, which cannot be mapped.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadMap {
+    map: Option<Arc<MmapRaw>>,
+}
+
+impl ReadMap {
+    pub(crate) fn new(file: &File) -> io::Result<Self> {
+        let map = if file.metadata()?.len() == 0 {
+            None
+        } else {
+            Some(Arc::new(MmapOptions::new().map_raw_read_only(file)?))
+        };
+        Ok(Self { map })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let Some(map) = &self.map else { return &[] };
+        // SAFETY: the map is `len` bytes long and lives as long as `self`. Files that are viewed do not change: sealed
+        // segments and renamed snapshots are replaced, never written, and recovery views an unsealed segment only before
+        // it changes it. The folder's lock excludes other writers.
+        unsafe { std::slice::from_raw_parts(map.as_ptr(), map.len()) }
+    }
+
+    /// Whether all pages of the range are in the page cache. A kernel that will not say counts as yes.
+    pub(crate) fn is_resident(&self, range: Range<usize>) -> bool {
+        let Some(map) = &self.map else { return true };
+        let start = range.start / PAGE_BYTES * PAGE_BYTES;
+        let end = range.end.min(map.len());
+        if start >= end {
+            return true;
+        }
+        let mut pages = vec![0u8; (end - start).div_ceil(PAGE_BYTES)];
+        // SAFETY: `start..end` lies inside the map and starts at a page; `pages` has a byte for each page of it, and the
+        // kernel writes no more than that.
+        let result =
+            unsafe { libc::mincore(map.as_mut_ptr().add(start).cast(), end - start, pages.as_mut_ptr().cast()) };
+        result != 0 || pages.iter().all(|page| page & 1 == 1)
+    }
+
+    pub(crate) fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        match &self.map {
+            Some(map) => map.advise_range(Advice::PopulateRead, range.start, range.end.min(map.len()) - range.start),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn release(&self, range: Range<usize>) {
+        if let Some(map) = &self.map {
+            release(map, range);
+        }
+    }
+}
+
+/// Drops page-table entries. It only saves memory, so an error changes nothing.
+fn release(map: &MmapRaw, range: Range<usize>) {
+    let range = range.start..range.end.min(map.len());
+    if range.is_empty() {
+        return;
+    }
+    // SAFETY: both kinds of map are shared maps of a file: dropped pages are read back from the page cache or the disk
+    // with the same bytes, so slices of them stay valid.
+    let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+}

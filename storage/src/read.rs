@@ -1,0 +1,372 @@
+//! Reading: one record by its address, one message by its seq, a page of messages.
+//!
+//! Every record is verified when it is read for a caller; walking over a record looks at its header only and checks that
+//! it is the one that its follower named. Nothing here waits for the disk: a range that is not in memory is answered with
+//! [`ReadError::Cold`], and the work that warms it.
+
+use crate::log::{Log, Open};
+use crate::medium::{Active, Medium, View};
+use crate::record::{self, Header, Record};
+use crate::recovery::SegmentInfo;
+use crate::segment::{Layout, NoRecord, SegmentHeader, file_name};
+use crate::work::{Job, Work};
+use crate::{Corruption, Key, Lsn, Slot};
+use std::cell::{OnceCell, RefCell};
+use std::io;
+use std::ops::Range;
+
+/// Residency is asked for in blocks of this: about 1 us each.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Microseconds for which an answer about residency is believed. Too long costs a page fault, no error.
+const WARM_US: u64 = 5_000_000;
+/// Damage found by reads is kept up to this many places; the file is what matters by then.
+const CORRUPTIONS_MAX: usize = 64;
+
+/// Why there is no record to read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It stands there and does not verify, or stands where nothing verifies.
+    #[error(transparent)]
+    Corrupt(#[from] Corruption),
+    /// No record has this address or seq, or it has been dropped with its key.
+    #[error("no such record")]
+    Unknown,
+    /// The disk must be waited for: run [`Log::begin_warm`]'s work, then ask again.
+    #[error("not in memory")]
+    Cold(Cold),
+    /// The file cannot be mapped.
+    #[error("cannot read {file}: {kind}")]
+    Unreadable {
+        /// The file's name.
+        file: String,
+        /// Why.
+        kind: io::ErrorKind,
+    },
+}
+
+/// A range of a segment that is not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cold {
+    segment: u32,
+    start: u32,
+    end: u32,
+}
+
+/// Addresses of consecutive messages, ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// One for each message.
+    pub lsns: Vec<Lsn>,
+    /// There are more in the direction of reading.
+    pub more: bool,
+}
+
+/// A segment that nobody writes any more. Mapped at its first read.
+pub(crate) struct Sealed<M: Medium> {
+    pub(crate) header: SegmentHeader,
+    pub(crate) layout: Layout,
+    pub(crate) file_bytes: u64,
+    /// Parts of it do not verify.
+    pub(crate) damaged: bool,
+    view: OnceCell<M::View>,
+    /// When each block was last known to be in memory, in microseconds plus 1; 0 for never.
+    warm: RefCell<Vec<u64>>,
+}
+
+impl<M: Medium> Sealed<M> {
+    pub(crate) fn new(info: &SegmentInfo) -> Self {
+        Self { damaged: !info.holes.is_empty(), ..Self::unread(info.header, info.layout, info.file_bytes) }
+    }
+
+    pub(crate) fn unread(header: SegmentHeader, layout: Layout, file_bytes: u64) -> Self {
+        Self { header, layout, file_bytes, damaged: false, view: OnceCell::new(), warm: RefCell::default() }
+    }
+
+    pub(crate) fn with_view(header: SegmentHeader, layout: Layout, file_bytes: u64, view: M::View) -> Self {
+        Self { view: OnceCell::from(view), ..Self::unread(header, layout, file_bytes) }
+    }
+
+    /// Unmaps it until the next read.
+    pub(crate) fn release(&mut self) {
+        self.view = OnceCell::new();
+        self.warm = RefCell::default();
+    }
+
+    fn view(&self, medium: &M) -> Result<&M::View, ReadError> {
+        if let Some(view) = self.view.get() {
+            return Ok(view);
+        }
+        let file = file_name(self.header.number);
+        let view = medium.view(&file).map_err(|error| ReadError::Unreadable { file, kind: error.kind() })?;
+        Ok(self.view.get_or_init(|| view))
+    }
+
+    /// `Ok` when the range of the file is in memory.
+    fn check_warm(&self, view: &M::View, range: Range<usize>, now_us: u64) -> Result<(), ReadError> {
+        let mut warm = self.warm.borrow_mut();
+        let (first, last) = (range.start / BLOCK_BYTES, range.end.div_ceil(BLOCK_BYTES));
+        if warm.len() < last {
+            warm.resize(last, 0);
+        }
+        let is_stale = |since: u64| since == 0 || now_us.saturating_sub(since - 1) > WARM_US;
+        for (block, since) in warm.iter_mut().enumerate().take(last).skip(first) {
+            if !is_stale(*since) {
+                continue;
+            }
+            if !view.is_warm(block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES) {
+                let end = (last * BLOCK_BYTES).min(view.bytes().len());
+                let start = block * BLOCK_BYTES;
+                return Err(ReadError::Cold(Cold {
+                    segment: self.header.number,
+                    start: start as u32,
+                    end: end as u32,
+                }));
+            }
+            *since = now_us + 1;
+        }
+        Ok(())
+    }
+}
+
+/// A segment's bytes, wherever it stands in its life.
+enum Place<'a, M: Medium> {
+    Open(&'a Open<M>),
+    Sealed(&'a Sealed<M>, &'a M::View),
+}
+
+impl<'a, M: Medium> Place<'a, M> {
+    fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Open(open) => open.map.bytes(),
+            Self::Sealed(_, view) => view.bytes(),
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        match self {
+            Self::Open(open) => open.layout(),
+            Self::Sealed(sealed, _) => sealed.layout,
+        }
+    }
+
+    /// What this log writes itself is in memory.
+    fn check_warm(&self, range: Range<usize>, now_us: u64) -> Result<(), ReadError> {
+        match self {
+            Self::Open(_) => Ok(()),
+            Self::Sealed(sealed, view) => sealed.check_warm(view, range, now_us),
+        }
+    }
+
+    /// The offset in the file of the record with this address, its header in memory.
+    fn locate(&self, lsn: Lsn, now_us: u64) -> Result<usize, ReadError> {
+        let layout = self.layout();
+        if let Some(table) = layout.table {
+            let end = table.start + table.lines * crate::segment::TABLE_LINE_BYTES;
+            self.check_warm(table.start..end, now_us)?;
+        }
+        let place = layout.place(self.bytes(), lsn.offset()).ok_or(ReadError::Unknown)? as usize;
+        self.check_warm(place..place + record::HEADER_BYTES, now_us)?;
+        Ok(place)
+    }
+}
+
+/// One step of a walk along a key's messages.
+struct Hop {
+    seq: u64,
+    prev: Lsn,
+    bytes: u64,
+}
+
+impl<M: Medium> Log<M> {
+    /// The slot of a key that has records.
+    pub fn slot(&self, key: Key) -> Option<Slot> {
+        self.index.slot(key)
+    }
+
+    /// The key of a slot.
+    ///
+    /// # Panics
+    /// When no key has the slot.
+    pub fn key(&self, slot: Slot) -> Key {
+        self.index.key(slot)
+    }
+
+    /// The seq of the key's last message, durable or not; 0 before the first.
+    pub fn last_seq(&self, slot: Slot) -> u64 {
+        self.index.last_seq(slot)
+    }
+
+    /// The address of the key's last message, durable or not; [`Lsn::NONE`] before the first.
+    pub fn last_lsn(&self, slot: Slot) -> Lsn {
+        self.index.last_lsn(slot)
+    }
+
+    /// Reads and verifies one record, durable or not.
+    pub fn read(&self, lsn: Lsn) -> Result<Record<'_>, ReadError> {
+        let place = self.place(lsn)?;
+        let at = place.locate(lsn, self.now_us)?;
+        if let Some(header) = place.bytes().get(at..).and_then(Header::decode) {
+            let end = at + header.stored_bytes(place.bytes().len() - at).unwrap_or(0);
+            place.check_warm(at..end, self.now_us)?;
+        }
+        place.layout().record(place.bytes(), lsn.offset()).map_err(|no_record| match no_record {
+            NoRecord::Unknown => ReadError::Unknown,
+            NoRecord::Corrupt(offset) => self.corrupt(lsn.segment(), offset),
+        })
+    }
+
+    /// The address of message `seq` of a key, in at most `index_every` hops.
+    pub fn find(&self, slot: Slot, seq: u64) -> Result<Lsn, ReadError> {
+        let last_seq = self.last_seq(slot);
+        if seq == 0 || seq > last_seq {
+            return Err(ReadError::Unknown);
+        }
+        let every = self.options.index_every;
+        let checkpoint = seq.div_ceil(every);
+        let (mut at_seq, mut lsn) = match self.index.checkpoints(slot).get(checkpoint as usize - 1) {
+            Some(lsn) => (checkpoint * every, *lsn),
+            None => (last_seq, self.last_lsn(slot)),
+        };
+        while at_seq != seq {
+            let hop = self.hop(self.key(slot), lsn, at_seq)?;
+            lsn = hop.prev;
+            if lsn.is_none() {
+                return Err(ReadError::Unknown);
+            }
+            at_seq -= 1;
+        }
+        Ok(lsn)
+    }
+
+    /// The messages above `after`, oldest first, as far as they lie below `upto` (the durable mark): at most `limit`, and
+    /// at most `bytes_max` of stored bytes unless the first alone is larger.
+    pub fn messages(&self, slot: Slot, after: u64, upto: Lsn, limit: usize, bytes_max: u64) -> Result<Page, ReadError> {
+        let (last, last_lsn) = self.last_below(slot, upto)?;
+        let to = last.min(after.saturating_add(limit as u64));
+        if to <= after {
+            return Ok(Page { lsns: Vec::new(), more: last > after });
+        }
+        let from = if to == last { last_lsn } else { self.find(slot, to)? };
+        let mut hops = self.walk_back(slot, to, from, (to - after) as usize, u64::MAX)?;
+        hops.reverse();
+        let mut bytes = 0;
+        let fitting = hops.iter().take_while(|(_, hop)| {
+            bytes += hop;
+            bytes <= bytes_max
+        });
+        let count = fitting.count().max(1);
+        let more = last > to || count < hops.len();
+        Ok(Page { lsns: hops[..count].iter().map(|(lsn, _)| *lsn).collect(), more })
+    }
+
+    /// The messages just below `before`, oldest first, bounded as in [`Log::messages`].
+    pub fn messages_before(
+        &self,
+        slot: Slot,
+        before: u64,
+        upto: Lsn,
+        limit: usize,
+        bytes_max: u64,
+    ) -> Result<Page, ReadError> {
+        let (last, last_lsn) = self.last_below(slot, upto)?;
+        let to = last.min(before.saturating_sub(1));
+        if to == 0 || limit == 0 {
+            return Ok(Page { lsns: Vec::new(), more: to > 0 });
+        }
+        let from = if to == last { last_lsn } else { self.find(slot, to)? };
+        let mut hops = self.walk_back(slot, to, from, limit.min(to as usize), bytes_max)?;
+        hops.reverse();
+        let more = (hops.len() as u64) < to;
+        Ok(Page { lsns: hops.into_iter().map(|(lsn, _)| lsn).collect(), more })
+    }
+
+    /// The work that answers [`ReadError::Cold`]. Any number may be in flight.
+    pub fn begin_warm(&self, cold: Cold) -> Option<Work<M>> {
+        let sealed = self.sealed.get(&cold.segment)?;
+        let view = sealed.view(&self.medium).ok()?.clone();
+        let lsn = Lsn::new(cold.segment, cold.start);
+        Some(Work::new(Job::Warm { view, lsn, range: cold.start as usize..cold.end as usize }))
+    }
+
+    /// Unmaps sealed segments until they are read again: gives back memory, and the room of files that another shard has
+    /// rewritten. Worth a call every minute or so.
+    pub fn release_maps(&mut self) {
+        self.sealed.values_mut().for_each(Sealed::release);
+    }
+
+    /// The last message below `upto`: its seq and address, or 0.
+    fn last_below(&self, slot: Slot, upto: Lsn) -> Result<(u64, Lsn), ReadError> {
+        let (mut seq, mut lsn) = (self.last_seq(slot), self.last_lsn(slot));
+        while seq > 0 && lsn >= upto {
+            lsn = self.hop(self.key(slot), lsn, seq)?.prev;
+            seq -= 1;
+        }
+        Ok((seq, lsn))
+    }
+
+    /// At most `count` messages with their stored bytes, newest first, from message `seq` at `lsn` on.
+    fn walk_back(
+        &self,
+        slot: Slot,
+        mut seq: u64,
+        mut lsn: Lsn,
+        count: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<(Lsn, u64)>, ReadError> {
+        let key = self.key(slot);
+        let mut bytes = 0;
+        let mut hops = Vec::with_capacity(count.min(1024));
+        while hops.len() < count && !lsn.is_none() {
+            let hop = self.hop(key, lsn, seq)?;
+            bytes += hop.bytes;
+            if bytes > bytes_max && !hops.is_empty() {
+                break;
+            }
+            hops.push((lsn, hop.bytes));
+            seq = hop.seq - 1;
+            lsn = hop.prev;
+        }
+        Ok(hops)
+    }
+
+    /// Looks at the header of message `seq` of `key`, without its checksum unless it is not that message.
+    fn hop(&self, key: Key, lsn: Lsn, seq: u64) -> Result<Hop, ReadError> {
+        let place = self.place(lsn)?;
+        let at = place.locate(lsn, self.now_us)?;
+        let header = place.bytes().get(at..).and_then(Header::decode);
+        if let Some(header) = header
+            && header.key == key
+            && header.seq == seq
+            && header.prev < lsn
+            && let Some(stored) = header.stored_bytes(place.bytes().len() - at)
+        {
+            return Ok(Hop { seq, prev: header.prev, bytes: stored as u64 });
+        }
+        self.read(lsn)?;
+        // It verifies and is another record: whoever pointed here is damaged, or the addresses between them were lost.
+        Err(self.corrupt(lsn.segment(), at as u32))
+    }
+
+    fn place(&self, lsn: Lsn) -> Result<Place<'_, M>, ReadError> {
+        let number = lsn.segment();
+        let mut open = self.closing.iter().chain(&self.active);
+        if let Some(open) = open.find(|open| open.header.number == number) {
+            return Ok(Place::Open(open));
+        }
+        let Some(sealed) = self.sealed.get(&number) else {
+            let file = file_name(number);
+            let known = self.status.corrupt.iter().find(|corruption| corruption.file == file);
+            return Err(known.map_or(ReadError::Unknown, |corruption| ReadError::Corrupt(corruption.clone())));
+        };
+        Ok(Place::Sealed(sealed, sealed.view(&self.medium)?))
+    }
+
+    fn corrupt(&self, segment: u32, offset: u32) -> ReadError {
+        let corruption = Corruption { file: file_name(segment), offset: u64::from(offset) };
+        let mut seen = self.corrupt_reads.borrow_mut();
+        if seen.len() < CORRUPTIONS_MAX && !seen.contains(&corruption) {
+            seen.push(corruption.clone());
+        }
+        ReadError::Corrupt(corruption)
+    }
+}

@@ -1,0 +1,329 @@
+//! Space of deleted keys: sealed segments that are mostly dead are rewritten without their dead records.
+//!
+//! A record is dead when its key's stream has ended and the record is not the one that ended it: that one is kept for
+//! ever, so that no older file can bring the key back. Addresses do not change: the packed file carries a table from old
+//! to present offsets, and a crash finds either file under the segment's name.
+//!
+//! Every sealed segment is rewritten by one shard only, `number % shards`, which drops the records of keys that it owns;
+//! other shards read on through their map of the old file until [`Log::release_maps`]. How much is dead is estimated as
+//! keys are forgotten; when the estimate has grown enough, a round measures the shard's segments one by one. Damaged
+//! segments are left alone.
+
+use crate::log::Log;
+use crate::medium::{Medium, View};
+use crate::read::Sealed;
+use crate::record::{ENDS_KEY, Record};
+use crate::segment::{FOOTER_BYTES, Layout, SegmentHeader, Table, file_name};
+use crate::work::Job;
+use crate::{Key, Lsn, Slot, file, scan};
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+/// A round begins when at least this share of the sealed bytes has died since the last one, so that the bytes measured
+/// per byte that died stay bounded. Percent.
+const ROUND_PERCENT: u64 = 10;
+/// Keys looked up per call: about half a millisecond of the shard's time.
+const JUDGED_PER_STEP: usize = 4096;
+/// Bytes written at once.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// A segment to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    pub(crate) header: SegmentHeader,
+    pub(crate) layout: Layout,
+}
+
+/// Bytes of each key in a segment.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    source: Source,
+    bytes: Vec<(Key, u32)>,
+}
+
+/// A segment to be written again without some keys.
+#[derive(Debug)]
+pub(crate) struct Rewrite {
+    source: Source,
+    dead: HashSet<Key>,
+    bytes_dead: u64,
+}
+
+/// A segment that was written again.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    header: SegmentHeader,
+    layout: Layout,
+    file_bytes: u64,
+}
+
+/// What one log knows about its dead records.
+#[derive(Debug, Default)]
+pub(crate) struct Reclaim {
+    /// For the mean size of a record.
+    records_seen: u64,
+    bytes_seen: u64,
+    /// What the last round found and left in place.
+    bytes_left: u64,
+    /// Segments that this round has still to measure.
+    round: Vec<u32>,
+    in_round: bool,
+    /// What this round has found and left in place so far.
+    bytes_left_in_round: u64,
+    judging: Option<Judging>,
+    /// Rewritten once the log is on disk beyond the address: the records that ended the keys are durable then.
+    ready: Option<(Rewrite, Lsn)>,
+}
+
+/// A measured segment whose keys are being looked up.
+#[derive(Debug)]
+struct Judging {
+    measured: Measured,
+    next: usize,
+    dead: HashSet<Key>,
+    bytes_dead: u64,
+}
+
+impl Reclaim {
+    /// Counts a record for the mean size.
+    pub(crate) fn note_record(&mut self, bytes: u64) {
+        self.records_seen += 1;
+        self.bytes_seen += bytes;
+    }
+}
+
+/// Reads how many bytes each key has in a segment, apart from records that never die.
+pub(crate) fn measure<M: Medium>(medium: &M, source: Source) -> io::Result<Measured> {
+    let view = medium.view(&file_name(source.header.number))?;
+    view.warm(0..view.bytes().len())?;
+    let mut bytes: HashMap<Key, u32> = HashMap::new();
+    scan::walk(view.bytes(), &source.layout, &[], 0, &mut |record| {
+        if may_die(&record) {
+            *bytes.entry(record.key).or_default() += record.stored_bytes();
+        }
+    });
+    Ok(Measured { source, bytes: bytes.into_iter().collect() })
+}
+
+fn may_die(record: &Record<'_>) -> bool {
+    record.kind.is_stream() && record.flags & ENDS_KEY == 0
+}
+
+impl Rewrite {
+    /// Writes the packed file and puts it in the place of the old one.
+    pub(crate) fn run<M: Medium>(&self, medium: &M) -> io::Result<Rewritten> {
+        let name = file_name(self.source.header.number);
+        let temporary = format!("{name}{}", file::TEMPORARY_SUFFIX);
+        let view = medium.view(&name)?;
+        view.warm(0..view.bytes().len())?;
+        let header = SegmentHeader { packed: true, ..self.source.header };
+        let mut out = Writer { medium, name: &temporary, offset: 0, buffer: header.encode() };
+        let lines = self.pack(view.bytes(), &mut out)?;
+        let start = out.end();
+        let mut tail = Vec::with_capacity(lines.len() * 8 + FOOTER_BYTES);
+        for (old, present) in &lines {
+            tail.extend_from_slice(&old.to_le_bytes());
+            tail.extend_from_slice(&present.to_le_bytes());
+        }
+        push_footer(&mut tail, lines.len() as u32, self.source.layout.end);
+        out.push(&tail)?;
+        let file_bytes = out.finish()?;
+        medium.sync(&temporary)?;
+        medium.rename(&temporary, &name)?;
+        medium.sync_dir()?;
+        let table = Some(Table { start: start as usize, lines: lines.len() });
+        Ok(Rewritten { header, layout: Layout { table, ..self.source.layout }, file_bytes })
+    }
+
+    /// Copies what lives. A record that does not verify ends the attempt: damage is never rewritten.
+    fn pack<M: Medium>(&self, bytes: &[u8], out: &mut Writer<'_, M>) -> io::Result<Vec<(u32, u32)>> {
+        let mut kept = Vec::new();
+        scan::walk(bytes, &self.source.layout, &[], 0, &mut |record| {
+            if !may_die(&record) || !self.dead.contains(&record.key) {
+                kept.push((record.lsn.offset(), record.stored_bytes()));
+            }
+        });
+        let mut lines = Vec::with_capacity(kept.len());
+        for (old, stored) in kept {
+            let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a record does not verify");
+            self.source.layout.record(bytes, old).map_err(|_| damaged())?;
+            let place = self.source.layout.place(bytes, old).ok_or_else(damaged)? as usize;
+            lines.push((old, out.end() as u32));
+            out.push(&bytes[place..place + stored as usize])?;
+        }
+        Ok(lines)
+    }
+}
+
+/// The footer's checksum covers the table and what the footer says.
+fn push_footer(tail: &mut Vec<u8>, lines: u32, end: u32) {
+    let mut rest = Vec::with_capacity(FOOTER_BYTES - 4);
+    rest.extend_from_slice(&lines.to_le_bytes());
+    rest.extend_from_slice(&end.to_le_bytes());
+    rest.extend_from_slice(&[0; 4]);
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(tail);
+    hasher.update(&rest);
+    tail.extend_from_slice(&hasher.finalize().to_le_bytes());
+    tail.extend_from_slice(&rest);
+}
+
+/// Writes a file from its beginning, in large pieces.
+struct Writer<'a, M: Medium> {
+    medium: &'a M,
+    name: &'a str,
+    offset: u64,
+    buffer: Vec<u8>,
+}
+
+impl<M: Medium> Writer<'_, M> {
+    fn end(&self) -> u64 {
+        self.offset + self.buffer.len() as u64
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.medium.write_at(self.name, self.offset, &self.buffer)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<u64> {
+        self.flush()?;
+        Ok(self.offset)
+    }
+}
+
+impl<M: Medium> Log<M> {
+    /// Removes a key from the index and counts its records as dead.
+    pub(crate) fn bury(&mut self, slot: Slot) {
+        let mean = self.reclaim.bytes_seen / self.reclaim.records_seen.max(1);
+        // Its messages and, most likely, the note that began it.
+        self.status.bytes_dead += (self.index.last_seq(slot) + 1).saturating_mul(mean);
+        self.index.remove(slot);
+    }
+
+    /// The next job of reclaiming, or a bounded step towards it.
+    pub(crate) fn begin_reclaim(&mut self) -> Option<Job<M>> {
+        if self.pending.reclaim || self.poisoned {
+            return None;
+        }
+        self.judge_step();
+        if self.reclaim.judging.is_some() {
+            return None;
+        }
+        if let Some((rewrite, durable)) = self.reclaim.ready.take() {
+            if self.synced < durable {
+                self.reclaim.ready = Some((rewrite, durable));
+                return None;
+            }
+            self.pending.reclaim = true;
+            return Some(Job::Rewrite { medium: self.medium.clone(), rewrite });
+        }
+        let source = self.next_to_measure()?;
+        self.pending.reclaim = true;
+        Some(Job::Measure { medium: self.medium.clone(), source })
+    }
+
+    /// The next segment of the round; a new round begins when enough has died.
+    fn next_to_measure(&mut self) -> Option<Source> {
+        if !self.reclaim.in_round {
+            let own = |number: &u32| number % u32::from(self.options.shards) == u32::from(self.options.shard);
+            let sealed: u64 = self.sealed.values().map(|sealed| sealed.file_bytes).sum();
+            let share = sealed / u64::from(self.options.shards) * ROUND_PERCENT / 100;
+            let enough = share.max(u64::from(self.options.segment_bytes) / 2);
+            if self.status.bytes_dead.saturating_sub(self.reclaim.bytes_left) < enough {
+                return None;
+            }
+            self.reclaim.round = self.sealed.keys().copied().filter(own).rev().collect();
+            self.reclaim.in_round = true;
+            self.reclaim.bytes_left_in_round = 0;
+        }
+        while let Some(number) = self.reclaim.round.pop() {
+            if let Some(sealed) = self.sealed.get(&number).filter(|sealed| !sealed.damaged) {
+                return Some(Source { header: sealed.header, layout: sealed.layout });
+            }
+        }
+        self.reclaim.in_round = false;
+        self.reclaim.bytes_left = self.reclaim.bytes_left_in_round;
+        self.status.bytes_dead = self.reclaim.bytes_left;
+        None
+    }
+
+    pub(crate) fn finish_measure(&mut self, result: io::Result<Measured>) {
+        self.pending.reclaim = false;
+        match result {
+            Ok(measured) => {
+                self.reclaim.judging = Some(Judging { measured, next: 0, dead: HashSet::new(), bytes_dead: 0 });
+            }
+            Err(_) => self.status.work_failures += 1,
+        }
+    }
+
+    /// Looks up some of the measured keys; behind the last, decides whether the segment is worth rewriting.
+    fn judge_step(&mut self) {
+        let Some(mut judging) = self.reclaim.judging.take() else { return };
+        let rest = &judging.measured.bytes[judging.next..];
+        for (key, bytes) in rest.iter().take(JUDGED_PER_STEP) {
+            if (self.owns)(*key) && self.index.slot(*key).is_none() {
+                judging.dead.insert(*key);
+                judging.bytes_dead += u64::from(*bytes);
+            }
+        }
+        judging.next += rest.len().min(JUDGED_PER_STEP);
+        if judging.next < judging.measured.bytes.len() {
+            self.reclaim.judging = Some(judging);
+            return;
+        }
+        let source = judging.measured.source;
+        let file_bytes = self.sealed.get(&source.header.number).map_or(0, |sealed| sealed.file_bytes);
+        if judging.bytes_dead * 100 > file_bytes * u64::from(self.options.dead_percent_max) {
+            let rewrite = Rewrite { source, dead: judging.dead, bytes_dead: judging.bytes_dead };
+            self.reclaim.ready = Some((rewrite, self.end()));
+        } else {
+            self.reclaim.bytes_left_in_round += judging.bytes_dead;
+        }
+    }
+
+    pub(crate) fn finish_rewrite(&mut self, rewrite: &Rewrite, result: io::Result<Rewritten>) {
+        self.pending.reclaim = false;
+        match result {
+            Ok(new) => {
+                self.status.segments_rewritten += 1;
+                self.sealed.insert(new.header.number, Sealed::unread(new.header, new.layout, new.file_bytes));
+            }
+            Err(_) => {
+                self.status.work_failures += 1;
+                self.reclaim.bytes_left_in_round += rewrite.bytes_dead;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recovery::footer;
+    use crate::segment::SEGMENT_HEADER_BYTES;
+
+    #[test]
+    fn a_footer_is_read_back_and_no_flipped_bit_of_it_or_the_table_is() {
+        let mut file = vec![7; SEGMENT_HEADER_BYTES as usize];
+        let start = file.len();
+        let mut tail = [1u32, 2, 3, 4].iter().flat_map(|number| number.to_le_bytes()).collect();
+        push_footer(&mut tail, 2, 77);
+        file.extend_from_slice(&tail);
+        assert_eq!(footer(&file), Some((Table { start, lines: 2 }, 77)));
+        assert_eq!(Table { start, lines: 2 }.line(&file, 1), (3, 4));
+        for bit in 0..tail.len() * 8 {
+            let mut damaged = file.clone();
+            damaged[start + bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(footer(&damaged), None, "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Space of deleted keys comes back, and no address changes.
+
+mod support;
+
+use storage::{Medium, Memory, Options};
+use support::{DELETED, NOTE, Rig, small};
+
+/// Runs turns until nothing is left to do.
+fn turns(rig: &mut Rig<Memory>) {
+    let mut quiet = 0;
+    while quiet < 3 {
+        rig.sync();
+        quiet = if rig.work() == 0 { quiet + 1 } else { 0 };
+    }
+}
+
+fn fill(rig: &mut Rig<Memory>, keys: std::ops::Range<u128>) {
+    for round in 0..12 {
+        for key in keys.clone() {
+            rig.message(key, 100 + round * 10);
+        }
+        rig.sync();
+        rig.work();
+    }
+}
+
+fn file_bytes(rig: &Rig<Memory>) -> u64 {
+    rig.medium.list().unwrap().iter().map(|entry| entry.bytes).sum()
+}
+
+fn delete_most(rig: &mut Rig<Memory>, keys: std::ops::Range<u128>) {
+    for key in keys.filter(|key| key % 8 != 0) {
+        rig.append(DELETED, key, b"");
+    }
+}
+
+#[test]
+fn space_of_deleted_keys_comes_back_and_every_other_record_stays_where_it_was() {
+    let mut rig = Rig::start(Memory::new(), Options { shards: 2, ..small() });
+    fill(&mut rig, 0..64);
+    let before = file_bytes(&rig);
+    delete_most(&mut rig, 0..64);
+    turns(&mut rig);
+    rig.check();
+    let rewritten: u64 = rig.shards.iter().map(|shard| shard.log.status().segments_rewritten).sum();
+    assert!(rewritten > 5, "{rewritten} segments were rewritten");
+    assert!(file_bytes(&rig) < before / 2, "{} of {before} bytes are left", file_bytes(&rig));
+    // Packed segments survive restarts, other numbers of shards, snapshots, and being packed again.
+    rig.crash(&mut |_| storage::Fate::Lost, 2);
+    rig.crash(&mut |_| storage::Fate::Kept, 3);
+    rig.snapshot_all();
+    rig.crash(&mut |_| storage::Fate::Lost, 3);
+    rig.crash(&mut |_| storage::Fate::Lost, 1);
+    fill(&mut rig, 200..240);
+    for key in (0..64).filter(|key| key % 8 == 0).chain(200..230) {
+        rig.append(DELETED, key, b"");
+    }
+    turns(&mut rig);
+    rig.check();
+    assert!(rig.shards[0].log.status().segments_rewritten > 0);
+    rig.crash(&mut |_| storage::Fate::Lost, 2);
+}
+
+#[test]
+fn a_deleted_key_does_not_come_back_when_its_older_records_are_still_on_disk() {
+    let mut rig = Rig::start(Memory::new(), small());
+    rig.append(NOTE, 1, b"created");
+    fill(&mut rig, 1..3);
+    rig.append(DELETED, 1, b"");
+    turns(&mut rig);
+    rig.crash(&mut |_| storage::Fate::Lost, 1);
+    assert!(rig.shards[0].log.slot(storage::Key(1)).is_none());
+}
+
+#[test]
+fn a_log_that_still_maps_the_old_file_reads_on_and_sees_the_new_one_after_release() {
+    let mut rig = Rig::start(Memory::new(), Options { shards: 2, ..small() });
+    fill(&mut rig, 0..64);
+    rig.crash(&mut |_| storage::Fate::Kept, 2);
+    rig.check();
+    delete_most(&mut rig, 0..64);
+    turns(&mut rig);
+    rig.check();
+    rig.shards.iter_mut().for_each(|shard| shard.log.release_maps());
+    rig.check();
+}
+
+#[test]
+fn nothing_is_rewritten_before_the_deletion_is_durable() {
+    let mut rig = Rig::start(Memory::new(), small());
+    fill(&mut rig, 0..32);
+    rig.sync();
+    delete_most(&mut rig, 0..32);
+    for _ in 0..20 {
+        rig.work();
+    }
+    assert_eq!(rig.shards[0].log.status().segments_rewritten, 0);
+    let deleted = std::mem::take(&mut rig.deleted);
+    assert!(!deleted.is_empty());
+    rig.deleted = deleted;
+    rig.crash(&mut |_| storage::Fate::Lost, 1);
+    assert!(rig.deleted.is_empty(), "the power cut took the deletions, and with them nothing else");
+}
