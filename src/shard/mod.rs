@@ -56,7 +56,6 @@ pub type Out<M> = Vec<Output<storage::Sync<M>, storage::Work<M>>>;
 
 /// A shard. See the module's head.
 pub struct Shard<M: Medium> {
-    id: ShardId,
     log: Log<M>,
     catalog: Catalog,
     /// On [`DIRECTORY_SHARD`].
@@ -162,7 +161,6 @@ impl<M: Medium> Shard<M> {
         }
         folding.catalog.show_all(|slot| SessionId::from(log.key(slot).0));
         Ok(Self {
-            id,
             log,
             catalog: folding.catalog,
             directory: folding.directory,
@@ -233,6 +231,7 @@ impl<M: Medium> Shard<M> {
             Ok(Outcome::Reply(reply)) => Ok(reply),
             Ok(Outcome::Later | Outcome::Silent) => return,
             Err(Stop::Refuse(refusal)) => Err(refusal),
+            Err(Stop::Behind(_)) if self.poisoned => Err(Refusal::LogPoisoned), // it may rest on what was lost
             Err(Stop::Behind(refusal)) => match self.commits.push_behind(from, Effect::Refused(refusal)) {
                 Some(Effect::Refused(refusal)) => Err(refusal),
                 _ => return,
@@ -329,6 +328,7 @@ impl<M: Medium> Shard<M> {
             read_messages_total: self.counters.read_messages_total,
             pending_commits: self.commits.len() as u64,
             subscriptions: self.tails.total(),
+            catalog_bytes: self.catalog.memory_bytes() as u64,
             log_bytes: log.bytes,
             segments: log.segments as u64,
             poisoned: self.poisoned || log.poisoned,

@@ -93,6 +93,20 @@ fn a_failed_sync_refuses_all_that_waits_and_reads_go_on() {
 }
 
 #[test]
+fn what_was_lost_to_a_failed_sync_is_neither_replayed_nor_told() {
+    let mut bench = Bench::with_session();
+    bench.call(keyed(1, "alice", "hi", "kept")).unwrap();
+    bench.hold_syncs = true;
+    bench.send(keyed(1, "alice", "hi", "lost"));
+    bench.send(create(2, "alice"));
+    bench.fail_sync();
+    assert_eq!(appended(bench.call(keyed(1, "alice", "hi", "kept"))).0, 1);
+    for command in [keyed(1, "alice", "hi", "lost"), keyed(1, "alice", "other", "lost"), expecting(1, 0), create(2, "bob")] {
+        assert_eq!(bench.call(command), Err(Refusal::LogPoisoned));
+    }
+}
+
+#[test]
 fn what_a_failed_sync_left_unanswered_may_be_there_after_a_restart_but_only_once() {
     let mut bench = Bench::with_session();
     bench.hold_syncs = true;
@@ -148,7 +162,9 @@ fn more_than_can_wait_is_refused_as_overload_and_reads_are_not() {
     let mut bench = Bench::with(storage::Options { segment_bytes: 64 << 20, ..options() });
     bench.create(1, "alice");
     bench.hold_syncs = true;
-    (0..PENDING_COMMITS_MAX).for_each(|_| drop(bench.send(append(1, "alice", "hi"))));
+    for _ in 0..PENDING_COMMITS_MAX {
+        bench.send(append(1, "alice", "hi"));
+    }
     let count = bench.said.len();
     assert_eq!(bench.call(append(1, "alice", "hi")), Err(Refusal::Overloaded));
     assert!(bench.session(1).is_ok());

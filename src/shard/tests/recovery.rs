@@ -48,12 +48,16 @@ fn another_number_of_shards_finds_every_session() {
         let mut sessions = 0;
         for shard in 0..shards {
             let options = storage::Options { shard, ..options.clone() };
-            let mut shard = Shard::open(disk.clone(), &recovered, options).unwrap();
-            sessions += shard.status().sessions;
+            let mut opened = Shard::open(disk.clone(), &recovered, options).unwrap();
+            sessions += opened.status().sessions;
             for n in 1..=40 {
-                let owned = owner_of_session(id(n), shards) == shard.id;
-                let page = shard.readable(id(n)).ok().map(|slot| shard.page_after(slot, 0, 10).ok().unwrap());
-                assert_eq!(page.map(|page| page.count), owned.then_some(1));
+                let owned = owner_of_session(id(n), shards) == ShardId(shard);
+                let outcome = opened.read_messages(id(n), PageFrom::After(0), 10);
+                let count = match outcome {
+                    Ok(Outcome::Reply(Reply::Messages(page))) => Some(page.count),
+                    _ => None,
+                };
+                assert_eq!(count, owned.then_some(1));
             }
         }
         assert_eq!(sessions, 40);
