@@ -122,3 +122,5 @@ pub const SESSION_MESSAGES_MAX: u64 = u32::MAX as u64 - 1;
 pub const IDEMPOTENCY_KEYS_MAX: usize = 262_144;
 /// Pushes that a topic keeps while a join's reply is on its way. Full: the joining channel gets a gap and joins again.
 pub const JOINING_PUSHES_MAX: usize = 1_024;
+/// Microseconds that a command waits for the disk before it is decided. Over: 503 with `Retry-After`. A disk that takes longer is ill.
+pub const PARKED_US_MAX: u64 = 10_000_000;

@@ -29,6 +29,9 @@ impl<M: Medium> Shard<M> {
                 Lookup::Mismatch => return Err(Stop::Behind(Refusal::IdempotencyMismatch)),
             }
         }
+        if self.poisoned {
+            return Err(Refusal::LogPoisoned.into()); // before the last seq is told, which may be lost
+        }
         if append.expected_seq.is_some_and(|expected| expected != last_seq) {
             return Err(Stop::Behind(Refusal::SeqConflict { current: last_seq }));
         }
@@ -91,13 +94,14 @@ impl<M: Medium> Shard<M> {
         let lsn = self.log.find(slot, seq)?;
         let record = self.log.read(lsn)?;
         let json = stored_json(record.payload);
-        self.counters.replayed_total += 1;
         if seq <= self.committed_seq(slot) {
+            self.counters.replayed_total += 1;
             return Ok(Outcome::Reply(Reply::Appended { seq, json, replayed: true }));
         }
-        let nothing = self.commits.push_behind(from, Effect::Replayed { seq, json });
-        assert!(nothing.is_none(), "a message that is not committed is in the queue");
-        Ok(Outcome::Later)
+        match self.commits.push_behind(from, Effect::Replayed { seq, json }) {
+            None => Ok(Outcome::Later),
+            Some(_) => Err(Refusal::LogPoisoned.into()), // appended, no longer in the queue, not committed: lost
+        }
     }
 
     /// The keys of a session's latest messages, built from the log when it is not in memory.

@@ -177,13 +177,9 @@ impl Catalog {
     }
 
     /// How many sessions are shown.
+    #[allow(clippy::len_without_is_empty)] // a gauge
     pub fn len(&self) -> usize {
         self.order.len()
-    }
-
-    /// Whether no session is shown.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
     }
 
     /// The entry at `slot`, shown or hidden.

@@ -149,13 +149,9 @@ impl Commits {
     }
 
     /// How many wait.
+    #[allow(clippy::len_without_is_empty)] // a gauge
     pub fn len(&self) -> usize {
         self.queue.len()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
     }
 
     /// What the session at `slot` has in the queue.
@@ -195,8 +191,15 @@ impl Commits {
         if self.queue.front()?.lsn < durable { self.pop() } else { None }
     }
 
-    /// The oldest one.
-    pub fn pop(&mut self) -> Option<Pending> {
+    /// The oldest one, which will never be durable. What its session has in the queue stays counted: the log's index knows those
+    /// messages, and readers must not.
+    pub fn pop_lost(&mut self) -> Option<Pending> {
+        let pending = self.queue.pop_front()?;
+        self.bytes -= pending.effect.bytes();
+        Some(pending)
+    }
+
+    fn pop(&mut self) -> Option<Pending> {
         let pending = self.queue.pop_front()?;
         self.bytes -= pending.effect.bytes();
         if let Some(slot) = pending.effect.slot() {
@@ -254,6 +257,14 @@ mod tests {
         while commits.pop().is_some() {}
         assert_eq!((commits.of(Slot(0)), commits.bytes), (InQueue::default(), 0));
         assert!(commits.by_slot.is_empty());
+    }
+
+    #[test]
+    fn what_is_lost_stays_counted() {
+        let mut commits = Commits::default();
+        commits.push(Lsn(10), FROM, message(0, true));
+        assert!(commits.pop_lost().is_some() && commits.pop_lost().is_none());
+        assert_eq!(commits.of(Slot(0)), InQueue { messages: 1, own: 1, notes: 0 });
     }
 
     #[test]

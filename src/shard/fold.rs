@@ -15,8 +15,6 @@ pub(super) struct Folding {
     pub(super) catalog: Catalog,
     /// On the directory's shard.
     pub(super) directory: Option<Directory>,
-    /// Sessions whose deleted note was seen.
-    pub(super) deleted: Vec<Key>,
     /// The first thing that could not be understood.
     pub(super) unreadable: Option<Unreadable>,
 }
@@ -32,7 +30,7 @@ pub struct Unreadable {
 impl Folding {
     pub(super) fn new(seed: u64, is_directory: bool) -> Self {
         let directory = is_directory.then(Directory::default);
-        Self { catalog: Catalog::new(seed), directory, deleted: Vec::new(), unreadable: None }
+        Self { catalog: Catalog::new(seed), directory, unreadable: None }
     }
 
     fn note_unreadable(&mut self, what: impl FnOnce() -> String) {
@@ -58,7 +56,6 @@ impl Folding {
                 if self.catalog.entry(slot).is_some() {
                     self.catalog.remove(slot, |_| unreachable!("nothing is shown while folding"));
                 }
-                self.deleted.push(record.key);
             }
             kind::CURSOR_MOVED => {
                 let note = CursorMoved::parse(record.payload)?;

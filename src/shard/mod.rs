@@ -29,6 +29,8 @@ mod release;
 mod routing;
 mod sessions;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 pub use fold::Unreadable;
@@ -54,7 +56,6 @@ pub type Out<M> = Vec<Output<storage::Sync<M>, storage::Work<M>>>;
 
 /// A shard. See the module's head.
 pub struct Shard<M: Medium> {
-    id: ShardId,
     log: Log<M>,
     catalog: Catalog,
     /// On [`DIRECTORY_SHARD`].
@@ -66,8 +67,6 @@ pub struct Shard<M: Medium> {
     watchers: Listeners<String>,
     windows: Windows,
     parked: Parked,
-    /// Ranges that parked commands wait for.
-    cold: Vec<Cold>,
     /// The last record whose effect was released.
     released: Lsn,
     poisoned: bool,
@@ -127,7 +126,8 @@ impl From<ReadError> for Stop {
             ReadError::Cold(cold) => Self::Cold(cold),
             ReadError::Corrupt(at) => Self::Refuse(Refusal::Corrupt { file: at.file, offset: at.offset }),
             ReadError::Unreadable { file, .. } => Self::Refuse(Refusal::Corrupt { file, offset: 0 }),
-            ReadError::Unknown => panic!("the index names a record that the log does not have"),
+            // What was looked for is known to have been there: its file, or the records that lead to it, are gone.
+            ReadError::Unknown => Self::Refuse(Refusal::Corrupt { file: "a missing segment".to_owned(), offset: 0 }),
         }
     }
 }
@@ -155,16 +155,12 @@ impl<M: Medium> Shard<M> {
         let (id, shards) = (ShardId(options.shard), options.shards);
         let mut folding = Folding::new(options.seed, id == DIRECTORY_SHARD);
         let owns = move |key: Key| owner_of_session(SessionId::from(key.0), shards) == id;
-        let mut log = Log::open(medium, recovered, options, owns, &mut folding)?;
+        let log = Log::open(medium, recovered, options, owns, &mut folding)?;
         if let Some(unreadable) = folding.unreadable {
             return Err(unreadable.into());
         }
-        for key in folding.deleted {
-            log.forget(key);
-        }
         folding.catalog.show_all(|slot| SessionId::from(log.key(slot).0));
         Ok(Self {
-            id,
             log,
             catalog: folding.catalog,
             directory: folding.directory,
@@ -173,7 +169,6 @@ impl<M: Medium> Shard<M> {
             watchers: Listeners::default(),
             windows: Windows::default(),
             parked: Parked::default(),
-            cold: Vec::new(),
             released: Lsn::NONE,
             poisoned: false,
             counters: Counters::default(),
@@ -189,10 +184,11 @@ impl<M: Medium> Shard<M> {
 
     /// Takes in what happened. A turn may take many inputs and then [`Self::settle`] once, so that one sync covers them all.
     pub fn take(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
+        self.log.tick(now.mono_us);
         match input {
             Input::Call { from, command } => {
                 if self.parked.blocks(&command) {
-                    self.park(from, command, out);
+                    self.park(now, from, command, out);
                 } else {
                     self.call(now, from, command, out);
                 }
@@ -206,6 +202,7 @@ impl<M: Medium> Shard<M> {
             }
             Input::Tick => {
                 self.retry_parked(now, out);
+                self.release(out); // a snapshot holds everything that is durable
                 self.snapshot();
             }
         }
@@ -214,10 +211,12 @@ impl<M: Medium> Shard<M> {
     /// Releases what became durable and asks for the disk work that the log wants.
     pub fn settle(&mut self, out: &mut Out<M>) {
         self.release(out);
-        for cold in self.cold.drain(..) {
+        for cold in self.parked.take_wanted() {
             out.extend(self.log.begin_warm(cold).map(Output::Work));
         }
-        out.extend(self.log.begin_sync().map(Output::Sync));
+        if self.log.wants_sync() {
+            out.extend(self.log.begin_sync().map(Output::Sync));
+        }
         while let Some(work) = self.log.begin_work() {
             out.push(Output::Work(work));
         }
@@ -232,15 +231,16 @@ impl<M: Medium> Shard<M> {
             Ok(Outcome::Reply(reply)) => Ok(reply),
             Ok(Outcome::Later | Outcome::Silent) => return,
             Err(Stop::Refuse(refusal)) => Err(refusal),
+            Err(Stop::Behind(_)) if self.poisoned => Err(Refusal::LogPoisoned), // it may rest on what was lost
             Err(Stop::Behind(refusal)) => match self.commits.push_behind(from, Effect::Refused(refusal)) {
                 Some(Effect::Refused(refusal)) => Err(refusal),
                 _ => return,
             },
             Err(Stop::Cold(cold)) => {
-                self.cold.push(cold);
-                return self.park(from, command, out);
+                self.parked.want(now.mono_us, cold);
+                return self.park(now, from, command, out);
             }
-            Err(Stop::Park) => return self.park(from, command, out),
+            Err(Stop::Park) => return self.park(now, from, command, out),
         };
         out.push(Output::Reply { to: from, reply });
     }
@@ -251,7 +251,7 @@ impl<M: Medium> Shard<M> {
                 self.create_session(now, from, *id, [user_id, agent_id], metadata)
             }
             Command::ReadSession { id } => self.read_session(*id),
-            Command::ListSessions { user_id, before, limit } => self.list_sessions(user_id.as_deref(), *before, *limit),
+            Command::ListSessions { user_id, before, limit } => self.list_sessions(now, user_id.as_deref(), *before, *limit),
             Command::ArchiveSession { id } => self.archive_session(now, from, *id),
             Command::DeleteSession { id } => self.delete_session(now, from, *id),
             Command::Append(append) => self.append(now, from, append),
@@ -319,6 +319,7 @@ impl<M: Medium> Shard<M> {
         Ok(self.log.append(record)?.lsn)
     }
 
+    /// Counters and gauges, as [`Command::ReadStatus`] answers.
     pub fn status(&self) -> ShardStatus {
         let log = self.log.status();
         ShardStatus {
@@ -328,6 +329,7 @@ impl<M: Medium> Shard<M> {
             read_messages_total: self.counters.read_messages_total,
             pending_commits: self.commits.len() as u64,
             subscriptions: self.tails.total(),
+            catalog_bytes: self.catalog.memory_bytes() as u64,
             log_bytes: log.bytes,
             segments: log.segments as u64,
             poisoned: self.poisoned || log.poisoned,
@@ -341,8 +343,8 @@ impl<M: Medium> Shard<M> {
         self.log.durable() >= self.log.end()
     }
 
-    fn park(&mut self, from: Caller, command: Command, out: &mut Out<M>) {
-        if let Err(command) = self.parked.push(from, command)
+    fn park(&mut self, now: Now, from: Caller, command: Command, out: &mut Out<M>) {
+        if let Err(command) = self.parked.push(now.mono_us, from, command)
             && command.is_answered()
         {
             out.push(Output::Reply { to: from, reply: Err(Refusal::Overloaded) });
@@ -353,9 +355,17 @@ impl<M: Medium> Shard<M> {
         if self.parked.is_empty() {
             return;
         }
-        for (from, command) in self.parked.take() {
-            self.take(now, Input::Call { from, command }, out);
+        for parked in self.parked.take() {
+            if parked.is_overdue(now.mono_us) {
+                if parked.command.is_answered() {
+                    out.push(Output::Reply { to: parked.from, reply: Err(Refusal::Overloaded) });
+                }
+                continue;
+            }
+            self.parked.retrying(Some(&parked));
+            self.take(now, Input::Call { from: parked.from, command: parked.command }, out);
         }
+        self.parked.retrying(None);
     }
 
     fn snapshot(&mut self) {
@@ -372,15 +382,25 @@ impl<M: Medium> Shard<M> {
     /// The slot of a session that clients may see.
     fn readable(&self, id: SessionId) -> Result<Slot, Refusal> {
         let slot = self.log.slot(Key(id.to_u128())).ok_or(Refusal::SessionNotFound)?;
-        let shown = self.catalog.entry(slot).is_some_and(|entry| entry.shown());
-        if shown { Ok(slot) } else { Err(Refusal::SessionNotFound) }
+        match self.catalog.entry(slot) {
+            Some(entry) if entry.shown() => Ok(slot),
+            Some(_) => Err(Refusal::SessionNotFound),
+            None => Err(self.damaged()),
+        }
+    }
+
+    /// A session of which there are records and no created note: that one is damaged. By the name of the damage that is known.
+    fn damaged(&self) -> Refusal {
+        let known = self.log.status().corrupt.into_iter().next();
+        let (file, offset) = known.map_or(("a missing segment".to_owned(), 0), |at| (at.file, at.offset));
+        Refusal::Corrupt { file, offset }
     }
 
     /// The slot of a session that takes messages: from the append of its created note to that of its deleted note.
     fn writable(&self, id: SessionId) -> Result<Slot, Stop> {
         let slot = self.log.slot(Key(id.to_u128())).ok_or(Refusal::SessionNotFound)?;
         if self.catalog.entry(slot).is_none() {
-            return Err(Refusal::SessionNotFound.into());
+            return Err(self.damaged().into());
         }
         self.check_not_deleting(slot)?;
         Ok(slot)

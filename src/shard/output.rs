@@ -223,6 +223,8 @@ pub struct ShardStatus {
     pub pending_commits: u64,
     /// Subscriptions of shards to sessions.
     pub subscriptions: u64,
+    /// Bytes of memory of the table of sessions, the log's own index aside.
+    pub catalog_bytes: u64,
     /// Bytes of the log that hold records.
     pub log_bytes: u64,
     /// Segment files.

@@ -25,7 +25,7 @@ impl<M: Medium> Shard<M> {
 
     /// Nothing more will become durable. State was never changed, so there is nothing to undo.
     fn fail_pending(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
-        while let Some(pending) = self.commits.pop() {
+        while let Some(pending) = self.commits.pop_lost() {
             out.push(Output::Reply { to: pending.from, reply: Err(Refusal::LogPoisoned) });
         }
         if let Some(directory) = &mut self.directory {
@@ -62,7 +62,10 @@ impl<M: Medium> Shard<M> {
                 let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
                 Reply::Agent { json: directory.commit(time_us) }
             }
-            Effect::Replayed { seq, json } => Reply::Appended { seq, json, replayed: true },
+            Effect::Replayed { seq, json } => {
+                self.counters.replayed_total += 1;
+                Reply::Appended { seq, json, replayed: true }
+            }
             Effect::Refused(refusal) => return Some(Err(refusal)),
         };
         Some(Ok(reply))

@@ -39,6 +39,7 @@ impl<M: Medium> Shard<M> {
 
     pub(super) fn list_sessions(
         &mut self,
+        now: Now,
         user_id: Option<&str>,
         before: Option<SessionId>,
         limit: usize,
@@ -55,7 +56,7 @@ impl<M: Medium> Shard<M> {
             match self.facts(slot) {
                 Ok(facts) => sessions.push((self.id_of(slot), self.session_json(slot, &facts))),
                 Err(Stop::Cold(cold)) => {
-                    self.cold.push(cold); // and go on: all cold ones are warmed at once
+                    self.parked.want(now.mono_us, cold); // and go on: all cold ones are warmed at once
                     is_cold = true;
                 }
                 Err(stop) => return Err(stop),

@@ -1,8 +1,9 @@
 //! Snapshots: the index and the caller's state, so that a start reads them and only the records behind them.
 //!
-//! A snapshot is *fuzzy*: it is walked slot by slot while appends go on. It notes the log's end when the walk began
-//! (`from`) and when it ended (`end`): everything of its keys below `from` is in it, anything from there on may be, and a
-//! start folds from `from` again, which changes nothing where the snapshot had it. It becomes valid, by its rename, only
+//! A snapshot is *fuzzy*: it is walked slot by slot while appends go on. It notes up to where the log was on disk when the
+//! walk began (`from`; a caller that keeps only durable state has no more than that) and where it ended (`end`): everything
+//! of its keys below `from` is in it, anything from there on may be, and a start folds from `from` again, which changes
+//! nothing where the snapshot had it. It becomes valid, by its rename, only
 //! once the log is on disk beyond `end`: it never knows of a record that a crash can take back.
 //!
 //! Which snapshots a start uses, and what they cover, stands in `era`.
@@ -281,7 +282,7 @@ impl<M: Medium> Log<M> {
             shard,
             shards: self.options.shards,
             sequence,
-            from: self.end(),
+            from: self.synced,
             end: self.end(),
             body_bytes: 0,
             body_crc: 0,
