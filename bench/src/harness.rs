@@ -72,12 +72,18 @@ impl<'a> Group<'a> {
     }
 
     /// Measures all cases in turns.
-    pub fn measure(mut self, effort: Effort) -> Measured {
-        let calls: Vec<u64> = self.cases.iter_mut().map(|case| calls_for(case, effort.turn)).collect();
+    pub fn measure(self, effort: Effort) -> Measured {
+        let start = Instant::now();
+        self.measure_by(effort, &|| start.elapsed())
+    }
+
+    /// The same by any clock.
+    fn measure_by(mut self, effort: Effort, clock: &dyn Fn() -> Duration) -> Measured {
+        let calls: Vec<u64> = self.cases.iter_mut().map(|case| calls_for(case, effort.turn, clock)).collect();
         let mut rounds = vec![Vec::with_capacity(effort.rounds); self.cases.len()];
         for _ in 0..effort.rounds {
             for ((case, calls), rounds) in self.cases.iter_mut().zip(&calls).zip(&mut rounds) {
-                rounds.push(time(case, *calls).as_nanos() as f64 / (calls * case.operations) as f64);
+                rounds.push(time(case, *calls, clock).as_nanos() as f64 / (calls * case.operations) as f64);
             }
         }
         let reference = rounds.first().cloned().unwrap_or_default();
@@ -87,17 +93,17 @@ impl<'a> Group<'a> {
     }
 }
 
-fn time(case: &mut Case<'_>, calls: u64) -> Duration {
-    let start = Instant::now();
+fn time(case: &mut Case<'_>, calls: u64, clock: &dyn Fn() -> Duration) -> Duration {
+    let start = clock();
     (0..calls).for_each(|_| (case.call)());
-    start.elapsed()
+    clock() - start
 }
 
 /// How many calls fill a turn, found by doubling; the calls made for it are the warm-up.
-fn calls_for(case: &mut Case<'_>, turn: Duration) -> u64 {
+fn calls_for(case: &mut Case<'_>, turn: Duration, clock: &dyn Fn() -> Duration) -> u64 {
     let mut calls = 1;
     loop {
-        let took = time(case, calls);
+        let took = time(case, calls, clock);
         if took * 4 >= turn {
             let per_call = (took.as_nanos() as u64 / calls).max(1);
             return (turn.as_nanos() as u64 / per_call).max(1);
@@ -141,39 +147,52 @@ impl fmt::Display for Measured {
 mod tests {
     use super::*;
     use std::cell::Cell;
-    use std::hint::black_box;
 
-    const EFFORT: Effort = Effort { rounds: 3, turn: Duration::from_millis(2) };
+    const EFFORT: Effort = Effort { rounds: 3, turn: Duration::from_nanos(10_000) };
 
-    #[test]
-    fn twice_the_work_is_about_twice_the_ratio_and_a_batch_is_counted_by_its_operations() {
-        let work = |n: u64| {
-            for i in 0..n * 500 {
-                black_box(i);
-            }
-        };
-        let group =
-            Group::new("work").case("one", || work(1)).case("four", || work(4)).batch("four as a batch", 4, || work(4));
-        let measured = group.measure(EFFORT);
-        let ratios: Vec<f64> = measured.cases.iter().map(|case| case.ratio).collect();
-        assert_eq!(ratios[0], 1.0);
-        assert!((2.0..8.0).contains(&ratios[1]), "{measured}");
-        assert!((0.5..2.0).contains(&ratios[2]), "{measured}");
+    /// A clock that only the cases move.
+    #[derive(Default)]
+    struct Clock(Cell<u64>);
+
+    impl Clock {
+        fn pass(&self, ns: u64) {
+            self.0.set(self.0.get() + ns);
+        }
+
+        fn measure(&self, group: Group<'_>) -> Measured {
+            group.measure_by(EFFORT, &|| Duration::from_nanos(self.0.get()))
+        }
     }
 
     #[test]
-    fn cases_take_turns() {
-        let (a, b, last, turns) = (Cell::new(0_u64), Cell::new(0_u64), Cell::new(' '), Cell::new(0));
-        let note = |who: char, count: &Cell<u64>| {
-            count.set(count.get() + 1);
+    fn a_case_is_told_per_operation_and_as_a_ratio_to_the_first() {
+        let clock = Clock::default();
+        let group = Group::new("work").case("one", || clock.pass(50)).case("four", || clock.pass(200)).batch(
+            "four as a batch",
+            4,
+            || clock.pass(200),
+        );
+        let told: Vec<_> = clock.measure(group).cases.iter().map(|case| (case.ns, case.ns_min, case.ratio)).collect();
+        assert_eq!(told, [(50.0, 50.0, 1.0), (200.0, 200.0, 4.0), (50.0, 50.0, 1.0)]);
+    }
+
+    #[test]
+    fn cases_take_turns_that_are_as_long_as_asked_for() {
+        let clock = Clock::default();
+        let calls = [Cell::new(0_u64), Cell::new(0)];
+        let (last, turns) = (Cell::new(2), Cell::new(0));
+        let call = |who: usize, ns: u64| {
+            clock.pass(ns);
+            calls[who].set(calls[who].get() + 1);
             if last.replace(who) != who {
                 turns.set(turns.get() + 1);
             }
         };
-        let group = Group::new("turns").case("a", || note('a', &a)).case("b", || note('b', &b));
-        drop(group.measure(EFFORT));
+        clock.measure(Group::new("turns").case("a", || call(0, 100)).case("b", || call(1, 1_000)));
         assert_eq!(turns.get(), 2 + 2 * EFFORT.rounds, "one calibration each, then in turns");
-        assert!(a.get() > 0 && b.get() > 0);
+        // 10 us of turn are 100 calls of 100 ns; the calibration doubles from 1 until a quarter of a turn has passed.
+        assert_eq!(calls[0].get(), 3 * 100 + (1 + 2 + 4 + 8 + 16 + 32));
+        assert_eq!(calls[1].get(), 3 * 10 + (1 + 2 + 4));
     }
 
     #[test]

@@ -41,34 +41,27 @@ impl Writer {
     }
 
     fn append(&mut self) {
-        let number = self.appended;
-        let payload: [&[u8]; 1] = [&self.payload];
+        let Self { log, payload, appended } = self;
+        let payload: [&[u8]; 1] = [payload];
         let record = NewRecord {
             kind: Kind(1),
             flags: 0,
-            key: Key(u128::from(number % KEYS) + 1),
-            seq: number / KEYS + 1,
-            time_us: number,
+            key: Key(u128::from(*appended % KEYS) + 1),
+            seq: *appended / KEYS + 1,
+            time_us: *appended,
             meta: &[],
             payload: &payload,
         };
         loop {
-            match self.log.append(record) {
-                Ok(appended) => {
-                    black_box(appended);
-                    self.appended += 1;
+            match log.append(record) {
+                Ok(done) => {
+                    black_box(done);
+                    *appended += 1;
                     return;
                 }
-                Err(AppendError::NotReady) => self.work(),
+                Err(AppendError::NotReady) => work(log),
                 Err(error) => panic!("{error}"),
             }
-        }
-    }
-
-    /// Background work, which a server has a thread for.
-    fn work(&mut self) {
-        while let Some(work) = self.log.begin_work() {
-            self.log.finish_work(work.run());
         }
     }
 
@@ -77,6 +70,13 @@ impl Writer {
             let result = sync.run();
             self.log.finish_sync(sync, result).expect("the disk works");
         }
+    }
+}
+
+/// Background work, for which a server has a thread.
+fn work(log: &mut Log<storage::File>) {
+    while let Some(work) = log.begin_work() {
+        log.finish_work(work.run());
     }
 }
 
@@ -96,7 +96,7 @@ pub fn append(dir: &Path, payload_bytes: usize) -> Result<Group<'static>> {
         .case("Log::append", move || {
             // Populating pages ahead is another thread's work in a server; here it is paid for once in a while.
             if writer.appended.is_multiple_of(1024) {
-                writer.work();
+                work(&mut writer.log);
             }
             writer.append();
         }))
@@ -121,7 +121,7 @@ pub fn commit(dir: &Path, records: u64) -> Result<Group<'static>> {
         .batch("append and commit", records, move || {
             (0..records).for_each(|_| writer.append());
             writer.commit();
-            writer.work();
+            work(&mut writer.log);
         }))
 }
 

@@ -30,7 +30,7 @@ pub struct Server {
     child: Child,
     /// Where it listens.
     pub target: Target,
-    _data: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 /// How to start one.
@@ -51,9 +51,10 @@ impl Server {
     /// When there is no binary, it ends early, or it is not ready in 30 s; its last output is in the error.
     pub fn start(start: &Start) -> Result<Self> {
         let binary = binary(start.binary.as_deref())?;
-        let data = tempfile::Builder::new().prefix("fleetlm-loadtest-").tempdir().context("a temporary data folder")?;
+        let folder =
+            tempfile::Builder::new().prefix("fleetlm-loadtest-").tempdir().context("a temporary data folder")?;
         let mut command = Command::new(&binary);
-        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path());
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
         if !start.cpus.is_empty() {
             command.args(["--shards", &start.cpus.len().to_string()]);
         }
@@ -66,7 +67,7 @@ impl Server {
         watch(child.stderr.take().expect("stderr is piped"), Arc::clone(&lines), ports);
         let started = listening(&mut child, &found).and_then(|target| ready(&target).map(|()| target));
         match started {
-            Ok(target) => Ok(Self { child, target, _data: data }),
+            Ok(target) => Ok(Self { child, target, _folder: folder }),
             Err(error) => {
                 drop(child.kill());
                 drop(child.wait());

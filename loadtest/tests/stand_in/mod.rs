@@ -207,7 +207,7 @@ impl<'a> Socket<'a> {
     fn serve(mut self) -> std::io::Result<()> {
         while let Ok(message) = self.reader.read() {
             if let Message::Text(text) = message {
-                self.handle(&serde_json::from_str(&text)?);
+                self.respond(&serde_json::from_str(&text)?);
             }
         }
         for session in self.store.lock().unwrap().sessions.values_mut() {
@@ -216,7 +216,7 @@ impl<'a> Socket<'a> {
         Ok(())
     }
 
-    fn handle(&mut self, frame: &Value) {
+    fn respond(&mut self, frame: &Value) {
         let id = frame[2].as_str().unwrap().trim_start_matches("session:").to_owned();
         let reply = |status: &str, response: Value| json!([frame[0], frame[1], frame[2], "phx_reply", {"status": status, "response": response}]);
         let mut store = self.store.lock().unwrap();
