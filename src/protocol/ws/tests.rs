@@ -441,10 +441,16 @@ mod compression {
     }
 
     #[test]
-    fn what_does_not_shrink_is_sent_plain() {
-        let mut out = Vec::new();
-        encode_text_deflated(b"x", &mut Compressor::new(), &mut out);
-        assert_eq!(out, [0x81, 1, b'x']);
+    fn what_does_not_compress_grows_a_little_and_decodes() {
+        for message in
+            [vec![], vec![b'x'], (0..=255).collect(), (0..5000_u32).flat_map(|at| (at * at).to_le_bytes()).collect()]
+        {
+            let mut out = Vec::new();
+            encode_binary_deflated(&message, &mut Compressor::new(), &mut out);
+            assert!(out.len() < message.len() + message.len() / 100 + 20);
+            let client = decoded(Decoder::new(Role::Client, LIMITS, deflate()), [out.as_slice()]);
+            assert_eq!(client, (vec![Event::Binary(message)], None));
+        }
     }
 
     proptest! {
