@@ -117,16 +117,14 @@ impl Header {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode.bits());
         let mask_bit = u8::from(self.mask.is_some()) << 7;
-        match self.length {
-            0..=LENGTH_7_MAX => out.push(mask_bit | self.length as u8),
-            ..=LENGTH_16_MAX => {
-                out.push(mask_bit | 126);
-                out.extend_from_slice(&(self.length as u16).to_be_bytes());
-            }
-            _ => {
-                out.push(mask_bit | 127);
-                out.extend_from_slice(&self.length.to_be_bytes());
-            }
+        if self.length <= LENGTH_7_MAX {
+            out.push(mask_bit | self.length as u8);
+        } else if let Ok(length) = u16::try_from(self.length) {
+            out.push(mask_bit | 126);
+            out.extend_from_slice(&length.to_be_bytes());
+        } else {
+            out.push(mask_bit | 127);
+            out.extend_from_slice(&self.length.to_be_bytes());
         }
         out.extend_from_slice(self.mask.as_ref().map_or(&[], |key| key.as_slice()));
     }
@@ -158,12 +156,8 @@ fn decode_length(short: u8, bytes: &[u8]) -> Result<Option<(u64, usize)>, Failur
 
 /// Bytes of an unmasked frame with this payload.
 pub(super) fn encoded_bytes(payload_bytes: usize) -> usize {
-    let header = match payload_bytes as u64 {
-        0..=LENGTH_7_MAX => 2,
-        ..=LENGTH_16_MAX => 4,
-        _ => 10,
-    };
-    header + payload_bytes
+    let length = payload_bytes as u64;
+    2 + payload_bytes + if length > LENGTH_16_MAX { 8 } else { 2 * usize::from(length > LENGTH_7_MAX) }
 }
 
 pub(super) fn control_payload(payload: &[u8]) -> &[u8] {

@@ -68,7 +68,8 @@ struct OpenFrame {
 #[derive(Debug)]
 struct Message {
     content: Content,
-    inflater: Option<Inflater>,
+    /// Boxed, since few connections are in the middle of a compressed message.
+    inflater: Option<Box<Inflater>>,
     fragments: usize,
 }
 
@@ -132,6 +133,7 @@ impl Decoder {
     /// Nothing more is read, and what was held is given back.
     fn close(&mut self, end: End) {
         self.end = Some(end);
+        self.frame = None;
         self.message = None;
         self.release(self.buffer.len());
     }
@@ -260,7 +262,7 @@ impl Message {
             Opcode::Text => Content::Text(Text::default(), bytes_max),
             _ => Content::Binary(Vec::new(), bytes_max),
         };
-        Self { content, inflater: is_compressed.then(Inflater::new), fragments: 0 }
+        Self { content, inflater: is_compressed.then(|| Box::new(Inflater::new())), fragments: 0 }
     }
 
     /// A frame of so many bytes of payload begins.
@@ -344,5 +346,45 @@ impl Sink for Content {
             Self::Text(text, _) => text.suffix(bytes),
             Self::Binary(content, _) => content[content.len().saturating_sub(bytes)..].to_vec(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Header of a masked binary frame of a gigabyte.
+    const HUGE: [u8; 14] = [0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0];
+
+    fn decoder() -> Decoder {
+        Decoder::new(Role::Server, Limits { message_bytes_max: 1 << 30, fragments_max: 9 }, None)
+    }
+
+    #[test]
+    fn memory_is_not_taken_on_the_word_of_a_header() {
+        let mut decoder = decoder();
+        decoder.push(&HUGE);
+        assert_eq!(decoder.next(), Ok(None));
+        let Some(Message { content: Content::Binary(bytes, _), .. }) = &decoder.message else { panic!("no message") };
+        assert!(bytes.capacity() <= MESSAGE_BYTES_TRUSTED);
+    }
+
+    #[test]
+    fn an_emptied_buffer_gives_large_memory_back() {
+        let mut decoder = decoder();
+        decoder.push(&[&HUGE[..], &[1; 100_000]].concat());
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.buffer.capacity(), 0);
+        assert_eq!(decoder.message.as_ref().map(|message| message.content.len()), Some(100_000));
+    }
+
+    #[test]
+    fn a_failure_gives_everything_back() {
+        let mut decoder = decoder();
+        decoder.push(&[&HUGE[..], &[1; 100]].concat());
+        assert_eq!(decoder.next(), Ok(None));
+        decoder.push(&[0; 1000]);
+        decoder.close(End::Failed(protocol_error("test")));
+        assert!(decoder.message.is_none() && decoder.buffer.is_empty());
     }
 }

@@ -79,8 +79,9 @@ pub fn encode_close_empty(out: &mut Vec<u8>) {
     encode(Opcode::Close, &[], out);
 }
 
-/// Appends a text message in one compressed, unmasked frame, or in a plain one where compression does not pay. Any reader with
-/// [`Deflate::reads`]`(payload.len())` understands it.
+/// Appends a text message in one compressed, unmasked frame. Any reader with [`Deflate::reads`]`(payload.len())`
+/// understands it. What does not compress grows by a few bytes, and short messages are not worth the reader's time: the caller
+/// may send any message plain instead.
 pub fn encode_text_deflated(payload: &[u8], compressor: &mut Compressor, out: &mut Vec<u8>) {
     encode_deflated(Opcode::Text, payload, compressor, out);
 }
@@ -105,9 +106,6 @@ fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 
 fn encode_deflated(opcode: Opcode, payload: &[u8], compressor: &mut Compressor, out: &mut Vec<u8>) {
     let compressed = compressor.compress(payload);
-    if compressed.len() >= payload.len() {
-        return encode(opcode, payload, out);
-    }
     out.reserve(frame::encoded_bytes(compressed.len()));
     // RFC 7692 section 6.1: RSV1 marks a compressed message.
     Header { fin: true, rsv1: true, opcode, mask: None, length: compressed.len() as u64 }.encode(out);

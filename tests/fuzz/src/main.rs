@@ -40,7 +40,7 @@ fn run_one(target: &Target, hex: &str) -> anyhow::Result<()> {
     let digits = hex.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let input: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    let input = input.filter(|_| digits.len() % 2 == 0).context("--input takes hex")?;
+    let input = input.filter(|_| digits.len().is_multiple_of(2)).context("--input takes hex")?;
     name_input_on_panic(target.name, "given by --input".to_owned());
     remember(&input);
     (target.run)(&input);
