@@ -12,10 +12,12 @@
 //! without coverage feedback, so that the stable toolchain is enough; a run is determined by its seed. A failing input is printed as hex
 //! with the run's seed.
 
+mod channels;
 mod http;
 mod mutation;
 mod ws;
 
+pub use channels::{api, channel_message, channel_socket};
 pub use http::http;
 pub use mutation::{Random, mutate};
 pub use ws::ws_frame;
@@ -36,6 +38,9 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "http", run: http, seeds: http::seeds },
     Target { name: "ws_frame", run: ws_frame, seeds: ws::seeds },
+    Target { name: "channel_message", run: channel_message, seeds: channels::message_seeds },
+    Target { name: "channel_socket", run: channel_socket, seeds: channels::socket_seeds },
+    Target { name: "api", run: api, seeds: channels::api_seeds },
 ];
 
 /// Inputs longer than this only make a run slow.
