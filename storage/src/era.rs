@@ -113,7 +113,19 @@ mod tests {
 
     fn snapshot(life: u32, shard: u16, shards: u16, sequence: u32, from: Lsn) -> SnapshotInfo {
         let name = format!("{life}-{shard}-{sequence}");
-        SnapshotInfo { name, life, shard, shards, sequence, from, end: from, body_bytes: 0, body_crc: 0, bytes_dead: 0 }
+        SnapshotInfo {
+            name,
+            life,
+            shard,
+            shards,
+            sequence,
+            from,
+            end: from,
+            body_bytes: 0,
+            body_crc: 0,
+            bytes_dead: 0,
+            index_every: 64,
+        }
     }
 
     #[test]

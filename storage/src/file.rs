@@ -262,4 +262,19 @@ mod tests {
         let names: Vec<_> = medium.list().unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names.len(), 2, "{names:?}");
     }
+
+    #[test]
+    fn a_range_that_was_warmed_is_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let medium = File::open(dir.path()).unwrap();
+        medium.write_at("a", 0, &vec![7; 1 << 20]).unwrap();
+        medium.sync("a").unwrap();
+        let file = fs::File::open(dir.path().join("a")).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let view = medium.view("a").unwrap();
+        eprintln!("cold before: {}", !view.is_warm(0..1 << 20)); // File systems in memory are always warm.
+        view.warm(0..1 << 20).unwrap();
+        assert!(view.is_warm(0..1 << 20) && view.is_warm(1 << 20..2 << 20));
+        assert_eq!(view.bytes()[1 << 19], 7);
+    }
 }

@@ -287,7 +287,9 @@ fn scan_one<M: Medium>(medium: &M, found: &Found) -> Scan {
     let name = file_name(found.header.number);
     let (Ok(view), Ok(data)) = (medium.view(&name), medium.data_bytes(&name)) else { return unreadable };
     // The end of an unsealed file is allocated and blank; reading it would fill the page cache with zeros.
-    let bytes = if found.sealed { view.bytes() } else { &view.bytes()[..view.bytes().len().min(data as usize)] };
+    // The padding of the last record counts as blank and belongs to the record, so whole pages are taken.
+    let data = (data as usize).next_multiple_of(SEGMENT_HEADER_BYTES as usize).min(view.bytes().len());
+    let bytes = if found.sealed { view.bytes() } else { &view.bytes()[..data] };
     // Asking first turns an unreadable disk into an error; touching the map would end the process.
     if view.warm(0..bytes.len()).is_err() {
         return unreadable;

@@ -19,7 +19,7 @@ use std::io;
 
 const MAGIC: [u8; 8] = *b"FLEETSNP";
 const FORMAT_VERSION: u32 = 1;
-const HEADER_BYTES: usize = 64;
+const HEADER_BYTES: usize = 72;
 pub(crate) const NAME_SUFFIX: &str = ".snapshot";
 /// In place of a count of checkpoints: the frame is state that stands alone.
 const STANDALONE: u32 = u32::MAX;
@@ -53,6 +53,8 @@ pub(crate) struct SnapshotInfo {
     pub(crate) body_crc: u32,
     /// Bytes of deleted keys that are still in segments: an estimate.
     pub(crate) bytes_dead: u64,
+    /// Messages between two checkpoints.
+    pub(crate) index_every: u64,
 }
 
 impl SnapshotInfo {
@@ -69,6 +71,7 @@ impl SnapshotInfo {
         bytes[40..48].copy_from_slice(&self.end.0.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.body_bytes.to_le_bytes());
         bytes[56..64].copy_from_slice(&self.bytes_dead.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.index_every.to_le_bytes());
         let crc = crc32fast::hash(&bytes);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -98,6 +101,7 @@ impl SnapshotInfo {
             body_bytes: long(48),
             body_crc: number(28),
             bytes_dead: long(56),
+            index_every: long(64),
         })
     }
 }
@@ -287,6 +291,7 @@ impl<M: Medium> Log<M> {
             body_bytes: 0,
             body_crc: 0,
             bytes_dead: 0,
+            index_every: self.options.index_every,
         };
         let bytes_appended = self.status.bytes_appended;
         Writing {
@@ -385,7 +390,7 @@ impl<M: Medium> Log<M> {
                 self.medium.view(&info.name).map_err(|source| OpenError::File { file: info.name.clone(), source })?;
             let mut body = body(view.bytes());
             while let Some((frame, rest)) = next_frame(body) {
-                self.fold_frame(frame, fold);
+                self.fold_frame(frame, info.index_every, fold);
                 body = rest;
             }
             if recovered.era_continues && info.shard == self.options.shard {
@@ -396,11 +401,14 @@ impl<M: Medium> Log<M> {
         Ok(())
     }
 
-    fn fold_frame(&mut self, frame: Frame<'_>, fold: &mut dyn Fold) {
+    fn fold_frame(&mut self, frame: Frame<'_>, index_every: u64, fold: &mut dyn Fold) {
         match frame {
             Frame::Standalone(state) => fold.snapshot(None, state),
             Frame::Entry { key, last_seq, last_lsn, checkpoints, state } if (self.owns)(key) => {
                 let slot = self.index.insert(key);
+                // Positions of another spacing would be taken for others: without them a search walks further.
+                let is_same = index_every == self.options.index_every;
+                let checkpoints = if is_same { checkpoints } else { Vec::new() };
                 self.index.restore(slot, last_seq, last_lsn, checkpoints);
                 fold.snapshot(Some((key, slot)), state);
             }
