@@ -86,6 +86,8 @@ struct InboxTopic {
     channels: Vec<ChannelKey>,
     joining: u32,
     view: InboxView,
+    /// Something changed while a join was on its way: its reply may not say it, although others were told.
+    changed_while_joining: bool,
     /// Stands in [`Hub::waiting`].
     waiting: bool,
 }
@@ -108,7 +110,8 @@ impl Hub {
             TopicKey::Inbox(user) => {
                 let topic = self.inboxes.entry_ref(user).or_default();
                 topic.channels.push(channel);
-                topic.joining = topic.joining.saturating_sub(1);
+                topic.end_join();
+                topic.wait(user, &mut self.waiting);
             }
         }
     }
@@ -123,7 +126,7 @@ impl Hub {
             }
             TopicKey::Inbox(user) => {
                 if let Some(topic) = self.inboxes.get_mut(user) {
-                    topic.joining = topic.joining.saturating_sub(1);
+                    topic.end_join();
                 }
             }
         }
@@ -168,7 +171,12 @@ impl Hub {
     /// [`Self::join`].
     pub fn inbox_joined(&mut self, user_id: &str, entries: Vec<InboxEntry>) {
         let Some(topic) = self.inboxes.get_mut(user_id) else { return };
-        entries.into_iter().for_each(|entry| topic.view.load(entry));
+        // The one that asked reads it in the reply. Others have to be told, also those whose own reply was older.
+        let others = topic.joining > 1 || !topic.channels.is_empty();
+        for entry in entries {
+            if others { topic.view.change(entry) } else { topic.view.load(entry) }
+        }
+        topic.wait(user_id, &mut self.waiting);
     }
 
     /// Time passed: sends the deltas whose interval is over.
@@ -256,7 +264,10 @@ impl Hub {
     fn end_session_topic(&mut self, session: SessionId, push: Push, out: &mut Vec<Delivery>) {
         let closed = matches!(push, Push::Closed { .. });
         let Some(topic) = self.sessions.get_mut(&session) else {
-            return if closed { () } else { self.abandon(TopicKey::Session(session)) };
+            if !closed {
+                self.abandon(TopicKey::Session(session));
+            }
+            return;
         };
         // Joins that are still on their way must not believe that they heard everything.
         topic.kept_overflowed |= topic.joining > 0;
@@ -271,9 +282,9 @@ impl Hub {
     fn push_inbox(&mut self, now: Now, user_id: String, entry: InboxEntry, out: &mut Vec<Delivery>) {
         let Some(topic) = self.inboxes.get_mut(&user_id) else { return self.abandon(TopicKey::Inbox(user_id)) };
         topic.view.change(entry);
-        if !topic.flush_if_due(now, &user_id, out) && !topic.waiting {
-            topic.waiting = true;
-            self.waiting.push(user_id);
+        topic.changed_while_joining |= topic.joining > 0;
+        if !topic.flush_if_due(now, &user_id, out) {
+            topic.wait(&user_id, &mut self.waiting);
         }
     }
 
@@ -319,6 +330,22 @@ impl SessionTopic {
 }
 
 impl InboxTopic {
+    fn end_join(&mut self) {
+        self.joining = self.joining.saturating_sub(1);
+        if self.changed_while_joining {
+            self.view.tell_again();
+        }
+        self.changed_while_joining &= self.joining > 0;
+    }
+
+    /// Sees to it that the next tick looks here, if anything is untold.
+    fn wait(&mut self, user_id: &str, waiting: &mut Vec<String>) {
+        if !self.waiting && !self.view.clean() {
+            self.waiting = true;
+            waiting.push(user_id.to_owned());
+        }
+    }
+
     /// Sends a delta if there is something to say and it may be said now. True: nothing waits any more.
     fn flush_if_due(&mut self, now: Now, user_id: &str, out: &mut Vec<Delivery>) -> bool {
         if self.channels.is_empty() {
@@ -646,6 +673,30 @@ mod tests {
         bench.change(3, entry(1, 3));
         bench.tick(2 * INBOX_INTERVAL_US);
         assert!(bench.deltas().is_empty());
+    }
+
+    #[test]
+    fn a_reply_that_is_newer_than_what_others_know_is_told_to_them() {
+        let mut bench = watched(vec![entry(1, 1)]);
+        bench.hub.begin_join(&inbox());
+        bench.hub.inbox_joined("u", vec![entry(1, 2)]);
+        bench.hub.join(&inbox(), channel(2), 0, &mut bench.out);
+        bench.change(1, entry(1, 2)); // the push that the reply has overtaken
+        bench.tick(2 * INBOX_INTERVAL_US);
+        assert_eq!(bench.deltas(), [[(1, 2)]]);
+    }
+
+    #[test]
+    fn a_change_that_overtakes_the_reply_of_a_second_join_is_told_again() {
+        let mut bench = watched(vec![entry(1, 1)]);
+        bench.hub.begin_join(&inbox());
+        bench.change(1, entry(1, 2));
+        assert_eq!(bench.deltas(), [[(1, 2)]]);
+        bench.hub.inbox_joined("u", vec![entry(1, 1)]);
+        bench.hub.join(&inbox(), channel(2), 0, &mut bench.out);
+        bench.tick(2 * INBOX_INTERVAL_US);
+        assert_eq!(bench.out.last().unwrap().to.len(), 2);
+        assert_eq!(bench.deltas(), [[(1, 2)]]);
     }
 
     #[test]

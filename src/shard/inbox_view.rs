@@ -16,6 +16,8 @@ pub(super) struct InboxView {
     entries: HashMap<SessionId, InboxEntry>,
     /// Changed since the last delta.
     dirty: HashSet<SessionId>,
+    /// A delta is owed although nothing changed since the last one.
+    owed: bool,
     /// Monotonic time of the last delta.
     flushed_us: Option<u64>,
 }
@@ -34,15 +36,20 @@ impl InboxView {
         }
     }
 
+    /// Some reader may have missed what was told: tell it all again.
+    pub(super) fn tell_again(&mut self) {
+        self.owed = true;
+    }
+
     /// Whether nothing waits to be told.
     pub(super) fn clean(&self) -> bool {
-        self.dirty.is_empty()
+        self.dirty.is_empty() && !self.owed
     }
 
     /// Whether a delta is to be sent at `mono_us`.
     pub(super) fn due(&self, mono_us: u64) -> bool {
         let interval_over = self.flushed_us.is_none_or(|last| mono_us.saturating_sub(last) >= INBOX_INTERVAL_US);
-        !self.dirty.is_empty() && (interval_over || self.dirty.len() >= INBOX_DIRTY_MAX)
+        !self.clean() && (interval_over || self.dirty.len() >= INBOX_DIRTY_MAX)
     }
 
     /// The inbox as it is, most recently active first, never active ones last. `settled`: no reply to a join is on its way that may
@@ -50,6 +57,7 @@ impl InboxView {
     pub(super) fn flush(&mut self, mono_us: u64, settled: bool) -> Vec<InboxEntry> {
         self.flushed_us = Some(mono_us);
         self.dirty.clear();
+        self.owed = false;
         if settled {
             self.entries.retain(|_, entry| !entry.gone);
         }

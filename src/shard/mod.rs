@@ -331,7 +331,7 @@ impl<M: Medium> Shard<M> {
             subscriptions: self.tails.total(),
             catalog_bytes: self.catalog.memory_bytes() as u64,
             log_bytes: log.bytes,
-            segments: log.segments as u64,
+            segments: log.segments,
             poisoned: self.poisoned || log.poisoned,
             disk_full: log.disk_full,
             corrupt: log.corrupt.iter().map(ToString::to_string).collect(),
