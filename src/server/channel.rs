@@ -136,7 +136,6 @@ fn perform(
         Ok(call) => call,
         Err(response) => return answer(world, link, reply, Err(response)),
     };
-    link.in_flight.set(link.in_flight.get() + 1);
     let asker = Rc::clone(link);
     let started = world.now().mono_us;
     let is_append = matches!(command, Command::Append(_));
@@ -144,7 +143,6 @@ fn perform(
         if is_append && result.is_ok() {
             world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
         }
-        asker.in_flight.set(asker.in_flight.get() - 1);
         answer(world, &asker, reply, topics::event_reply(&asker.identity, result));
         asker.wake();
     };
@@ -157,8 +155,11 @@ fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<S
         Ok(response) => (Status::Ok, response),
         Err(response) => (Status::Error, response),
     };
-    link.socket.borrow_mut().reply(reply, status, response, &mut out);
+    let left = link.socket.borrow_mut().reply(reply, status, response, &mut out);
     link.send_all(world, out);
+    if let Some(Action::Leave { channel, .. }) = left {
+        leave(world, link, channel); // it had waited for this reply
+    }
 }
 
 fn leave(world: &Rc<World>, link: &Rc<Link>, channel: u32) {

@@ -83,7 +83,7 @@ async fn serve(io: Rc<WireIo>, stream: TcpStream) {
         frames: RefCell::new(out),
         unsent: Cell::new(0),
         deflate: upgrade.deflate,
-        compressor: RefCell::new(Compressor::new()),
+        compressor: RefCell::new(upgrade.deflate.map_or_else(Compressor::new, Compressor::of)),
         waker: RefCell::new(None),
     };
     websocket::run(wire, decoder, limits::SOCKET_IDLE_S, &echo).await;
@@ -105,7 +105,7 @@ impl Peer for Echo {
     fn text(&self, text: String) {
         let mut frames = self.frames.borrow_mut();
         match self.deflate {
-            Some(deflate) if deflate.reads(text.len()) => {
+            Some(_) => {
                 ws::encode_text_deflated(text.as_bytes(), &mut self.compressor.borrow_mut(), &mut frames);
             }
             _ => ws::encode_text(text.as_bytes(), &mut frames),
@@ -115,7 +115,7 @@ impl Peer for Echo {
     fn binary(&self, bytes: Vec<u8>) {
         let mut frames = self.frames.borrow_mut();
         match self.deflate {
-            Some(deflate) if deflate.reads(bytes.len()) => {
+            Some(_) => {
                 ws::encode_binary_deflated(&bytes, &mut self.compressor.borrow_mut(), &mut frames);
             }
             _ => ws::encode_binary(&bytes, &mut frames),

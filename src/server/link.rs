@@ -42,7 +42,6 @@ pub(super) struct Link {
     pub(super) carrier: Carrier,
     pub(super) socket: RefCell<Socket>,
     pub(super) topics: RefCell<HashMap<u32, TopicKey>>,
-    pub(super) in_flight: Cell<usize>,
     goodbye: Cell<Option<Goodbye>>,
     open: Cell<bool>,
     /// The link's own task is running: what it queues needs no wake-up.
@@ -65,7 +64,6 @@ impl Link {
             carrier,
             socket: RefCell::new(Socket::new(vsn, limits::CHANNELS_MAX)),
             topics: RefCell::default(),
-            in_flight: Cell::new(0),
             goodbye: Cell::new(None),
             open: Cell::new(true),
             is_running: Cell::new(false),
@@ -120,7 +118,7 @@ impl Link {
     /// than so many unanswered ones.
     pub(super) fn takes_messages(&self) -> bool {
         !self.socket.borrow().is_joining()
-            && self.in_flight.get() < limits::SOCKET_IN_FLIGHT_MAX
+            && self.socket.borrow().unanswered() < limits::SOCKET_IN_FLIGHT_MAX
             && self.queued_bytes() < limits::SOCKET_READ_PAUSE_BYTES
             && self.goodbye.get().is_none()
     }

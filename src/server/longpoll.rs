@@ -12,8 +12,7 @@ use super::channel;
 use super::http;
 use super::link::{Carrier, Link};
 use super::world::World;
-use crate::api::longpoll::{LongPollRequest, answer as bare};
-use crate::api::JSON;
+use crate::api::longpoll::{self as requests, LongPollRequest};
 use crate::api::routes::Connect;
 use crate::limits;
 use crate::protocol::channels::longpoll::{self as wire, Token};
@@ -68,7 +67,7 @@ pub(super) async fn serve(world: &Rc<World>, request: LongPollRequest) -> Respon
         PollAnswer::Gone // from before a restart with more shards
     };
     match (answer, otherwise) {
-        (PollAnswer::Messages(messages), _) => Response::new(200).with_body(JSON, wire::polled(token, &messages)),
+        (PollAnswer::Messages(messages), _) => requests::answer(wire::polled(token, &messages)),
         (PollAnswer::Taken, _) => bare(200),
         (PollAnswer::Gone, Some(connect)) => open(world, connect),
         (PollAnswer::Gone, None) => bare(410),
@@ -86,7 +85,12 @@ fn open(world: &Rc<World>, connect: Connect) -> Response {
     let carrier = Carrier::LongPoll { messages: RefCell::new(VecDeque::new()), polled_us };
     let link = Link::open(world, connect.identity, connect.vsn, carrier);
     world.long_polls.borrow_mut().insert(token, link);
-    Response::new(200).with_body(JSON, wire::opened(token))
+    requests::answer(wire::opened(token))
+}
+
+/// An answer of nothing but a status, which stands in the body.
+fn bare(status: u16) -> Response {
+    requests::answer(wire::status(status))
 }
 
 /// Answers a poll that another shard forwarded, when it is answered.
