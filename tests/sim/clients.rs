@@ -221,7 +221,7 @@ impl World {
             self.send_op(op);
         }
         // Some are repeated although they were answered: the answer may have been lost on the way.
-        if let Some(last) = self.oracle.ops.len().checked_sub(1) {
+        if let Some(last) = self.oracle.ops.len().checked_sub(1).filter(|_| !self.settling) {
             let op = self.random.below(last as u64 + 1) as usize;
             if self.oracle.ops[op].keyed && !self.oracle.ops[op].given_up && self.random.chance(20) {
                 self.send_op(op);
