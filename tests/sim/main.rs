@@ -6,7 +6,7 @@
 //! it does not hold.
 //!
 //! `cargo test --test sim` runs a bounded number of seeds. `FLEETLM_SIM_SEEDS=5000` runs more, `FLEETLM_SIM_SEED=17` runs one. A
-//! failure prints its seed.
+//! failure prints its seed; `FLEETLM_SIM_TRACE=1` beside one seed prints every step of it.
 
 mod clients;
 mod ending;

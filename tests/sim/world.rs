@@ -127,6 +127,7 @@ pub struct World {
     lives: u64,
     acts_left: u64,
     sync_us: u64,
+    traces: bool,
 }
 
 const START_US: u64 = 1_761_216_480_000_000;
@@ -145,6 +146,18 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
         None => Ok(world.summary),
         Some(first) => Err(format!("{first} ({} violations)", world.oracle.violations.len())),
     }
+}
+
+/// A line about a thing whose whole text may hold a disk.
+fn brief(thing: &impl std::fmt::Debug) -> String {
+    format!("{thing:?}")
+        .split("MemoryHandle")
+        .next()
+        .unwrap_or_default()
+        .split("Memory {")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 impl World {
@@ -170,6 +183,7 @@ impl World {
             lives: 0,
             acts_left,
             sync_us,
+            traces: std::env::var_os("FLEETLM_SIM_TRACE").is_some(),
         };
         world.start();
         world.begin_clients();
@@ -183,6 +197,13 @@ impl World {
 
     pub fn shards(&self) -> u16 {
         self.shards.len() as u16
+    }
+
+    /// Says what happens, for the one who looks for the cause of a failure.
+    pub fn trace(&self, what: impl FnOnce() -> String) {
+        if self.traces {
+            println!("{:>12} {}", self.now_us, what());
+        }
     }
 
     fn at(&mut self, in_us: u64, event: Event) {
@@ -241,6 +262,7 @@ impl World {
             }
             if self.random.chance(3) {
                 let full = self.random.chance(40);
+                self.trace(|| format!("the disk is full: {full}"));
                 self.disk.set_bytes_free(if full { 0 } else { u64::MAX });
             }
         } else {
@@ -261,8 +283,12 @@ impl World {
     fn step(&mut self, shard: ShardId, input: Input<Memory>) {
         let mut out = Vec::new();
         let now = self.now();
+        if !matches!(input, Input::Tick) {
+            self.trace(|| format!("life {} shard {} takes {}", self.lives, shard.0, brief(&input)));
+        }
         self.shards[usize::from(shard.0)].step(now, input, &mut out);
         for output in out {
+            self.trace(|| format!("life {} shard {} says {}", self.lives, shard.0, brief(&output)));
             match output {
                 Output::Reply { to, reply } => {
                     let delay_us = self.random.delay_us(100);
@@ -399,6 +425,7 @@ impl World {
             Shard::open(self.disk.clone(), &recovered, options).expect("a recovered log opens")
         };
         self.shards = (0..shards).map(open).collect();
+        self.trace(|| format!("life {} has {shards} shards, {:?}", self.lives, recovered.report));
         let cold = self.random.chance(50);
         self.disk.set_cold(cold);
         self.hubs = (0..shards).map(|_| Hub::default()).collect();
