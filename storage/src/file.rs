@@ -2,7 +2,7 @@
 
 use crate::medium::{Active, Entry, Handle, Medium, View};
 use crate::mmap::{Pages, ReadMap, WriteMap};
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::Range;
@@ -102,6 +102,16 @@ impl Medium for File {
 
     fn view(&self, name: &str) -> io::Result<FileView> {
         Ok(FileView { map: ReadMap::new(&fs::File::open(self.path(name))?)? })
+    }
+
+    /// Allocated extents that were never written count as holes: most of a segment that a crash left.
+    fn data_bytes(&self, name: &str) -> io::Result<u64> {
+        let file = fs::File::open(self.path(name))?;
+        let mut end = 0;
+        while let Ok(data) = rustix::fs::seek(&file, SeekFrom::Data(end)) {
+            end = rustix::fs::seek(&file, SeekFrom::Hole(data))?;
+        }
+        Ok(end)
     }
 
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -242,10 +252,29 @@ mod tests {
         let view = medium.view("a").unwrap();
         assert_eq!(view.bytes().len(), 1 << 16);
         assert_eq!(&view.bytes()[65_530..], b"behind");
+        assert_eq!(medium.data_bytes("a").unwrap(), 1 << 16);
         assert!(view.is_warm(0..1 << 16));
         view.release(0..1 << 16);
         assert_eq!(&view.bytes()[..4], b"head");
+        drop(medium.create("b", 8 << 20, b"head").unwrap());
+        assert!((4..=8 << 20).contains(&medium.data_bytes("b").unwrap()));
+        medium.remove("b").unwrap();
         let names: Vec<_> = medium.list().unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names.len(), 2, "{names:?}");
+    }
+
+    #[test]
+    fn a_range_that_was_warmed_is_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let medium = File::open(dir.path()).unwrap();
+        medium.write_at("a", 0, &vec![7; 1 << 20]).unwrap();
+        medium.sync("a").unwrap();
+        let file = fs::File::open(dir.path().join("a")).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let view = medium.view("a").unwrap();
+        eprintln!("cold before: {}", !view.is_warm(0..1 << 20)); // File systems in memory are always warm.
+        view.warm(0..1 << 20).unwrap();
+        assert!(view.is_warm(0..1 << 20) && view.is_warm(1 << 20..2 << 20));
+        assert_eq!(view.bytes()[1 << 19], 7);
     }
 }

@@ -5,7 +5,7 @@
 //! nothing that cannot be folded again; folding a record twice changes nothing.
 
 use crate::{Key, Lsn, Slot};
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table};
 
 /// Entries of one chunk of the slab: growing allocates a chunk and never copies.
 const CHUNK_ENTRIES: usize = 4096;
@@ -68,7 +68,8 @@ impl Index {
 
     /// Slots below this have been used.
     pub(crate) fn slots(&self) -> u32 {
-        self.chunks.iter().map(Vec::len).sum::<usize>() as u32
+        let full = self.chunks.len().saturating_sub(1) * CHUNK_ENTRIES;
+        (full + self.chunks.last().map_or(0, Vec::len)) as u32
     }
 
     fn part(key: Key) -> usize {
@@ -117,33 +118,35 @@ impl Index {
 
     /// The slot of a key, made when it has none.
     pub(crate) fn insert(&mut self, key: Key) -> Slot {
-        if let Some(slot) = self.slot(key) {
-            return slot;
-        }
-        let fresh =
-            Entry { key: [(key.0 >> 64) as u64, key.0 as u64], last_seq: 0, last_lsn: Lsn::NONE, checkpoints: None };
-        let slot = self.place(fresh);
+        let slot = if self.vacant == u32::MAX { self.slots() } else { self.vacant };
         let chunks = &self.chunks;
-        self.parts[Self::part(key)].insert_unique(hash(key), slot, |slot| hash(entry(chunks, *slot).key()));
+        let is_key = |slot: &u32| entry(chunks, *slot).key() == key;
+        let rehash = |slot: &u32| hash(entry(chunks, *slot).key());
+        match self.parts[Self::part(key)].entry(hash(key), is_key, rehash) {
+            hash_table::Entry::Occupied(known) => return Slot(*known.get()),
+            hash_table::Entry::Vacant(place) => drop(place.insert(slot)),
+        }
+        self.place(
+            slot,
+            Entry { key: [(key.0 >> 64) as u64, key.0 as u64], last_seq: 0, last_lsn: Lsn::NONE, checkpoints: None },
+        );
         self.len += 1;
         Slot(slot)
     }
 
-    fn place(&mut self, fresh: Entry) -> u32 {
-        if self.vacant != u32::MAX {
-            let slot = self.vacant;
+    /// Puts an entry into a vacant slot, or the one behind the last.
+    fn place(&mut self, slot: u32, fresh: Entry) {
+        assert!(slot != u32::MAX, "more keys than slots");
+        if self.vacant == slot {
             let entry = &mut self.chunks[slot as usize / CHUNK_ENTRIES][slot as usize % CHUNK_ENTRIES];
             self.vacant = entry.last_lsn.0 as u32;
             *entry = fresh;
-            return slot;
+            return;
         }
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_ENTRIES) {
             self.chunks.push(Vec::with_capacity(CHUNK_ENTRIES));
         }
-        let slot = self.slots();
-        assert!(slot != u32::MAX, "more keys than slots");
         self.chunks.last_mut().expect("pushed above").push(fresh);
-        slot
     }
 
     /// Notes a message. One that is known already changes nothing.

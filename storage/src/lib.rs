@@ -16,6 +16,7 @@
 //! - A record that does not verify is named by file and offset and never served.
 
 pub mod check;
+mod era;
 mod file;
 mod index;
 mod log;

@@ -223,6 +223,7 @@ impl<M: Medium> Log<M> {
     /// would be worse than an abort.
     pub fn append(&mut self, record: NewRecord<'_>) -> Result<Appended, AppendError> {
         assert!(record.kind.is_stream() || record.kind.is_standalone(), "kind {} cannot be written", record.kind.0);
+        self.assert_follows(&record);
         self.make_room(&record)?;
         let slot = record.kind.is_stream().then(|| self.index.insert(record.key));
         let prev = slot.map_or(Lsn::NONE, |slot| self.index.last_lsn(slot));
@@ -239,11 +240,18 @@ impl<M: Medium> Log<M> {
         Ok(Appended { lsn, slot })
     }
 
+    /// Checked before anything is written.
+    fn assert_follows(&self, record: &NewRecord<'_>) {
+        if record.kind.is_stream() {
+            let slot = self.index.slot(record.key);
+            assert!(slot.is_none_or(|slot| !self.index.has_ended(slot)), "append to a key that has ended");
+            let last = slot.map_or(0, |slot| self.index.last_seq(slot));
+            assert!(record.seq == 0 || record.seq == last + 1, "message {} follows message {last}", record.seq);
+        }
+    }
+
     fn note_in_index(&mut self, record: &NewRecord<'_>, slot: Slot, lsn: Lsn) {
-        assert!(!self.index.has_ended(slot), "append to a key that has ended");
         if record.seq > 0 {
-            let last = self.index.last_seq(slot);
-            assert!(record.seq == last + 1, "message {} follows message {last}", record.seq);
             self.index.record_message(slot, record.seq, lsn);
         }
         if record.flags & ENDS_KEY != 0 {

@@ -36,6 +36,9 @@ pub trait Medium: Clone + Debug + Send + std::marker::Sync + 'static {
     /// Maps a file for reading as it is now. The caller sees to it that nobody writes to it or shortens it meanwhile.
     fn view(&self, name: &str) -> io::Result<Self::View>;
 
+    /// A length behind which a file certainly holds only zeros, without reading them. Its whole length is always right.
+    fn data_bytes(&self, name: &str) -> io::Result<u64>;
+
     /// Writes into a file, which is created or grows when needed. Not durable before [`Medium::sync`].
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
 

@@ -327,6 +327,10 @@ impl Medium for Memory {
         Ok(MemoryView { bytes: disk.inode(name)?.read().into(), warm })
     }
 
+    fn data_bytes(&self, name: &str) -> io::Result<u64> {
+        Ok(self.disk().inode(name)?.live.len() as u64)
+    }
+
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.disk();
         disk.operate()?;

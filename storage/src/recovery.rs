@@ -9,12 +9,13 @@
 //! Segments of one shard and life are changed from the last to the first, so that a crash in the middle of recovery
 //! leaves a folder that the next recovery judges in the same way.
 
+use crate::era;
 use crate::medium::{Entry, Medium, View};
 use crate::scan::{self, At, Scan};
 use crate::segment::{
     self, FOOTER_BYTES, Layout, SEAL_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, Table, file_name, parse_file_name,
 };
-use crate::snapshot::{self, SnapshotInfo};
+use crate::snapshot::SnapshotInfo;
 use crate::{Corruption, Lsn, Options, file};
 use std::collections::BTreeMap;
 use std::io;
@@ -83,7 +84,7 @@ pub struct Recovered {
     pub(crate) snapshots: Vec<SnapshotInfo>,
     /// The first segment number of this start, a multiple of its number of shards.
     pub(crate) life: u32,
-    /// Whether the shards of this start continue an era of snapshots: see `snapshot`.
+    /// Whether the shards of this start continue an era of snapshots: see `era`.
     pub(crate) era_continues: bool,
 }
 
@@ -164,7 +165,7 @@ pub fn recover<M: Medium>(medium: &M, options: &Options) -> Result<Recovered, Re
     let entries = remove_unfinished(medium)?;
     let mut report = Report::default();
     let mut found = find_segments(medium, &entries, &mut report)?;
-    let base = snapshot::choose(medium, &entries, found.iter().map(|found| found.header), &mut report)?;
+    let base = era::choose(medium, &entries, found.iter().map(|found| found.header), &mut report)?;
     for found in &mut found {
         found.fold_from = base.fold_from(&found.header, found.end);
     }
@@ -283,12 +284,17 @@ fn scan_one<M: Medium>(medium: &M, found: &Found) -> Scan {
         stop: At::Bad,
     };
     let unreadable = Scan { runs: vec![nothing], used: found.header.allocated };
-    let Ok(view) = medium.view(&file_name(found.header.number)) else { return unreadable };
+    let name = file_name(found.header.number);
+    let (Ok(view), Ok(data)) = (medium.view(&name), medium.data_bytes(&name)) else { return unreadable };
+    // The end of an unsealed file is allocated and blank; reading it would fill the page cache with zeros.
+    // The padding of the last record counts as blank and belongs to the record, so whole pages are taken.
+    let data = (data as usize).next_multiple_of(SEGMENT_HEADER_BYTES as usize).min(view.bytes().len());
+    let bytes = if found.sealed { view.bytes() } else { &view.bytes()[..data] };
     // Asking first turns an unreadable disk into an error; touching the map would end the process.
-    if view.warm(0..view.bytes().len()).is_err() {
+    if view.warm(0..bytes.len()).is_err() {
         return unreadable;
     }
-    scan_found(found, view.bytes())
+    scan_found(found, bytes)
 }
 
 /// Verifies a segment of either form.

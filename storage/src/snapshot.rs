@@ -6,33 +6,20 @@
 //! nothing where the snapshot had it. It becomes valid, by its rename, only
 //! once the log is on disk beyond `end`: it never knows of a record that a crash can take back.
 //!
-//! # Which snapshots a start uses
-//!
-//! A *life* is one start of the server; an *era* is a run of lives with the same number of shards, in which a key stays
-//! with its shard. A shard's snapshot holds all of its keys, whatever era their records are from, so:
-//!
-//! - the newest era that has a valid snapshot of every shard is the base, with each shard's newest snapshot;
-//! - segments of earlier eras are covered;
-//! - a segment of the base's era is covered as far as it lies below `from` of its own shard's snapshot;
-//! - segments of later eras are not covered: they are folded whole, each record by the shard that owns its key now.
-//!
-//! A shard that begins an era is therefore due for its first snapshot at once. Older files are removed only by whoever
-//! made a newer one valid, and by recovery when it has a base.
+//! Which snapshots a start uses, and what they cover, stands in `era`.
 
 use crate::index::Index;
 use crate::log::Log;
-use crate::medium::{Entry, Medium, View};
+use crate::medium::{Medium, View};
 use crate::open::{Fold, OpenError};
-use crate::recovery::{RecoverError, Recovered, Report};
-use crate::segment::SegmentHeader;
+use crate::recovery::Recovered;
 use crate::work::Job;
-use crate::{Corruption, Key, Lsn, Options, Slot, file};
-use std::collections::BTreeMap;
+use crate::{Key, Lsn, Options, Slot, file};
 use std::io;
 
 const MAGIC: [u8; 8] = *b"FLEETSNP";
 const FORMAT_VERSION: u32 = 1;
-const HEADER_BYTES: usize = 64;
+const HEADER_BYTES: usize = 72;
 pub(crate) const NAME_SUFFIX: &str = ".snapshot";
 /// In place of a count of checkpoints: the frame is state that stands alone.
 const STANDALONE: u32 = u32::MAX;
@@ -66,6 +53,8 @@ pub(crate) struct SnapshotInfo {
     pub(crate) body_crc: u32,
     /// Bytes of deleted keys that are still in segments: an estimate.
     pub(crate) bytes_dead: u64,
+    /// Messages between two checkpoints.
+    pub(crate) index_every: u64,
 }
 
 impl SnapshotInfo {
@@ -82,6 +71,7 @@ impl SnapshotInfo {
         bytes[40..48].copy_from_slice(&self.end.0.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.body_bytes.to_le_bytes());
         bytes[56..64].copy_from_slice(&self.bytes_dead.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.index_every.to_le_bytes());
         let crc = crc32fast::hash(&bytes);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -111,96 +101,13 @@ impl SnapshotInfo {
             body_bytes: long(48),
             body_crc: number(28),
             bytes_dead: long(56),
+            index_every: long(64),
         })
     }
 }
 
 fn file_name(life: u32, shard: u16, sequence: u32) -> String {
     format!("{life:08x}-{shard:04x}-{sequence:08x}{NAME_SUFFIX}")
-}
-
-/// The snapshots that a start begins with, and what they cover.
-pub(crate) struct Base {
-    pub(crate) snapshots: Vec<SnapshotInfo>,
-    /// Shards of the era that new snapshots of this start would continue; 0: there is no complete newest era.
-    pub(crate) shards: u16,
-    /// No segment of a new life may have this number or a lower one.
-    pub(crate) last_number: u32,
-    /// Files that nothing needs any more.
-    pub(crate) obsolete: Vec<String>,
-    /// First and last life of the base's era.
-    lives: Option<(u32, u32)>,
-}
-
-impl Base {
-    /// The offset from which a segment must be folded; `end` when it is covered.
-    pub(crate) fn fold_from(&self, header: &SegmentHeader, end: u32) -> u32 {
-        let Some((first, last)) = self.lives else { return 0 };
-        if header.life < first {
-            return end;
-        }
-        let own = self.snapshots.iter().find(|snapshot| snapshot.shard == header.shard);
-        match own.filter(|_| header.life <= last) {
-            Some(snapshot) if header.number < snapshot.from.segment() => end,
-            Some(snapshot) if header.number == snapshot.from.segment() => snapshot.from.offset(),
-            Some(_) | None => 0,
-        }
-    }
-}
-
-/// Reads all snapshots of a folder and chooses the base. One that does not verify is reported and goes.
-pub(crate) fn choose<M: Medium>(
-    medium: &M,
-    entries: &[Entry],
-    segments: impl Iterator<Item = SegmentHeader>,
-    report: &mut Report,
-) -> Result<Base, RecoverError> {
-    let mut valid = Vec::new();
-    let mut obsolete = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.name.ends_with(NAME_SUFFIX)) {
-        let view =
-            medium.view(&entry.name).map_err(|source| RecoverError::File { file: entry.name.clone(), source })?;
-        let readable = view.warm(0..view.bytes().len()).is_ok();
-        match readable.then(|| SnapshotInfo::decode(&entry.name, view.bytes())).flatten() {
-            Some(info) => valid.push(info),
-            None => {
-                report.corrupt.push(Corruption { file: entry.name.clone(), offset: 0 });
-                obsolete.push(entry.name.clone());
-            }
-        }
-    }
-    Ok(base(valid, segments, obsolete))
-}
-
-/// The choice, as the head of this file states it.
-fn base(valid: Vec<SnapshotInfo>, segments: impl Iterator<Item = SegmentHeader>, mut obsolete: Vec<String>) -> Base {
-    let last_number = valid.iter().map(|info| info.life.max(info.end.segment())).max().unwrap_or(0);
-    let mut lives: BTreeMap<u32, u16> = segments.map(|header| (header.life, header.shards)).collect();
-    lives.extend(valid.iter().map(|info| (info.life, info.shards)));
-    let mut eras: Vec<(u32, u32, u16)> = Vec::new();
-    for (life, shards) in lives {
-        match eras.last_mut() {
-            Some(era) if era.2 == shards => era.1 = life,
-            _ => eras.push((life, life, shards)),
-        }
-    }
-    for (age, (first, last, shards)) in eras.iter().rev().enumerate() {
-        let mut newest: BTreeMap<u16, &SnapshotInfo> = BTreeMap::new();
-        for info in valid.iter().filter(|info| (*first..=*last).contains(&info.life)) {
-            let kept = newest.entry(info.shard).or_insert(info);
-            if (info.life, info.sequence) > (kept.life, kept.sequence) {
-                *kept = info;
-            }
-        }
-        if newest.len() == *shards as usize {
-            let snapshots: Vec<SnapshotInfo> = newest.into_values().cloned().collect();
-            let is_obsolete = |info: &&SnapshotInfo| info.life <= *last && !snapshots.contains(info);
-            obsolete.extend(valid.iter().filter(is_obsolete).map(|info| info.name.clone()));
-            let shards = if age == 0 { *shards } else { 0 };
-            return Base { snapshots, shards, last_number, obsolete, lives: Some((*first, *last)) };
-        }
-    }
-    Base { snapshots: Vec::new(), shards: 0, last_number, obsolete, lives: None }
 }
 
 /// The snapshots of one log: the one under way, and when the next is due.
@@ -384,6 +291,7 @@ impl<M: Medium> Log<M> {
             body_bytes: 0,
             body_crc: 0,
             bytes_dead: 0,
+            index_every: self.options.index_every,
         };
         let bytes_appended = self.status.bytes_appended;
         Writing {
@@ -482,7 +390,7 @@ impl<M: Medium> Log<M> {
                 self.medium.view(&info.name).map_err(|source| OpenError::File { file: info.name.clone(), source })?;
             let mut body = body(view.bytes());
             while let Some((frame, rest)) = next_frame(body) {
-                self.fold_frame(frame, fold);
+                self.fold_frame(frame, info.index_every, fold);
                 body = rest;
             }
             if recovered.era_continues && info.shard == self.options.shard {
@@ -493,11 +401,14 @@ impl<M: Medium> Log<M> {
         Ok(())
     }
 
-    fn fold_frame(&mut self, frame: Frame<'_>, fold: &mut dyn Fold) {
+    fn fold_frame(&mut self, frame: Frame<'_>, index_every: u64, fold: &mut dyn Fold) {
         match frame {
             Frame::Standalone(state) => fold.snapshot(None, state),
             Frame::Entry { key, last_seq, last_lsn, checkpoints, state } if (self.owns)(key) => {
                 let slot = self.index.insert(key);
+                // Positions of another spacing would be taken for others: without them a search walks further.
+                let is_same = index_every == self.options.index_every;
+                let checkpoints = if is_same { checkpoints } else { Vec::new() };
                 self.index.restore(slot, last_seq, last_lsn, checkpoints);
                 fold.snapshot(Some((key, slot)), state);
             }

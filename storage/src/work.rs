@@ -17,8 +17,11 @@ use std::ops::Range;
 
 /// Pages are made present this far ahead of the cursor: at 1 GB/s that is a millisecond of appends.
 pub(crate) const POPULATE_AHEAD_BYTES: u32 = 1 << 20;
-/// Pages are made present in steps of this: 55 us each, so that a step never holds up another job for long.
-const POPULATE_STEP_BYTES: u32 = 256 << 10;
+/// Pages are made present in steps of this. A fresh page is dirty, so the next sync writes the step once as zeros: small
+/// steps keep small commits small.
+const POPULATE_STEP_BYTES: u32 = 32 << 10;
+/// Steps while the cursor has used up more than half of what was ahead: 55 us each.
+const POPULATE_STEP_BYTES_MAX: u32 = 256 << 10;
 /// Microseconds until a segment that found no room is tried again, doubled with each failure up to the maximum.
 const RETRY_US: u64 = 100_000;
 /// See [`RETRY_US`].
@@ -231,7 +234,9 @@ impl<M: Medium> Log<M> {
         if from >= allocated || from >= active.cursor + POPULATE_AHEAD_BYTES {
             return None;
         }
-        let range = from..(from + POPULATE_STEP_BYTES).min(allocated);
+        let is_behind = from < active.cursor + POPULATE_AHEAD_BYTES / 2;
+        let step = if is_behind { POPULATE_STEP_BYTES_MAX } else { POPULATE_STEP_BYTES };
+        let range = from..(from + step).min(allocated);
         let job = Job::Populate { handle: active.map.handle(), number: active.header.number, range };
         self.pending.populate = true;
         Some(job)

@@ -400,3 +400,16 @@ fn check_counts_what_a_folder_holds_and_changes_nothing() {
     expected.sort();
     assert_eq!(scanned.into_iter().map(|record| (record.lsn, record.payload)).collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn another_spacing_of_positions_only_makes_a_search_longer() {
+    let mut rig = Rig::start(Memory::new(), small());
+    for _ in 0..50 {
+        rig.message(1, 100);
+    }
+    rig.snapshot_all();
+    rig.options.index_every = 7;
+    rig.crash(&mut |_| Fate::Kept, 1);
+    rig.message(1, 100);
+    rig.check();
+}

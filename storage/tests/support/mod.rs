@@ -352,3 +352,40 @@ impl Rig<Memory> {
         assert!(self.recovered.report.corrupt.is_empty(), "{:?}", self.recovered.report.corrupt);
     }
 }
+
+/// The folder of `tests/golden/v1`: two shards, two lives, a snapshot of each shard, a packed segment, a torn end.
+pub fn golden_v1() -> Memory {
+    let mut rig = Rig::start(Memory::new(), Options { shards: 2, ..small() });
+    for key in 1..5 {
+        rig.append(NOTE, key, b"created");
+    }
+    rig.append(AGENT, 9, b"agent");
+    for seq in 1..=30 {
+        for key in 1..5 {
+            rig.append(MESSAGE, key, &payload(seq, 100 + key as usize));
+        }
+        for key in 11..15 {
+            rig.append(MESSAGE, key, &payload(seq, 300));
+        }
+        rig.sync();
+        rig.work();
+        if seq == 12 {
+            rig.snapshot_all();
+        }
+    }
+    for key in 11..15 {
+        rig.append(DELETED, key, b"");
+    }
+    for _ in 0..20 {
+        rig.sync();
+        rig.work();
+    }
+    rig.restart(rig.medium.kill(), 2);
+    rig.append(MESSAGE, 5, &payload(1, 105));
+    rig.sync();
+    rig.append(MESSAGE, 5, &payload(2, 105));
+    let torn = rig.append(MESSAGE, 5, &payload(3, 105));
+    let image = rig.medium.kill();
+    image.flip(&storage::segment::file_name(torn.segment()), torn.offset() as usize + 80, 1);
+    image
+}
