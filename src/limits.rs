@@ -2,6 +2,8 @@
 //!
 //! Bounds that an operator may set are fields of `config`; their defaults stand here.
 
+/// Bytes of one HTTP request line. Full: 414, connection closed. RFC 9112 section 3 recommends at least 8000.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of one HTTP request head. Full: 431, connection closed. Browsers and proxies stop at 8 to 16 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of one request. Full: 431, connection closed. Twice what browsers behind proxies send.
@@ -26,6 +28,8 @@ pub const IDEMPOTENCY_WINDOW: u64 = 4096;
 pub const PAGE_MESSAGES_DEFAULT: usize = 50;
 /// Messages of a page at the most (the original's scripts ask for 100,000). More: `has_more` is true.
 pub const PAGE_MESSAGES_MAX: usize = 100_000;
+/// Depth of arrays and objects in what a caller stores. Full: 422. Readers recurse: many stop at 128, and a message wraps it.
+pub const JSON_DEPTH_MAX: usize = 100;
 /// Bytes of a page at the most, so that no reply grows with the size of messages. More: `has_more` is true.
 pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages in the reply of a join when the caller names no limit (contract 2.2). More: `has_more` is true.

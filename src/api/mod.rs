@@ -1,1 +1,58 @@
-//! api.
+//! Routes, topics and wire errors: a request or a channel's event becomes a [`Command`](crate::shard::Command), a
+//! [`Reply`](crate::shard::Reply) or [`Push`](crate::shard::Push) becomes a response.
+//!
+//! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
+//! what), [`fleetlm`] (the rules of each resource), [`render`] (replies to responses), [`topics`] (the same for channels),
+//! [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
+
+pub mod cors;
+pub mod error;
+pub mod fleetlm;
+pub mod longpoll;
+mod message;
+pub mod params;
+pub mod query;
+pub mod render;
+pub mod routes;
+pub mod topics;
+
+pub use fleetlm::Ask;
+pub use longpoll::LongPollRequest;
+pub use render::Render;
+pub use routes::{Connect, Health, Route, refused, route};
+
+use crate::session::SessionId;
+use crate::shard::{DIRECTORY_SHARD, Now, ShardId, owner_of_session};
+
+/// The content type of every JSON body.
+pub const JSON: &str = "application/json; charset=utf-8";
+
+/// What a request is decided with besides itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The time of the turn.
+    pub now: Now,
+    /// 128 fresh random bits, for one request or event only.
+    pub random: u128,
+    /// Shards of the server.
+    pub shards: u16,
+}
+
+/// Which shard a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The owner of a session.
+    Owner(SessionId),
+    /// The shard with the directory of agents.
+    Directory,
+}
+
+impl Target {
+    /// The shard among `shards`.
+    pub fn shard(self, shards: u16) -> ShardId {
+        match self {
+            Self::Owner(session) => owner_of_session(session, shards),
+            Self::Directory => DIRECTORY_SHARD,
+        }
+    }
+}

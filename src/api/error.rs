@@ -1,0 +1,379 @@
+//! THE table of wire errors: every way in which the server says no, with its name, its HTTP status and body, its reason on
+//! a channel, and whether the same request may be sent again.
+//!
+//! Invariant: no other file chooses a status or an error's text. `docs/errors.md` is this table rendered; a test keeps
+//! them in step.
+
+use crate::protocol::http::{Response, reason_phrase};
+use crate::session::FieldErrors;
+use crate::shard::Refusal;
+use serde_json::json;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// The shapes of an error's HTTP body (contract 1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"error": text}`, and details beside it.
+    Error,
+    /// `{"errors": {field: [text]}}`.
+    Fields,
+    /// `{"errors": {"detail": reason phrase}}`.
+    Detail,
+    /// None: the status says it all.
+    Empty,
+    /// Not over HTTP: only on a channel.
+    Channel,
+}
+
+/// One row of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name, for people and metrics.
+    pub name: &'static str,
+    /// HTTP status; 0 on a channel only.
+    pub status: u16,
+    /// Shape of the HTTP body.
+    pub shape: Shape,
+    /// The text of `error`. In braces: what is filled in.
+    pub text: &'static str,
+    /// `reason` of a refused join, `error` of a refused event; empty over HTTP only.
+    pub reason: &'static str,
+    /// Whether the same request may succeed later. Over HTTP it carries `retry-after` then.
+    pub retryable: bool,
+}
+
+macro_rules! table {
+    ($($name:ident: $status:literal $shape:ident $text:literal, $reason:literal, $retryable:literal;)*) => {
+        /// Names a row of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs)] // the rows say it
+        pub enum Kind { $($name,)* }
+
+        /// Every kind, in the table's order.
+        pub const KINDS: &[Kind] = &[$(Kind::$name,)*];
+
+        impl Kind {
+            /// Its row.
+            pub const fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row {
+                        name: stringify!($name),
+                        status: $status,
+                        shape: Shape::$shape,
+                        text: $text,
+                        reason: $reason,
+                        retryable: $retryable,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+table! {
+    // Refusals of a shard.
+    SessionNotFound: 404 Error "Session not found", "not found", false;
+    AgentNotFound: 404 Error "Agent not found", "agent not found", false;
+    SessionExists: 409 Error "Session id already exists", "session exists", true;
+    Unauthorized: 403 Error "Not a participant of the session", "unauthorized", false;
+    InvalidFields: 422 Fields "{field}: {messages}", "invalid fields", false;
+    SeqConflict: 409 Error "expected_seq does not match", "seq conflict", false;
+    IdempotencyMismatch: 422 Error "The idempotency key was used with another request", "idempotency mismatch", false;
+    MessageTooLarge: 413 Error "The message is too large", "message too large", false;
+    Full: 422 Error "{what} is full", "full", false;
+    Overloaded: 503 Error "Overloaded", "overloaded", true;
+    Timeout: 408 Error "Timeout", "timeout", true;
+    DiskFull: 507 Error "The disk is full", "disk full", true;
+    LogPoisoned: 503 Error "The log takes no more appends", "log poisoned", false;
+    Corrupt: 500 Error "Stored data is corrupt", "corrupt", false;
+    Draining: 503 Error "The server is shutting down", "draining", true;
+
+    // Fields of a session (contract 1.4).
+    SessionFieldsMissing: 422 Error "user_id and agent_id are required", "", false;
+    UserIdInvalid: 422 Error "user_id must be a non-empty string", "", false;
+    AgentIdInvalid: 422 Error "agent_id must be a non-empty string", "", false;
+    BeforeInvalid: 422 Error "before must be a session id", "", false;
+
+    // Fields of a message (contract 1.5, 2.2).
+    AuthorAmbiguous: 422 Error "Provide either user_id or agent_id when sending a message, not both", "", false;
+    SenderIdDeprecated: 422 Error "sender_id is deprecated; use user_id or agent_id to identify the sender", "", false;
+    AuthorMissing: 422 Error "user_id or agent_id is required", "", false;
+    KindInvalid: 422 Error "kind must be a non-empty string", "", false;
+    ContentMissing: 422 Error "content is required", "", false;
+    ContentInvalid: 422 Error "content must be a map", "", false;
+    MetadataInvalid: 422 Error "metadata must be a map", "", false;
+    NameTooLong: 422 Error "{field} must be at most 255 bytes", "name too long", false;
+    NestedTooDeep: 422 Error "{field} is nested too deeply", "nested too deeply", false;
+    IdempotencyKeyInvalid: 422 Error "idempotency_key must be a string of 1 to 255 bytes", "idempotency_key invalid", false;
+    IdempotencyKeyAmbiguous: 422 Error "The Idempotency-Key header and idempotency_key differ", "", false;
+    ExpectedSeqInvalid: 422 Error "expected_seq must be a non-negative integer", "expected_seq invalid", false;
+    ReaderMissing: 422 Error "user_id is required", "", false;
+
+    // Requests that no route takes.
+    BadRequest: 400 Detail "Bad Request", "", false;
+    NotFound: 404 Detail "Not Found", "", false;
+    NotAcceptable: 406 Detail "Not Acceptable", "", false;
+    BodyTooLarge: 413 Detail "Request Entity Too Large", "", false;
+    Internal: 500 Detail "Internal Server Error", "internal error", false;
+    SocketRefused: 403 Empty "", "", false;
+    SocketMethod: 400 Empty "", "", false;
+
+    // Channels only (contract 2.2, 3.2, 3.3).
+    UnmatchedTopic: 0 Channel "", "unmatched topic", false;
+    JoinCrashed: 0 Channel "", "join crashed", false;
+    TooManyChannels: 0 Channel "", "too many channels joined", false;
+    UnknownEvent: 0 Channel "", "unknown event", false;
+    PayloadInvalid: 0 Channel "", "invalid payload", false;
+    InvalidMessageFormat: 0 Channel "", "invalid_message_format", false;
+}
+
+/// Seconds that a client should wait before it sends a refused request again: a commit takes milliseconds, a restart a few
+/// seconds, and one is the least that the header can say.
+const RETRY_AFTER_S: &str = "1";
+/// The same on a channel.
+const RETRY_AFTER_MS: u64 = 1000;
+
+/// A refusal on its way out: a row of the table with what is filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiError {
+    kind: Kind,
+    text: Cow<'static, str>,
+    fields: FieldErrors,
+    /// Beside `error`, in the HTTP body and in the reply on a channel.
+    details: serde_json::Map<String, serde_json::Value>,
+}
+
+impl From<Kind> for ApiError {
+    fn from(kind: Kind) -> Self {
+        let text = kind.row().text.into();
+        Self { kind, text, fields: FieldErrors::new(), details: serde_json::Map::new() }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::SessionNotFound => Kind::SessionNotFound.into(),
+            Refusal::AgentNotFound => Kind::AgentNotFound.into(),
+            Refusal::SessionExists => Kind::SessionExists.into(),
+            Refusal::Unauthorized => Kind::Unauthorized.into(),
+            Refusal::InvalidFields(fields) => Self { fields, ..Kind::InvalidFields.into() },
+            Refusal::SeqConflict { current } => Self::from(Kind::SeqConflict).with("current_seq", current),
+            Refusal::IdempotencyMismatch => Kind::IdempotencyMismatch.into(),
+            Refusal::MessageTooLarge { bytes, bytes_max } => {
+                Self::from(Kind::MessageTooLarge).with("bytes", bytes).with("bytes_max", bytes_max)
+            }
+            Refusal::Full { what, max } => Self::about(Kind::Full, "{what}", what).with("max", max),
+            Refusal::Overloaded => Kind::Overloaded.into(),
+            Refusal::DiskFull => Kind::DiskFull.into(),
+            Refusal::LogPoisoned => Kind::LogPoisoned.into(),
+            Refusal::Corrupt { file, offset } => Self::from(Kind::Corrupt).with("file", file).with("offset", offset),
+            Refusal::Draining => Kind::Draining.into(),
+        }
+    }
+}
+
+impl ApiError {
+    /// A row whose text names something: `place`, e.g. `{field}`, stands for `name`.
+    pub fn about(kind: Kind, place: &str, name: &str) -> Self {
+        Self { text: kind.row().text.replace(place, name).into(), ..kind.into() }
+    }
+
+    /// The row.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The HTTP response.
+    pub fn response(&self) -> Response {
+        let row = self.kind.row();
+        let body = match row.shape {
+            Shape::Error => self.object("error", &self.text),
+            Shape::Fields => json!({ "errors": self.fields }).to_string(),
+            Shape::Detail => detail(row.status),
+            Shape::Empty | Shape::Channel => return Response::new(row.status.max(400)),
+        };
+        let response = Response::new(row.status).with_body(super::JSON, body);
+        if row.retryable { response.with_header("retry-after", RETRY_AFTER_S) } else { response }
+    }
+
+    /// The response of a refused join, `{"reason": ..}`.
+    pub fn join_response(&self) -> String {
+        self.timed().object("reason", self.kind.row().reason)
+    }
+
+    /// The response of a refused event, `{"error": ..}`. Where a channel has no word of its own it says what HTTP says.
+    pub fn event_response(&self) -> String {
+        let reason = self.kind.row().reason;
+        self.timed().object("error", if reason.is_empty() { &self.text } else { reason })
+    }
+
+    /// On a channel there is no header to say when to try again.
+    fn timed(&self) -> Self {
+        if self.kind.row().retryable { self.clone().with("retry_after_ms", RETRY_AFTER_MS) } else { self.clone() }
+    }
+
+    /// The same refusal with one more detail.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.details.insert(name.into(), value.into());
+        self
+    }
+
+    /// The text under `key`, then the details.
+    fn object(&self, key: &str, text: &str) -> String {
+        let mut out = format!("{{\"{key}\":{}", serde_json::Value::from(text));
+        for (name, value) in &self.details {
+            write!(out, ",{}:{value}", serde_json::Value::from(name.as_str())).expect("a String takes it");
+        }
+        out.push('}');
+        out
+    }
+}
+
+/// The body of an error that the framework of the original would have answered.
+pub fn detail(status: u16) -> String {
+    json!({ "errors": { "detail": reason_phrase(status) } }).to_string()
+}
+
+/// The table as it stands in `docs/errors.md`.
+pub fn markdown() -> String {
+    let mut out =
+        String::from("| name | HTTP | body | text | on a channel | retry |\n| --- | --- | --- | --- | --- | --- |\n");
+    for row in KINDS.iter().map(|kind| kind.row()) {
+        let status = if row.status == 0 { "–".into() } else { row.status.to_string() };
+        let shape = match row.shape {
+            Shape::Error => "`{\"error\"}`",
+            Shape::Fields => "`{\"errors\": {field: [..]}}`",
+            Shape::Detail => "`{\"errors\": {\"detail\"}}`",
+            Shape::Empty => "empty",
+            Shape::Channel => "–",
+        };
+        let retry = if row.retryable { "yes" } else { "no" };
+        let text = if row.text.is_empty() { "–" } else { row.text };
+        let reason = if row.reason.is_empty() { "–".into() } else { format!("`{}`", row.reason) };
+        writeln!(out, "| {} | {status} | {shape} | {text} | {reason} | {retry} |", row.name)
+            .expect("a String takes it");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, HashSet};
+
+    #[test]
+    fn the_documentation_holds_the_table_as_it_is() {
+        let docs = include_str!("../../docs/errors.md");
+        assert!(docs.contains(&markdown()), "docs/errors.md lacks this table:\n{}", markdown());
+    }
+
+    #[test]
+    fn rows_have_names_of_their_own_and_statuses_that_fit_their_shape() {
+        let names: HashSet<_> = KINDS.iter().map(|kind| kind.row().name).collect();
+        assert_eq!(names.len(), KINDS.len());
+        for row in KINDS.iter().map(|kind| kind.row()) {
+            match row.shape {
+                Shape::Channel => assert!(row.status == 0 && !row.reason.is_empty(), "{row:?}"),
+                Shape::Empty => assert!((400..600).contains(&row.status) && row.text.is_empty(), "{row:?}"),
+                Shape::Detail => assert_eq!(row.text, reason_phrase(row.status)),
+                Shape::Error | Shape::Fields => {
+                    assert!((400..600).contains(&row.status) && !row.text.is_empty(), "{row:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_have_the_three_shapes_of_the_contract() {
+        let body = |error: ApiError| String::from_utf8(error.response().body).unwrap();
+        assert_eq!(body(Kind::SessionNotFound.into()), r#"{"error":"Session not found"}"#);
+        let fields = BTreeMap::from([("id".to_owned(), vec!["can't be blank".to_owned()])]);
+        assert_eq!(body(Refusal::InvalidFields(fields).into()), r#"{"errors":{"id":["can't be blank"]}}"#);
+        assert_eq!(body(Kind::BodyTooLarge.into()), r#"{"errors":{"detail":"Request Entity Too Large"}}"#);
+        assert_eq!(detail(404), r#"{"errors":{"detail":"Not Found"}}"#);
+        assert_eq!(body(Kind::SocketRefused.into()), "");
+    }
+
+    /// Each refusal: its HTTP status and body, and the reply on a channel.
+    #[test]
+    fn every_refusal_of_a_shard_has_its_row() {
+        let corrupt = Refusal::Corrupt { file: "s1.log".into(), offset: 64 };
+        for (refusal, status, body, event) in [
+            (Refusal::SessionNotFound, 404, r#"{"error":"Session not found"}"#, r#"{"error":"not found"}"#),
+            (Refusal::AgentNotFound, 404, r#"{"error":"Agent not found"}"#, r#"{"error":"agent not found"}"#),
+            (
+                Refusal::SessionExists,
+                409,
+                r#"{"error":"Session id already exists"}"#,
+                r#"{"error":"session exists","retry_after_ms":1000}"#,
+            ),
+            (
+                Refusal::Unauthorized,
+                403,
+                r#"{"error":"Not a participant of the session"}"#,
+                r#"{"error":"unauthorized"}"#,
+            ),
+            (
+                Refusal::SeqConflict { current: 7 },
+                409,
+                r#"{"error":"expected_seq does not match","current_seq":7}"#,
+                r#"{"error":"seq conflict","current_seq":7}"#,
+            ),
+            (
+                Refusal::IdempotencyMismatch,
+                422,
+                r#"{"error":"The idempotency key was used with another request"}"#,
+                r#"{"error":"idempotency mismatch"}"#,
+            ),
+            (
+                Refusal::MessageTooLarge { bytes: 9, bytes_max: 8 },
+                413,
+                r#"{"error":"The message is too large","bytes":9,"bytes_max":8}"#,
+                r#"{"error":"message too large","bytes":9,"bytes_max":8}"#,
+            ),
+            (
+                Refusal::Full { what: "the session", max: 3 },
+                422,
+                r#"{"error":"the session is full","max":3}"#,
+                r#"{"error":"full","max":3}"#,
+            ),
+            (Refusal::Overloaded, 503, r#"{"error":"Overloaded"}"#, r#"{"error":"overloaded","retry_after_ms":1000}"#),
+            (
+                Refusal::DiskFull,
+                507,
+                r#"{"error":"The disk is full"}"#,
+                r#"{"error":"disk full","retry_after_ms":1000}"#,
+            ),
+            (Refusal::LogPoisoned, 503, r#"{"error":"The log takes no more appends"}"#, r#"{"error":"log poisoned"}"#),
+            (
+                corrupt,
+                500,
+                r#"{"error":"Stored data is corrupt","file":"s1.log","offset":64}"#,
+                r#"{"error":"corrupt","file":"s1.log","offset":64}"#,
+            ),
+            (
+                Refusal::Draining,
+                503,
+                r#"{"error":"The server is shutting down"}"#,
+                r#"{"error":"draining","retry_after_ms":1000}"#,
+            ),
+        ] {
+            let error = ApiError::from(refusal);
+            let response = error.response();
+            assert_eq!((response.status, String::from_utf8(response.body.clone()).unwrap()), (status, body.to_owned()));
+            assert_eq!(response.header("retry-after").is_some(), error.kind().row().retryable);
+            assert_eq!(error.event_response(), event);
+            assert_eq!(error.join_response(), event.replace("\"error\"", "\"reason\""));
+        }
+    }
+
+    #[test]
+    fn an_error_without_a_word_for_channels_says_what_http_says() {
+        assert_eq!(ApiError::from(Kind::ContentMissing).event_response(), r#"{"error":"content is required"}"#);
+        let long = ApiError::about(Kind::NameTooLong, "{field}", "kind");
+        assert_eq!(String::from_utf8(long.response().body).unwrap(), r#"{"error":"kind must be at most 255 bytes"}"#);
+    }
+}

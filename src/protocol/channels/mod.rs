@@ -1,0 +1,35 @@
+//! Phoenix Channels, server side: the messages of both protocol versions, one socket's channels, and long polling.
+//!
+//! [`decode_text`] and [`decode_binary`] turn a WebSocket message (or a line of a long-poll batch) into a [`Message`],
+//! [`Socket`] decides what it means, [`encode`] writes what is sent back. Everything is pure: no I/O, no time, no topic of
+//! ours is known here, and payloads pass through as the bytes they came in.
+//!
+//! The owner of a socket turns this wheel for each message of its client:
+//!
+//! ```
+//! use fleetlm::protocol::channels::{Action, Socket, Status, Vsn, decode_text};
+//!
+//! let mut socket = Socket::new(Vsn::V2, 100);
+//! let mut out = Vec::new(); // one element per message to send
+//! for text in [r#"["1","1","room:a","phx_join",{}]"#, r#"["1","2","room:a","shout",{"text":"hi"}]"#] {
+//!     socket.push(decode_text(socket.vsn(), text)?);
+//!     while let Some(action) = socket.next(&mut out) {
+//!         match action {
+//!             Action::Join { channel, .. } => socket.joined(channel, "{}", &mut out),
+//!             Action::Event { reply, .. } => drop(socket.reply(reply, Status::Ok, r#"{"seq":1}"#, &mut out)),
+//!             Action::Leave { .. } => {}
+//!         }
+//!     }
+//! }
+//! assert_eq!(out[0], br#"["1","1","room:a","phx_reply",{"status":"ok","response":{}}]"#);
+//! assert_eq!(out[1], br#"["1","2","room:a","phx_reply",{"status":"ok","response":{"seq":1}}]"#);
+//! # Ok::<(), fleetlm::protocol::channels::Malformed>(())
+//! ```
+
+pub mod encode;
+pub mod longpoll;
+mod message;
+mod socket;
+
+pub use message::{Malformed, Message, Payload, Ref, Vsn, decode_binary, decode_text};
+pub use socket::{Action, ReplyTo, Socket, Status};
