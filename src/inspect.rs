@@ -24,7 +24,8 @@ pub fn check(dir: &Path) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When the folder cannot be read, or holds no such session.
 pub fn export(dir: &Path, session: &str) -> anyhow::Result<ExitCode> {
-    let id = SessionId::parse(session).with_context(|| format!("{session} is not a session id (26 characters, A-Z and 0-9)"))?;
+    let id = SessionId::parse(session)
+        .with_context(|| format!("{session} is not a session id (26 characters, A-Z and 0-9)"))?;
     let mut messages = Vec::new();
     let mut exists = false;
     let mut damage = Vec::new();

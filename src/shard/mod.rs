@@ -71,6 +71,8 @@ pub struct Shard<M: Medium> {
     /// The last record whose effect was released.
     released: Lsn,
     poisoned: bool,
+    /// When maps were last given back.
+    maps_released_us: u64,
     counters: Counters,
     scratch: Vec<u8>,
 }
@@ -172,6 +174,7 @@ impl<M: Medium> Shard<M> {
             parked: Parked::default(),
             released: Lsn::NONE,
             poisoned: false,
+            maps_released_us: 0,
             counters: Counters::default(),
             scratch: Vec::new(),
         })
@@ -206,7 +209,17 @@ impl<M: Medium> Shard<M> {
                 self.retry_parked(now, out);
                 self.release(out); // a snapshot holds everything that is durable
                 self.snapshot();
+                self.release_maps(now);
             }
+        }
+    }
+
+    /// Maps of sealed segments come back when they are read again.
+    fn release_maps(&mut self, now: Now) {
+        const INTERVAL_US: u64 = 60_000_000;
+        if now.mono_us >= self.maps_released_us + INTERVAL_US {
+            self.maps_released_us = now.mono_us;
+            self.log.release_maps();
         }
     }
 
