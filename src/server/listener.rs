@@ -20,7 +20,7 @@ use crate::limits;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
+#[error("cannot listen on {address}")]
 pub struct ListenError {
     address: SocketAddr,
     source: io::Error,
@@ -44,10 +44,25 @@ pub fn listen(address: SocketAddr, shards: u16) -> Result<(SocketAddr, Vec<Owned
 }
 
 /// `SO_REUSEPORT` would let a second server of the same user share the port silently; a plain bind finds it.
+///
+/// The listening sockets of a process that was killed outlive it by the moment that the kernel needs to take its rings down,
+/// so a port that is taken is asked for again for a while.
 fn refuse_a_taken_port(address: SocketAddr) -> io::Result<()> {
+    const ATTEMPTS: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(20);
     if address.port() == 0 {
         return Ok(());
     }
+    for _ in 1..ATTEMPTS {
+        match plain_bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    plain_bind(address)
+}
+
+fn plain_bind(address: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())
