@@ -10,13 +10,15 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const HEADERS_MAX: usize = 100;
 /// Bytes of one request body, from the original's contract (1.1). Full: 413, refused before it is buffered.
 pub const BODY_BYTES_MAX: usize = 8_000_000;
-/// Bytes of one WebSocket message (all fragments). Full: close 1009. Same as a body, so both ways carry the same message.
+/// Bytes of one WebSocket message (all fragments). Full: close 1009. Same as a body, so both ways carry the same
+/// message.
 pub const WS_MESSAGE_BYTES_MAX: usize = 8_000_000;
 /// Fragments of one WebSocket message. Full: close 1009. Autobahn sends 65,536.
 pub const WS_FRAGMENTS_MAX: usize = 131_072;
 /// Bytes of one stored message as clients read it. Full: 413. Leaves room for the envelope around the largest body.
 pub const MESSAGE_BYTES_MAX: usize = 8_100_000;
-/// Bytes of an id given by a caller (user, agent), of a kind, of an agent's name. Full: 422. The original's column width.
+/// Bytes of an id given by a caller (user, agent), of a kind, of an agent's name. Full: 422. The original's column
+/// width.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Bytes of an `Idempotency-Key`. Full: 422.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -46,7 +48,8 @@ pub const INBOX_DIRTY_MAX: usize = 50;
 pub const INBOX_INTERVAL_US: u64 = 1_000_000;
 /// Registered agents. Full: 422. They are listed whole.
 pub const AGENTS_MAX: usize = 10_000;
-/// Bytes of an agent's `origin_url`, `webhook_path` or `compaction_webhook_url`. Full: 422. What HTTP servers take as a target.
+/// Bytes of an agent's `origin_url`, `webhook_path` or `compaction_webhook_url`. Full: 422. What HTTP servers take as
+/// a target.
 pub const AGENT_URL_BYTES_MAX: usize = 2048;
 /// Bytes of all header names and values of an agent. Full: 422. What HTTP servers take as a head.
 pub const AGENT_HEADERS_BYTES_MAX: usize = 8192;
@@ -112,15 +115,18 @@ pub const RING_MEMORY_BYTES: usize = 64 * 1024;
 /// Pieces of blocking disk work that one shard has under way.
 pub const DISK_WORKS_MAX: usize = 2;
 /// Bytes of messages of one shard waiting for their commit. Full: 503 with `Retry-After`. A disk that syncs in 100 ms takes 640 MB/s.
+/// Bytes of messages of one shard waiting for their commit. Full: 503 with `Retry-After`. A disk that syncs in 100 ms
+/// takes 640 MB/s.
 pub const PENDING_COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Commands of one shard waiting for a cold range or for the next segment. Full: 503 with `Retry-After`.
 pub const PARKED_MAX: usize = 4_096;
 /// Messages of one session. Full: 422. Counters of an idle session have 32 bits.
 pub const SESSION_MESSAGES_MAX: u64 = u32::MAX as u64 - 1;
-/// Idempotency keys of one shard in memory, about 64 bytes each. Full: the window that was built first is dropped; a keyed append
-/// builds it again from the log.
+/// Idempotency keys of one shard in memory, about 64 bytes each. Full: the window that was built first is dropped; a
+/// keyed append builds it again from the log.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 262_144;
 /// Pushes that a topic keeps while a join's reply is on its way. Full: the joining channel gets a gap and joins again.
 pub const JOINING_PUSHES_MAX: usize = 1_024;
-/// Microseconds that a command waits for the disk before it is decided. Over: 503 with `Retry-After`. A disk that takes longer is ill.
+/// Microseconds that a command waits for the disk before it is decided. Over: 503 with `Retry-After`. A disk that
+/// takes longer is ill.
 pub const PARKED_US_MAX: u64 = 10_000_000;

@@ -121,14 +121,7 @@ fn cursor_of(reply: &Reply) -> u64 {
     }
 }
 
-fn perform(
-    world: &Rc<World>,
-    link: &Rc<Link>,
-    topic: &str,
-    event: &str,
-    payload: &Payload,
-    reply: ReplyTo,
-) {
+fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload: &Payload, reply: ReplyTo) {
     let call = topics::parse(topic)
         .map_err(|_| topics::not_found())
         .and_then(|topic| topics::event(&topic, event, payload, &link.identity, &world.context()));

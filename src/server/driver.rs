@@ -35,6 +35,7 @@ pub(super) struct Start {
 
 /// Runs a shard to the end of its drain.
 pub(super) async fn run(start: Start) {
+    glommio::spawn_local(pulse()).detach();
     let Start { id, shards, config, state, metrics, posts, socket, connections_max, open, opened } = start;
     let shard = match open() {
         Ok(shard) => shard,
@@ -54,6 +55,14 @@ pub(super) async fn run(start: Start) {
     let _ = opened.send(Ok(sessions));
     beat(&world).await;
     drain(&world).await;
+}
+
+/// Turns the reactor at least every few milliseconds, from before the first wait to the end of the executor: it can park with
+/// runnable tasks, and then only an outside event or a timer wakes it. Seen without this: shards that never met.
+async fn pulse() {
+    loop {
+        sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
+    }
 }
 
 async fn meet_peers(world: &Rc<World>, posts: Vec<Post>) {

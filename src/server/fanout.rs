@@ -29,8 +29,11 @@ fn end_channels(world: &Rc<World>, to: &[crate::shard::ChannelKey], closed: bool
         link.topics.borrow_mut().remove(&key.channel); // the hub has forgotten it already
         let mut out = Vec::new();
         let mut socket = link.socket.borrow_mut();
-        let _was_open =
-            if closed { socket.close_channel(key.channel, &mut out) } else { socket.crash_channel(key.channel, &mut out) };
+        let _was_open = if closed {
+            socket.close_channel(key.channel, &mut out)
+        } else {
+            socket.crash_channel(key.channel, &mut out)
+        };
         drop(socket);
         link.send_all(world, out);
     }

@@ -15,7 +15,8 @@ use prometheus_client::registry::Registry;
 use crate::shard::{ShardId, ShardStatus};
 
 /// Milliseconds of the original's append histogram, with finer steps below: an append here takes a fraction of one.
-const APPEND_MS: [f64; 15] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 150.0, 200.0, 500.0, 1000.0, 2000.0];
+const APPEND_MS: [f64; 15] =
+    [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 150.0, 200.0, 500.0, 1000.0, 2000.0];
 /// Milliseconds of a sync.
 const SYNC_MS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 200.0, 1000.0];
 
@@ -108,7 +109,11 @@ const COUNTERS: [(Which, &str, &str); 13] = [
     (Which::Deliveries, "fleetlm_deliveries", "Events brought to a subscriber"),
     (Which::CommandsMailed, "fleetlm_mailbox_commands", "Commands mailed to another shard"),
     (Which::MailRefused, "fleetlm_mailbox_refused", "Commands refused because a mailbox was full"),
-    (Which::PushesDropped, "fleetlm_pushes_dropped", "Pushes dropped because a mailbox was full; their topics were told"),
+    (
+        Which::PushesDropped,
+        "fleetlm_pushes_dropped",
+        "Pushes dropped because a mailbox was full; their topics were told",
+    ),
     (Which::Syncs, "fleetlm_syncs", "fdatasync calls"),
     (Which::SyncFailures, "fleetlm_sync_failures", "fdatasync calls that failed"),
     (Which::Appended, "fleetlm_messages_appended", "Messages appended"),

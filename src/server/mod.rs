@@ -133,7 +133,9 @@ impl Opening {
         let recovered = storage::recover(&file, &options)
             .with_context(|| format!("cannot recover the data folder {}", dir.display()))?;
         for corruption in &recovered.report.corrupt {
-            tracing::error!("{corruption}: sessions with messages there answer with an error for them, all others work");
+            tracing::error!(
+                "{corruption}: sessions with messages there answer with an error for them, all others work"
+            );
         }
         Ok(Self { file, recovered: Arc::new(recovered), options })
     }
@@ -218,7 +220,13 @@ fn describe(report: &storage::Report) -> String {
     text
 }
 
-fn announce(config: &ServeConfig, address: SocketAddr, shards: u16, sessions: u64, recovered: &str) -> anyhow::Result<()> {
+fn announce(
+    config: &ServeConfig,
+    address: SocketAddr,
+    shards: u16,
+    sessions: u64,
+    recovered: &str,
+) -> anyhow::Result<()> {
     let durability = match config.durability {
         Durability::Disk => "disk (acknowledged after fdatasync)",
         Durability::Memory => "memory (acknowledged after the copy into the log; a power cut loses the last second)",

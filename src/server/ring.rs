@@ -15,12 +15,16 @@ pub enum RingError {
     )]
     SwitchedOff(u8),
     /// Anything else that building a ring answers.
-    #[error("io_uring is not available: {0}. FleetLM needs Linux 5.8 or newer, and a container's seccomp profile must allow \
-             io_uring_setup, io_uring_enter and io_uring_register; see docs/operations.md")]
+    #[error(
+        "io_uring is not available: {0}. FleetLM needs Linux 5.8 or newer, and a container's seccomp profile must allow \
+             io_uring_setup, io_uring_enter and io_uring_register; see docs/operations.md"
+    )]
     Unavailable(String),
     /// Too little memory may be locked.
-    #[error("the limit of locked memory is {limit_kib} KiB, {needed_kib} KiB are needed for {shards} shards; raise it (ulimit -l, \
-             LimitMEMLOCK=, --ulimit memlock=) or lower --shards")]
+    #[error(
+        "the limit of locked memory is {limit_kib} KiB, {needed_kib} KiB are needed for {shards} shards; raise it (ulimit -l, \
+             LimitMEMLOCK=, --ulimit memlock=) or lower --shards"
+    )]
     Memlock {
         /// The soft limit.
         limit_kib: u64,

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::shard::{ShardId, ShardStatus};
 
+/// The trouble of a shard that has not opened yet.
+const STARTING: &str = "is starting";
+
 /// See the top of the file.
 pub struct SharedState {
     shards: usize,
@@ -17,7 +20,7 @@ pub struct SharedState {
 impl SharedState {
     /// The state of a server whose `shards` are starting.
     pub fn new(shards: u16) -> Self {
-        let starting = (0..shards).map(|shard| Some(format!("shard {shard} is starting"))).collect();
+        let starting = (0..shards).map(|shard| Some(format!("shard {shard} {STARTING}"))).collect();
         Self {
             shards: usize::from(shards),
             draining: AtomicBool::new(false),
@@ -65,16 +68,31 @@ impl SharedState {
     pub fn publish(&self, shard: ShardId, status: &ShardStatus) {
         let trouble = match status {
             _ if status.poisoned => Some(format!("shard {}: a sync failed, its log takes no appends", shard.0)),
-            _ if status.disk_full => Some(format!("shard {}: the disk is full", shard.0)),
+            _ if status.disk_full => {
+                Some(format!("shard {}: the disk is full, appends are refused until there is room", shard.0))
+            }
             _ => None,
         };
-        self.troubles.lock().expect("no thread panics with this lock: panics abort")[usize::from(shard.0)] = trouble;
+        let mut troubles = self.troubles.lock().expect("no thread panics with this lock: panics abort");
+        let known = &mut troubles[usize::from(shard.0)];
+        match (&*known, &trouble) {
+            (old, Some(new)) if old.as_ref() != Some(new) => tracing::error!("{new}"),
+            (Some(old), None) if !old.ends_with(STARTING) => tracing::info!("no more: {old}"),
+            _ => {}
+        }
+        *known = trouble;
     }
 
     /// What keeps the server from being ready; empty when it is.
     pub fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<String> =
-            self.troubles.lock().expect("no thread panics with this lock: panics abort").iter().flatten().cloned().collect();
+        let mut troubles: Vec<String> = self
+            .troubles
+            .lock()
+            .expect("no thread panics with this lock: panics abort")
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
         if self.is_draining() {
             troubles.push("the server is shutting down".to_owned());
         }

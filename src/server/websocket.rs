@@ -73,10 +73,7 @@ pub(super) async fn serve(world: Rc<World>, wire: Wire, opening: Opening, rest: 
     let carrier = Carrier::WebSocket { frames: RefCell::new(out), unsent: Cell::new(0), deflate: upgrade.deflate };
     let link = Link::open(&world, connect.identity, connect.vsn, carrier);
     let peer = PhoenixPeer { world: Rc::clone(&world), link: Rc::clone(&link) };
-    let limits = ws::Limits {
-        message_bytes_max: world.config.body_bytes_max,
-        fragments_max: limits::WS_FRAGMENTS_MAX,
-    };
+    let limits = ws::Limits { message_bytes_max: world.config.body_bytes_max, fragments_max: limits::WS_FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
     decoder.push(&rest);
     run(wire, decoder, world.config.socket_idle_s, &peer).await;

@@ -24,9 +24,7 @@ use crate::api::{self, Target};
 use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
 use crate::protocol::ws;
-use crate::shard::{
-    Caller, Command, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId,
-};
+use crate::shard::{Caller, Command, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId};
 
 /// What is done with the answer to a call, on this shard, in the order in which answers arrive.
 pub(super) type Done = Box<dyn FnOnce(&Rc<World>, Result<Reply, Refusal>)>;

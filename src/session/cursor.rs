@@ -9,8 +9,8 @@ pub fn unread(last_seq: u64, cursor: u64, own_total: u32, own_at_cursor: u32) ->
     above.saturating_sub(u64::from(own_total.saturating_sub(own_at_cursor)))
 }
 
-/// Where a reader's cursor goes when it reports `reported`: never back, never beyond the session's last message. `None`: it
-/// stays.
+/// Where a reader's cursor goes when it reports `reported`: never back, never beyond the session's last message.
+/// `None`: it stays.
 pub fn advance(present: u64, reported: u64, last_seq: u64) -> Option<u64> {
     let wanted = reported.min(last_seq);
     (wanted > present).then_some(wanted)

@@ -1,8 +1,9 @@
 //! Retries that return the first result: the keys of a session's latest messages.
 //!
 //! A key is scoped to its author and lives as long as its message is among the session's last
-//! [`IDEMPOTENCY_WINDOW`](crate::limits::IDEMPOTENCY_WINDOW). The log is the memory: each keyed message's record carries the hash of
-//! its key and of its request, so a [`Window`] can be dropped at any time and built again by walking back over the records.
+//! [`IDEMPOTENCY_WINDOW`](crate::limits::IDEMPOTENCY_WINDOW). The log is the memory: each keyed message's record
+//! carries the hash of its key and of its request, so a [`Window`] can be dropped at any time and built again by
+//! walking back over the records.
 
 use super::Json;
 use hashbrown::HashMap;
@@ -73,7 +74,8 @@ impl Window {
         }
     }
 
-    /// Remembers the key of the message at `seq`, which is above all remembered so far, and forgets what left the window.
+    /// Remembers the key of the message at `seq`, which is above all remembered so far, and forgets what left the
+    /// window.
     pub fn insert(&mut self, seq: u64, key: KeyHash, fingerprint: Fingerprint, window: u64) {
         self.by_key.insert(key, (seq, fingerprint));
         self.by_seq.push_back((seq, key));

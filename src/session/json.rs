@@ -4,8 +4,9 @@ use serde_json::value::RawValue;
 
 /// One valid JSON value on one line.
 ///
-/// Line feeds and carriage returns can stand only between tokens of valid JSON; they are replaced by spaces, so that a value
-/// can be spliced into a line of JSON lines or an event stream. Nothing else of the caller's bytes is changed.
+/// Line feeds and carriage returns can stand only between tokens of valid JSON; they are replaced by spaces, so that
+/// a value can be spliced into a line of JSON lines or an event stream. Nothing else of the caller's bytes is
+/// changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Json(Box<str>);
 

@@ -1,7 +1,8 @@
-//! What a message is at rest: the JSON object that clients read, and the few facts beside it that the server needs again.
+//! What a message is at rest: the JSON object that clients read, and the few facts beside it that the server needs
+//! again.
 //!
-//! The object is rendered once, at append; every replay and every push copies it. `content` and `metadata` are spliced as
-//! they came. The facts ([`MessageMeta`]) are absolute, so that folding a record twice changes nothing.
+//! The object is rendered once, at append; every replay and every push copies it. `content` and `metadata` are
+//! spliced as they came. The facts ([`MessageMeta`]) are absolute, so that folding a record twice changes nothing.
 
 use super::idempotency::{Fingerprint, KeyHash};
 use super::{Json, MessageId, SessionId, time};
@@ -110,7 +111,8 @@ impl<'a> MessageMeta<'a> {
         sender | if self.keyed.is_some() { FLAG_KEYED } else { 0 }
     }
 
-    /// The record's meta bytes: own_total, then key hash and fingerprint if keyed, then the sender unless the flags name it.
+    /// The record's meta bytes: own_total, then key hash and fingerprint if keyed, then the sender unless the flags
+    /// name it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.own_total.to_le_bytes());
         if let Some((key, fingerprint)) = self.keyed {

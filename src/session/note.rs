@@ -1,5 +1,5 @@
-//! Notes: what happens to a session besides its messages. They stand in the log, cost no seq, and are JSON so that an export
-//! can be read by people.
+//! Notes: what happens to a session besides its messages. They stand in the log, cost no seq, and are JSON so that an
+//! export can be read by people.
 //!
 //! A note says what holds from then on, in absolute terms: folding one twice, or an older one before a newer one again,
 //! ends in the same state.

@@ -43,8 +43,8 @@ fn digits(place: &mut [u8], mut value: u64) {
     }
 }
 
-/// Year, month and day of the proleptic Gregorian calendar. Years are counted from March, so that the leap day is a year's
-/// last; 400 years have 146,097 days.
+/// Year, month and day of the proleptic Gregorian calendar. Years are counted from March, so that the leap day is a
+/// year's last; 400 years have 146,097 days.
 fn civil_from_days(days_since_1970: u64) -> (u64, u64, u64) {
     let days = days_since_1970 + 719_468; // since 0000-03-01
     let era = days / 146_097;

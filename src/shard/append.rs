@@ -1,7 +1,7 @@
 //! Appending a message: the checks in their order, the number, the record, the wait.
 //!
-//! Order of checks: the session exists, the author may write, the idempotency key, `expected_seq`, the size. What was decided on
-//! top of records that are not yet durable is told only when they are.
+//! Order of checks: the session exists, the author may write, the idempotency key, `expected_seq`, the size. What was
+//! decided on top of records that are not yet durable is told only when they are.
 
 use super::commit::Effect;
 use super::{Append, Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
@@ -122,7 +122,8 @@ impl<M: Medium> Shard<M> {
                 break;
             }
             let record = self.log.read(lsn)?;
-            if let Some((key, fingerprint)) = MessageMeta::decode(record.flags, record.meta).and_then(|meta| meta.keyed) {
+            if let Some((key, fingerprint)) = MessageMeta::decode(record.flags, record.meta).and_then(|meta| meta.keyed)
+            {
                 window.insert_older(record.seq, key, fingerprint);
             }
             lsn = record.prev;

@@ -1,9 +1,10 @@
 //! The table of sessions: what a shard keeps in memory of every session, idle ones too.
 //!
-//! Invariants: an entry is addressed by the slot that the log's index gave the session; it holds committed state only, so
-//! that everything read from it is durable (the parties are known from the append of the created note on, but the entry is *hidden*
-//! until that is durable). The order vector and the chains hold exactly the shown sessions, newest id first. An idle session
-//! takes at most 56 bytes here beside its names; whatever few sessions have is in [`Extra`].
+//! Invariants: an entry is addressed by the slot that the log's index gave the session; it holds committed state
+//! only, so that everything read from it is durable (the parties are known from the append of the created note on,
+//! but the entry is *hidden* until that is durable). The order vector and the chains hold exactly the shown sessions,
+//! newest id first. An idle session takes at most 56 bytes here beside its names; whatever few sessions have is in
+//! [`Extra`].
 //!
 //! Not here: ids and last positions (the log's index has them), metadata (its created note has it).
 
@@ -128,7 +129,8 @@ impl Entry {
         cursors.iter().find(|(name, _)| *name == reader).map_or(0, |&(_, cursor)| u64::from(cursor))
     }
 
-    /// Moves the cursor of `reader` forward. `own_at` counts the user's messages up to it and is for the user's cursor only.
+    /// Moves the cursor of `reader` forward. `own_at` counts the user's messages up to it and is for the user's
+    /// cursor only.
     pub fn move_cursor(&mut self, reader: NameId, last_seq: u32, own_at: u32) {
         if reader == self.user {
             if last_seq > self.user_cursor {
@@ -185,7 +187,10 @@ impl Catalog {
     /// The entry at `slot`, shown or hidden.
     pub fn entry(&self, slot: Slot) -> Option<&Entry> {
         let index = slot.0 as usize;
-        self.chunks.get(index / CHUNK_ENTRIES).map(|chunk| &chunk[index % CHUNK_ENTRIES]).filter(|entry| entry.has(OCCUPIED))
+        self.chunks
+            .get(index / CHUNK_ENTRIES)
+            .map(|chunk| &chunk[index % CHUNK_ENTRIES])
+            .filter(|entry| entry.has(OCCUPIED))
     }
 
     /// See [`Self::entry`].
@@ -246,7 +251,9 @@ impl Catalog {
         let mut sessions: Vec<(SessionId, Slot)> = Vec::new();
         for (chunk, entries) in self.chunks.iter().enumerate() {
             let occupied = entries.iter().enumerate().filter(|(_, entry)| entry.has(OCCUPIED));
-            sessions.extend(occupied.map(|(index, _)| Slot((chunk * CHUNK_ENTRIES + index) as u32)).map(|slot| (id_of(slot), slot)));
+            sessions.extend(
+                occupied.map(|(index, _)| Slot((chunk * CHUNK_ENTRIES + index) as u32)).map(|slot| (id_of(slot), slot)),
+            );
         }
         sessions.sort_unstable();
         for &(_, slot) in &sessions {
@@ -261,9 +268,15 @@ impl Catalog {
     }
 
     /// Slots of the shown sessions, newest id first: all or those of one user.
-    pub fn newest_first(&self, user_id: Option<&str>, before: Option<SessionId>, id_of: impl Fn(Slot) -> SessionId) -> NewestFirst<'_> {
+    pub fn newest_first(
+        &self,
+        user_id: Option<&str>,
+        before: Option<SessionId>,
+        id_of: impl Fn(Slot) -> SessionId,
+    ) -> NewestFirst<'_> {
         let Some(user_id) = user_id else {
-            let end = before.map_or(self.order.len(), |before| self.order.partition_point(|&slot| id_of(slot) < before));
+            let end =
+                before.map_or(self.order.len(), |before| self.order.partition_point(|&slot| id_of(slot) < before));
             return NewestFirst::All(self.order[..end].iter().rev());
         };
         let mut next = self.names.find(user_id).map_or(NO_SLOT, |user| self.names.head(user));
@@ -278,7 +291,9 @@ impl Catalog {
 
     /// Bytes of memory that the table takes, the boxes of few sessions aside.
     pub fn memory_bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_ENTRIES * size_of::<Entry>() + self.order.capacity() * size_of::<Slot>() + self.names.memory_bytes()
+        self.chunks.len() * CHUNK_ENTRIES * size_of::<Entry>()
+            + self.order.capacity() * size_of::<Slot>()
+            + self.names.memory_bytes()
     }
 
     fn link(&mut self, user: NameId, newer: u32, to: u32) {
@@ -353,7 +368,9 @@ mod tests {
                     .shown
                     .iter()
                     .rev()
-                    .filter(|(id, (_, of))| before.is_none_or(|before| **id < before) && user.is_none_or(|user| user == of))
+                    .filter(|(id, (_, of))| {
+                        before.is_none_or(|before| **id < before) && user.is_none_or(|user| user == of)
+                    })
                     .map(|(_, (slot, _))| *slot)
                     .collect();
                 let listed: Vec<u32> = catalog.newest_first(user, before, id_of).map(|slot| slot.0).collect();

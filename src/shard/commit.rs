@@ -1,13 +1,13 @@
 //! Appended, not yet durable: what becomes true, is answered and is pushed when the durable mark passes.
 //!
-//! Invariants: effects are released in the order of their records; nothing reads an effect before its release. The queue is bounded by
-//! number and bytes. Of a session with something in the queue it is known how much, so that what is committed can be told from
-//! what is appended.
+//! Invariants: effects are released in the order of their records; nothing reads an effect before its release. The
+//! queue is bounded by number and bytes. Of a session with something in the queue it is known how much, so that what
+//! is committed can be told from what is appended.
 
+use super::names::NameId;
 use super::{Caller, Refusal};
 use crate::limits::{PENDING_COMMIT_BYTES_MAX, PENDING_COMMITS_MAX};
 use crate::session::{Json, SessionId};
-use super::names::NameId;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use storage::{Lsn, Slot};
@@ -116,7 +116,9 @@ impl Effect {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Created { json, .. } | Self::Message { json, .. } | Self::Replayed { json, .. } => json.as_str().len(),
+            Self::Created { json, .. } | Self::Message { json, .. } | Self::Replayed { json, .. } => {
+                json.as_str().len()
+            }
             Self::Archived { facts, .. } | Self::CursorMoved { facts, .. } => facts.metadata.as_str().len(),
             Self::Deleted { .. } | Self::AgentPut { .. } | Self::Refused(_) => 0,
         }
@@ -191,8 +193,8 @@ impl Commits {
         if self.queue.front()?.lsn < durable { self.pop() } else { None }
     }
 
-    /// The oldest one, which will never be durable. What its session has in the queue stays counted: the log's index knows those
-    /// messages, and readers must not.
+    /// The oldest one, which will never be durable. What its session has in the queue stays counted: the log's index
+    /// knows those messages, and readers must not.
     pub fn pop_lost(&mut self) -> Option<Pending> {
         let pending = self.queue.pop_front()?;
         self.bytes -= pending.effect.bytes();

@@ -1,8 +1,8 @@
 //! The directory of agents: few, unique by id, listed whole. It lives on one shard.
 //!
-//! Invariants: `committed` holds durable registrations only, and is all that clients read; `pending` holds the notes that were
-//! appended and are not yet durable, in order, and what is decided (is an id taken, what does an update change) is decided
-//! on top of them. A disabled agent keeps its id; an id that was given up by a rename is free.
+//! Invariants: `committed` holds durable registrations only, and is all that clients read; `pending` holds the notes
+//! that were appended and are not yet durable, in order, and what is decided (is an id taken, what does an update
+//! change) is decided on top of them. A disabled agent keeps its id; an id that was given up by a rename is free.
 
 use super::{AgentCommand, Refusal, Reply};
 use crate::limits::AGENTS_MAX;
@@ -181,7 +181,9 @@ mod tests {
     }
 
     fn ids(directory: &Directory, enabled: Option<bool>) -> Vec<String> {
-        let Decision::Reply(Reply::Agents { agents }) = directory.decide(&AgentCommand::List { enabled }, 5) else { panic!() };
+        let Decision::Reply(Reply::Agents { agents }) = directory.decide(&AgentCommand::List { enabled }, 5) else {
+            panic!()
+        };
         let id = |json: &Json| {
             let value: serde_json::Value = serde_json::from_str(json.as_str()).unwrap();
             value["id"].as_str().unwrap().to_owned()
@@ -229,7 +231,10 @@ mod tests {
     #[test]
     fn a_rename_frees_the_old_id_and_needs_a_free_new_one() {
         let mut directory = directory(&[("a", "A"), ("b", "B")]);
-        assert!(matches!(directory.decide(&update("a", r#"{"id":"b"}"#), 5), Decision::Refuse(Refusal::InvalidFields(_))));
+        assert!(matches!(
+            directory.decide(&update("a", r#"{"id":"b"}"#), 5),
+            Decision::Refuse(Refusal::InvalidFields(_))
+        ));
         push(&mut directory, &update("a", r#"{"id":"c"}"#));
         assert_eq!(directory.decide(&update("a", "{}"), 5), Decision::Refuse(Refusal::AgentNotFound));
         push(&mut directory, &create("a", "new"));

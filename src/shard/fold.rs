@@ -1,8 +1,8 @@
 //! Recovery and snapshots: a shard's state as a fold over its log.
 //!
-//! Invariants: folding is idempotent, because snapshots are fuzzy: a record may be folded although a snapshot holds it
-//! already. So everything in a record is absolute, and after the last record the state is what it was, whatever came twice.
-//! A snapshot's bytes start with a version; bytes of an unknown version are refused by name.
+//! Invariants: folding is idempotent, because snapshots are fuzzy: a record may be folded although a snapshot holds
+//! it already. So everything in a record is absolute, and after the last record the state is what it was, whatever
+//! came twice. A snapshot's bytes start with a version; bytes of an unknown version are refused by name.
 
 use super::catalog::{Catalog, Entry};
 use super::directory::Directory;

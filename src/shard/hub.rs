@@ -1,7 +1,7 @@
 //! The connections' side of a shard: which of its channels hear what.
 //!
-//! A shard that owns a session sends each event once to every shard that listens; the hub there hands it to the channels.
-//! Pure: the driver calls it with what arrived and performs what it says.
+//! A shard that owns a session sends each event once to every shard that listens; the hub there hands it to the
+//! channels. Pure: the driver calls it with what arrived and performs what it says.
 //!
 //! Invariants:
 //! - A channel gets the messages of its session in the order of seq, each once, none left out, starting right above the
@@ -39,8 +39,8 @@ pub enum TopicKey {
 /// What channels are given.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivered {
-    /// An event as its owner sent it. After [`Push::Closed`], [`Push::Gap`] and [`Push::InboxGap`] the channels are no longer known to the
-    /// hub: the driver closes them (the first) or crashes them, so that clients join again.
+    /// An event as its owner sent it. After [`Push::Closed`], [`Push::Gap`] and [`Push::InboxGap`] the channels are
+    /// no longer known to the hub: the driver closes them (the first) or crashes them, so that clients join again.
     Push(Push),
     /// A user's whole inbox (contract 5), most recently active first.
     InboxDelta {
@@ -93,7 +93,8 @@ struct InboxTopic {
 }
 
 impl Hub {
-    /// A join of `topic` is about to be sent to its owner. Exactly one of [`Self::join`] and [`Self::join_failed`] follows.
+    /// A join of `topic` is about to be sent to its owner. Exactly one of [`Self::join`] and [`Self::join_failed`]
+    /// follows.
     pub fn begin_join(&mut self, topic: &TopicKey) {
         self.abandoned.retain(|other| other != topic);
         match topic {
@@ -102,8 +103,8 @@ impl Hub {
         }
     }
 
-    /// The owner has let `channel` in. `cursor` is the `session_last_seq` of the reply, or 0 for an inbox. Pushes that overtook the reply are
-    /// delivered now: behind the reply, which the driver writes first.
+    /// The owner has let `channel` in. `cursor` is the `session_last_seq` of the reply, or 0 for an inbox. Pushes
+    /// that overtook the reply are delivered now: behind the reply, which the driver writes first.
     pub fn join(&mut self, topic: &TopicKey, channel: ChannelKey, cursor: u64, out: &mut Vec<Delivery>) {
         match topic {
             TopicKey::Session(session) => self.join_session(*session, channel, cursor, out),
@@ -116,7 +117,8 @@ impl Hub {
         }
     }
 
-    /// The owner has refused a join, or the channel left before the reply came. True: nobody listens to the topic, tell its owner.
+    /// The owner has refused a join, or the channel left before the reply came. True: nobody listens to the topic,
+    /// tell its owner.
     pub fn join_failed(&mut self, topic: &TopicKey) -> bool {
         match topic {
             TopicKey::Session(session) => {
@@ -297,7 +299,9 @@ impl Hub {
     fn drop_if_empty(&mut self, topic: &TopicKey) -> bool {
         match topic {
             TopicKey::Session(session) => match self.sessions.get(session) {
-                Some(state) if state.channels.is_empty() && state.joining == 0 => self.sessions.remove(session).is_some(),
+                Some(state) if state.channels.is_empty() && state.joining == 0 => {
+                    self.sessions.remove(session).is_some()
+                }
                 _ => false,
             },
             TopicKey::Inbox(user) => match self.inboxes.get(user) {

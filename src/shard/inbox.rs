@@ -12,7 +12,8 @@ impl<M: Medium> Shard<M> {
         let log = &self.log;
         let id_of = |slot: Slot| SessionId::from(log.key(slot).0);
         let activity = |slot: Slot| self.catalog.entry(slot).map_or(0, |entry| entry.last_activity_us);
-        let in_inbox = |slot: &Slot| self.catalog.entry(*slot).is_some_and(|entry| entry.status() == SessionStatus::Active);
+        let in_inbox =
+            |slot: &Slot| self.catalog.entry(*slot).is_some_and(|entry| entry.status() == SessionStatus::Active);
         let mut slots: Vec<Slot> = self.catalog.newest_first(Some(user_id), None, id_of).filter(in_inbox).collect();
         if slots.len() > INBOX_ENTRIES_MAX {
             slots.select_nth_unstable_by_key(INBOX_ENTRIES_MAX, |&slot| Reverse((activity(slot), id_of(slot))));

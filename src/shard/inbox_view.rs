@@ -1,8 +1,8 @@
 //! One user's inbox as the connections' side sees it: the entries of all shards, and when to tell of their changes.
 //!
 //! Invariants: of two accounts of an entry the one from later in its owner's log wins, in whatever order they arrive
-//! ([`InboxEntry::as_of`]). A change is told at once after a quiet interval, else at the end of the interval or when many entries changed; no
-//! change is ever left untold.
+//! ([`InboxEntry::as_of`]). A change is told at once after a quiet interval, else at the end of the interval or when
+//! many entries changed; no change is ever left untold.
 
 use super::InboxEntry;
 use crate::limits::{INBOX_DIRTY_MAX, INBOX_ENTRIES_MAX, INBOX_INTERVAL_US};
@@ -52,8 +52,8 @@ impl InboxView {
         !self.clean() && (interval_over || self.dirty.len() >= INBOX_DIRTY_MAX)
     }
 
-    /// The inbox as it is, most recently active first, never active ones last. `settled`: no reply to a join is on its way that may
-    /// still tell of an entry that is gone.
+    /// The inbox as it is, most recently active first, never active ones last. `settled`: no reply to a join is on
+    /// its way that may still tell of an entry that is gone.
     pub(super) fn flush(&mut self, mono_us: u64, settled: bool) -> Vec<InboxEntry> {
         self.flushed_us = Some(mono_us);
         self.dirty.clear();

@@ -168,8 +168,8 @@ pub enum Command {
         /// The session.
         session: SessionId,
     },
-    /// Reads a page and subscribes the caller's shard to the session, in one step: every message committed later is pushed
-    /// to that shard behind this reply.
+    /// Reads a page and subscribes the caller's shard to the session, in one step: every message committed later is
+    /// pushed to that shard behind this reply.
     Join {
         /// The session.
         session: SessionId,
@@ -187,7 +187,8 @@ pub enum Command {
         /// The shard that leaves.
         shard: ShardId,
     },
-    /// A live piece of an answer for everybody on the session. Not stored. Refused unless `agent_id` is the session's agent.
+    /// A live piece of an answer for everybody on the session. Not stored. Refused unless `agent_id` is the session's
+    /// agent.
     Chunk {
         /// The session.
         session: SessionId,

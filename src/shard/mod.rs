@@ -1,7 +1,7 @@
 //! One thread's world: its sessions, its log, its tails.
 //!
-//! [`Shard::step`] takes what happened and says what to do. It never waits, reads no clock, draws no randomness and shares nothing;
-//! the driver performs what it says and hands the results back.
+//! [`Shard::step`] takes what happened and says what to do. It never waits, reads no clock, draws no randomness and
+//! shares nothing; the driver performs what it says and hands the results back.
 //!
 //! What holds:
 //! - Nothing is acknowledged, pushed, counted or readable before it is durable. In memory stands committed state only; what is
@@ -9,8 +9,9 @@
 //! - Answers and pushes leave in the order of the log; a sender's answer goes before the push of its message.
 //! - A log whose sync has failed takes nothing more: what waited for it is refused, what is durable is still read.
 //!
-//! Reading order: `input` and `output` (the words), this file (one step), `append`, `sessions`, `read`, `inbox` (the commands), `commit` and
-//! `release` (what durability sets free), `catalog` (the memory), `fold` (recovery); `hub` is the other side, that of the connections.
+//! Reading order: `input` and `output` (the words), this file (one step), `append`, `sessions`, `read`, `inbox` (the
+//! commands), `commit` and `release` (what durability sets free), `catalog` (the memory), `fold` (recovery); `hub` is
+//! the other side, that of the connections.
 
 mod append;
 mod catalog;
@@ -70,6 +71,8 @@ pub struct Shard<M: Medium> {
     /// The last record whose effect was released.
     released: Lsn,
     poisoned: bool,
+    /// When maps were last given back.
+    maps_released_us: u64,
     counters: Counters,
     scratch: Vec<u8>,
 }
@@ -171,6 +174,7 @@ impl<M: Medium> Shard<M> {
             parked: Parked::default(),
             released: Lsn::NONE,
             poisoned: false,
+            maps_released_us: 0,
             counters: Counters::default(),
             scratch: Vec::new(),
         })
@@ -182,7 +186,8 @@ impl<M: Medium> Shard<M> {
         self.settle(out);
     }
 
-    /// Takes in what happened. A turn may take many inputs and then [`Self::settle`] once, so that one sync covers them all.
+    /// Takes in what happened. A turn may take many inputs and then [`Self::settle`] once, so that one sync covers
+    /// them all.
     pub fn take(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
         self.log.tick(now.mono_us);
         match input {
@@ -204,7 +209,17 @@ impl<M: Medium> Shard<M> {
                 self.retry_parked(now, out);
                 self.release(out); // a snapshot holds everything that is durable
                 self.snapshot();
+                self.release_maps(now);
             }
+        }
+    }
+
+    /// Maps of sealed segments come back when they are read again.
+    fn release_maps(&mut self, now: Now) {
+        const INTERVAL_US: u64 = 60_000_000;
+        if now.mono_us >= self.maps_released_us + INTERVAL_US {
+            self.maps_released_us = now.mono_us;
+            self.log.release_maps();
         }
     }
 
@@ -251,14 +266,18 @@ impl<M: Medium> Shard<M> {
                 self.create_session(now, from, *id, [user_id, agent_id], metadata)
             }
             Command::ReadSession { id } => self.read_session(*id),
-            Command::ListSessions { user_id, before, limit } => self.list_sessions(now, user_id.as_deref(), *before, *limit),
+            Command::ListSessions { user_id, before, limit } => {
+                self.list_sessions(now, user_id.as_deref(), *before, *limit)
+            }
             Command::ArchiveSession { id } => self.archive_session(now, from, *id),
             Command::DeleteSession { id } => self.delete_session(now, from, *id),
             Command::Append(append) => self.append(now, from, append),
             Command::ReadMessages { session, from, limit } => self.read_messages(*session, *from, *limit),
             Command::MarkRead { session, user_id, last_seq } => self.mark_read(now, from, *session, user_id, *last_seq),
             Command::ReadCursors { session } => self.read_cursors(*session),
-            Command::Join { session, identity, after_seq, limit } => self.join(from, *session, identity, *after_seq, *limit),
+            Command::Join { session, identity, after_seq, limit } => {
+                self.join(from, *session, identity, *after_seq, *limit)
+            }
             Command::Unsubscribe { session, shard } => Ok(self.unsubscribe(*session, *shard)),
             Command::Chunk { session, agent_id, chunk } => self.chunk(*session, agent_id, chunk, out),
             Command::WatchInbox { user_id } => self.watch_inbox(from, user_id),
@@ -389,7 +408,8 @@ impl<M: Medium> Shard<M> {
         }
     }
 
-    /// A session of which there are records and no created note: that one is damaged. By the name of the damage that is known.
+    /// A session of which there are records and no created note: that one is damaged. By the name of the damage that
+    /// is known.
     fn damaged(&self) -> Refusal {
         let known = self.log.status().corrupt.into_iter().next();
         let (file, offset) = known.map_or(("a missing segment".to_owned(), 0), |at| (at.file, at.offset));
@@ -406,7 +426,8 @@ impl<M: Medium> Shard<M> {
         Ok(slot)
     }
 
-    /// Once its deleted note is appended, a session takes nothing more; that it is gone is told when the note is durable.
+    /// Once its deleted note is appended, a session takes nothing more; that it is gone is told when the note is
+    /// durable.
     fn check_not_deleting(&self, slot: Slot) -> Result<(), Stop> {
         match self.catalog.entry(slot) {
             Some(entry) if entry.deleting() => Err(Stop::Behind(Refusal::SessionNotFound)),

@@ -1,7 +1,8 @@
 //! Interned names: every user, agent and sender id of a shard stands in memory once.
 //!
-//! Invariants: a [`NameId`] names the same text for the life of the shard; equal texts have equal ids. A name takes 6 bytes
-//! beside its text, padded to 4, and about 8 in the hash table. Names are not freed: a restart interns what is still used.
+//! Invariants: a [`NameId`] names the same text for the life of the shard; equal texts have equal ids. A name takes 6
+//! bytes beside its text, padded to 4, and about 8 in the hash table. Names are not freed: a restart interns what is
+//! still used.
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;

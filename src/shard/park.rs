@@ -1,8 +1,9 @@
-//! Commands that cannot be decided yet: they meet bytes that are not in memory, or a segment that is still being prepared.
+//! Commands that cannot be decided yet: they meet bytes that are not in memory, or a segment that is still being
+//! prepared.
 //!
-//! Invariants: bounded in number and in time; tried again in the order of arrival whenever disk work was finished; a command for a
-//! session does not overtake a parked one for the same session, so what one sender pipelines keeps its order. One range is
-//! asked for once, however many commands wait for it.
+//! Invariants: bounded in number and in time; tried again in the order of arrival whenever disk work was finished; a
+//! command for a session does not overtake a parked one for the same session, so what one sender pipelines keeps its
+//! order. One range is asked for once, however many commands wait for it.
 
 use super::{Caller, Command};
 use crate::limits::{PARKED_MAX, PARKED_US_MAX};

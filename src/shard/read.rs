@@ -1,6 +1,7 @@
 //! Reading messages: pages forward and backward, and the page that opens a channel.
 //!
-//! Every read ends at the last released message: what is not durable, or durable but not yet answered and pushed, is not there.
+//! Every read ends at the last released message: what is not durable, or durable but not yet answered and pushed, is
+//! not there.
 
 use super::{Caller, Outcome, Page, PageFrom, Refusal, Reply, Shard, Stop};
 use crate::limits::{JOIN_MESSAGES_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX};

@@ -34,7 +34,11 @@ impl<M: Medium> Shard<M> {
     }
 
     /// Gives the answer that is still to be sent: of a message it is sent here, before the pushes.
-    fn take_effect(&mut self, pending: Pending, out: &mut Vec<Output<Sync<M>, Work<M>>>) -> Option<Result<Reply, Refusal>> {
+    fn take_effect(
+        &mut self,
+        pending: Pending,
+        out: &mut Vec<Output<Sync<M>, Work<M>>>,
+    ) -> Option<Result<Reply, Refusal>> {
         let reply = match pending.effect {
             Effect::Message { slot, seq, json, sender, own, time_us } => {
                 self.commit_message(slot, sender, own, time_us);
@@ -83,7 +87,9 @@ impl<M: Medium> Shard<M> {
         let session = self.id_of(slot);
         let tails = self.tails.of(&slot);
         let reply_at = out.len();
-        out.extend(tails.iter().map(|&to| Output::Push { to, push: Push::Message { session, seq, json: json.clone() } }));
+        out.extend(
+            tails.iter().map(|&to| Output::Push { to, push: Push::Message { session, seq, json: json.clone() } }),
+        );
         out.insert(reply_at, Output::Reply { to: from, reply: Ok(Reply::Appended { seq, json, replayed: false }) });
         self.push_inbox(slot, false, out);
     }

@@ -4,7 +4,9 @@ use super::commit::{Effect, Facts};
 use super::names::NameId;
 use super::{Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{CURSORS_MAX, PAGE_SESSIONS_MAX};
-use crate::session::{CursorMoved, Json, MessageMeta, SessionCreated, SessionId, SessionParts, SessionStatus, advance, kind};
+use crate::session::{
+    CursorMoved, Json, MessageMeta, SessionCreated, SessionId, SessionParts, SessionStatus, advance, kind,
+};
 use storage::{ENDS_KEY, Key, Kind, Lsn, Medium, NewRecord, Slot};
 
 impl<M: Medium> Shard<M> {
@@ -168,10 +170,19 @@ impl<M: Medium> Shard<M> {
     fn own_at(&mut self, slot: Slot, seq: u64) -> Result<u32, Stop> {
         let lsn = self.log.find(slot, seq)?;
         let record = self.log.read(lsn)?;
-        Ok(MessageMeta::decode(record.flags, record.meta).expect("a verified message's meta is what was written").own_total)
+        Ok(MessageMeta::decode(record.flags, record.meta)
+            .expect("a verified message's meta is what was written")
+            .own_total)
     }
 
-    fn append_note(&mut self, now: Now, id: SessionId, kind: u8, flags: u8, payload: &[u8]) -> Result<(Lsn, Slot), Stop> {
+    fn append_note(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        kind: u8,
+        flags: u8,
+        payload: &[u8],
+    ) -> Result<(Lsn, Slot), Stop> {
         let record = NewRecord {
             kind: Kind(kind),
             flags,

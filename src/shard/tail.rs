@@ -1,7 +1,7 @@
 //! Who is told of what: the shards that have channels on a session, and those that have one on a user's inbox.
 //!
-//! Invariants: a shard stands at most once in a list; a list that is empty is gone. Which connection of a shard listens is
-//! that shard's own business ([`super::Hub`]).
+//! Invariants: a shard stands at most once in a list; a list that is empty is gone. Which connection of a shard
+//! listens is that shard's own business ([`super::Hub`]).
 
 use super::ShardId;
 use hashbrown::HashMap;

@@ -1,7 +1,7 @@
 //! The idempotency windows that are in memory: of sessions that met a keyed append since they were built.
 //!
-//! Bounded by keys over all sessions; beyond that the window that was built first goes, and is built from the log again when it is
-//! needed. So idle sessions cost nothing and no bound costs correctness.
+//! Bounded by keys over all sessions; beyond that the window that was built first goes, and is built from the log
+//! again when it is needed. So idle sessions cost nothing and no bound costs correctness.
 
 use crate::limits::{IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW};
 use crate::session::{Fingerprint, KeyHash, Window};

@@ -83,6 +83,8 @@ struct Inode {
     synced: Vec<u8>,
     synced_len: usize,
     dirty: BTreeSet<usize>,
+    /// Sectors that were ever synced, zeros or not: from then on the disk writes them whole or not at all.
+    settled: BTreeSet<usize>,
 }
 
 fn grow(bytes: &mut Vec<u8>, len: usize) {
@@ -127,6 +129,7 @@ impl Inode {
         for sector in std::mem::take(&mut self.dirty) {
             let content = Self::sector(&self.live, sector).to_vec();
             self.put_sector(sector, &content);
+            self.settled.insert(sector);
         }
         self.synced_len = self.live_len;
         self.synced.truncate(self.synced_len);
@@ -136,9 +139,12 @@ impl Inode {
         let mut after = self.clone();
         for sector in &self.dirty {
             let written = Self::sector(&self.live, *sector).to_vec();
-            let is_fresh = Self::sector(&self.synced, *sector).iter().all(|byte| *byte == 0);
+            let is_fresh = !self.settled.contains(sector);
             match fate(Unsynced::Sector(name, *sector)) {
-                Fate::Kept => after.put_sector(*sector, &written),
+                Fate::Kept => {
+                    after.put_sector(*sector, &written);
+                    after.settled.insert(*sector);
+                }
                 Fate::Scrambled if is_fresh => {
                     let scrambled: Vec<u8> = written.iter().map(|byte| byte.rotate_left(3) ^ 0x5a).collect();
                     after.put_sector(*sector, &scrambled);
@@ -158,6 +164,7 @@ impl Inode {
             synced: after.synced,
             synced_len: len,
             dirty: BTreeSet::new(),
+            settled: after.settled,
         }
     }
 

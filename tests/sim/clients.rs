@@ -1,7 +1,7 @@
-//! Clients: writers that retry, tails that join again, readers that mark, watchers of inboxes. And the end, when all that
-//! was promised is looked at.
+//! Clients: writers that retry, tails that join again, readers that mark, watchers of inboxes. And the end, when all
+//! that was promised is looked at.
 
-use crate::oracle::{Final, Op, Plan, seq_and_op};
+use crate::oracle::{Op, Plan, seq_and_op};
 use crate::world::{Bug, World};
 use fleetlm::session::{Json, MessageId, SessionId};
 use fleetlm::shard::*;
@@ -23,23 +23,23 @@ pub enum Asked {
 
 #[derive(Default)]
 pub struct Clients {
-    tails: Vec<Tail>,
-    watchers: Vec<Watcher>,
+    pub tails: Vec<Tail>,
+    pub watchers: Vec<Watcher>,
     channels: u32,
-    settled_since_us: Option<u64>,
+    pub settled_since_us: Option<u64>,
 }
 
 /// A client that wants every message of a session.
-struct Tail {
-    session: usize,
-    state: State,
+pub struct Tail {
+    pub session: usize,
+    pub state: State,
     shard: ShardId,
     attempt: u64,
     channel: Option<ChannelKey>,
     /// The seq that the channel must bring next.
     expected: u64,
     /// Everything it has, by seq.
-    has: BTreeSet<u64>,
+    pub has: BTreeSet<u64>,
     /// The last seq that it knows of.
     known: u64,
     backfilling: bool,
@@ -47,7 +47,7 @@ struct Tail {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+pub enum State {
     Out,
     Joining,
     In,
@@ -56,18 +56,18 @@ enum State {
 }
 
 /// A client that shows a user's inbox.
-struct Watcher {
-    user: &'static str,
-    state: State,
+pub struct Watcher {
+    pub user: &'static str,
+    pub state: State,
     shard: ShardId,
     attempt: u64,
     waiting: u16,
     failed: bool,
     channel: Option<ChannelKey>,
-    view: BTreeMap<SessionId, u64>,
+    pub view: BTreeMap<SessionId, u64>,
 }
 
-const USERS: [&str; 2] = ["alice", "bob"];
+pub const USERS: [&str; 2] = ["alice", "bob"];
 const AUTHORS: [&str; 3] = ["bot", "bot", "stranger"];
 const SESSIONS_MAX: usize = 8;
 
@@ -88,7 +88,7 @@ impl Tail {
     }
 
     /// The last seq up to which it has everything.
-    fn cursor(&self) -> u64 {
+    pub fn cursor(&self) -> u64 {
         self.has.iter().zip(1..).take_while(|(seq, n)| **seq == *n).count() as u64
     }
 
@@ -107,7 +107,16 @@ impl World {
         for user in USERS.into_iter().chain(USERS) {
             let view = BTreeMap::new();
             let (state, shard) = (State::Out, ShardId(0));
-            self.clients.watchers.push(Watcher { user, state, shard, attempt: 0, waiting: 0, failed: false, channel: None, view });
+            self.clients.watchers.push(Watcher {
+                user,
+                state,
+                shard,
+                attempt: 0,
+                waiting: 0,
+                failed: false,
+                channel: None,
+                view,
+            });
         }
     }
 
@@ -155,7 +164,9 @@ impl World {
                 let user = USERS[self.random.below(2) as usize];
                 self.new_session(user);
             }
-            95 => self.ask_for(Asked::Archive(session), Command::ArchiveSession { id: self.oracle.sessions[session].id }),
+            95 => {
+                self.ask_for(Asked::Archive(session), Command::ArchiveSession { id: self.oracle.sessions[session].id })
+            }
             96 if session > 1 => self.delete(session),
             _ => {}
         }
@@ -208,7 +219,11 @@ impl World {
         if self.oracle.sessions[session].deleting {
             return;
         }
-        let author = if self.random.chance(40) { self.oracle.sessions[session].user } else { AUTHORS[self.random.below(3) as usize] };
+        let author = if self.random.chance(40) {
+            self.oracle.sessions[session].user
+        } else {
+            AUTHORS[self.random.below(3) as usize]
+        };
         let keyed = self.random.chance(70);
         let op = Op { session, author, keyed, in_flight: false, acked: None, given_up: false };
         self.oracle.ops.push(op);
@@ -221,7 +236,7 @@ impl World {
             self.send_op(op);
         }
         // Some are repeated although they were answered: the answer may have been lost on the way.
-        if let Some(last) = self.oracle.ops.len().checked_sub(1) {
+        if let Some(last) = self.oracle.ops.len().checked_sub(1).filter(|_| !self.settling) {
             let op = self.random.below(last as u64 + 1) as usize;
             if self.oracle.ops[op].keyed && !self.oracle.ops[op].given_up && self.random.chance(20) {
                 self.send_op(op);
@@ -433,7 +448,9 @@ impl World {
                     self.backfill(tail);
                 }
             }
-            Asked::Watch { watcher, attempt } if self.clients.watchers[watcher].attempt == attempt => self.watched(watcher, reply),
+            Asked::Watch { watcher, attempt } if self.clients.watchers[watcher].attempt == attempt => {
+                self.watched(watcher, reply)
+            }
             Asked::Join { .. } | Asked::Backfill { .. } | Asked::Watch { .. } => {}
         }
     }
@@ -448,7 +465,8 @@ impl World {
                 self.summary.replayed += u64::from(replayed);
             }
             Err(Refusal::SessionNotFound) => self.is_gone(self.oracle.ops[op].session),
-            Err(Refusal::Overloaded | Refusal::LogPoisoned) => {
+            Err(refusal @ (Refusal::Overloaded | Refusal::LogPoisoned | Refusal::DiskFull)) => {
+                self.summary.disk_full += u64::from(refusal == Refusal::DiskFull);
                 let op = &mut self.oracle.ops[op];
                 op.in_flight = false;
                 op.given_up |= !op.keyed; // without a key nobody knows whether it may be repeated
@@ -522,7 +540,9 @@ impl World {
     fn deliver_to_watcher(&mut self, watcher: usize, channel: ChannelKey, push: &Delivered) {
         let state = &mut self.clients.watchers[watcher];
         match push {
-            _ if state.channel != Some(channel) => self.oracle.violation(format!("watcher {watcher} hears {push:?} late")),
+            _ if state.channel != Some(channel) => {
+                self.oracle.violation(format!("watcher {watcher} hears {push:?} late"))
+            }
             Delivered::InboxDelta { entries, .. } => {
                 self.summary.deltas += 1;
                 state.view = entries.iter().map(|entry| (entry.session, entry.unread_count)).collect();
@@ -545,101 +565,6 @@ impl World {
         for op in &mut self.oracle.ops {
             op.given_up |= op.in_flight && !op.keyed;
             op.in_flight = false;
-        }
-    }
-
-    // The end.
-
-    fn open_ends(&self) -> Vec<String> {
-        let mut open = Vec::new();
-        for (session, plan) in self.oracle.sessions.iter().enumerate() {
-            if !plan.created || plan.deleting != plan.deleted {
-                open.push(format!("session {session}"));
-            }
-        }
-        let waits = |op: &Op| !op.given_up && (op.acked.is_none() || op.in_flight);
-        open.extend(self.oracle.ops.iter().enumerate().filter(|(_, op)| waits(op)).map(|(op, _)| format!("op {op}")));
-        for (n, tail) in self.clients.tails.iter().enumerate() {
-            let last = self.oracle.last_seen(tail.session);
-            let deleted = self.oracle.sessions[tail.session].deleted;
-            let done = if deleted { tail.state == State::Closed } else { tail.state == State::In && tail.cursor() >= last };
-            if !done {
-                open.push(format!("tail {n} of session {} at {} of {last}", tail.session, tail.cursor()));
-            }
-        }
-        let out = self.clients.watchers.iter().enumerate().filter(|(_, watcher)| watcher.state != State::In);
-        open.extend(out.map(|(n, _)| format!("watcher {n}")));
-        open
-    }
-
-    /// Whether everything that was begun has come to its end.
-    pub fn is_settled(&mut self) -> bool {
-        if !self.asked.is_empty() || !self.open_ends().is_empty() {
-            self.clients.settled_since_us = None;
-            return false;
-        }
-        // Inboxes may be told of the last change one interval later.
-        let now_us = self.now().mono_us;
-        let since_us = *self.clients.settled_since_us.get_or_insert(now_us);
-        now_us >= since_us + 3 * fleetlm::limits::INBOX_INTERVAL_US
-    }
-
-    pub fn describe_open(&self) -> String {
-        format!("{:?} {:?}", self.open_ends(), self.asked.values().collect::<Vec<_>>())
-    }
-
-    pub fn check_everything(&mut self) {
-        let mut inboxes = BTreeMap::new();
-        for user in USERS {
-            let mut entries = BTreeMap::new();
-            for shard in 0..self.shards() {
-                let Ok(Reply::Inbox { entries: found }) = self.ask(ShardId(shard), Command::WatchInbox { user_id: user.into() }) else {
-                    return self.oracle.violation("an inbox cannot be read".to_owned());
-                };
-                entries.extend(found.into_iter().map(|entry| (entry.session, entry.unread_count)));
-            }
-            inboxes.insert(user, entries);
-        }
-        for session in 0..self.oracle.sessions.len() {
-            self.check_session(session, &inboxes[self.oracle.sessions[session].user]);
-        }
-        for (n, watcher) in self.clients.watchers.iter().enumerate() {
-            if watcher.view != inboxes[watcher.user] {
-                let text = format!("watcher {n} shows {:?}, the inbox is {:?}", watcher.view, inboxes[watcher.user]);
-                self.oracle.violations.push(text);
-            }
-        }
-    }
-
-    fn check_session(&mut self, session: usize, inbox: &BTreeMap<SessionId, u64>) {
-        let Plan { id, user, deleted, .. } = self.oracle.sessions[session].clone();
-        let owner = self.owner(id);
-        let answer = self.ask(owner, Command::ReadSession { id });
-        if deleted {
-            if answer != Err(Refusal::SessionNotFound) || inbox.contains_key(&id) {
-                self.oracle.violation(format!("session {session} was deleted and is there: {answer:?}"));
-            }
-            return;
-        }
-        let Ok(Reply::Session { json }) = answer else {
-            return self.oracle.violation(format!("session {session} is lost: {answer:?}"));
-        };
-        let archived = json.as_str().contains("\"status\":\"archived\"");
-        let all = Command::ReadMessages { session: id, from: PageFrom::After(0), limit: 100_000 };
-        let (Ok(Reply::Messages(page)), Ok(Reply::Cursors { cursors, .. })) =
-            (self.ask(owner, all), self.ask(owner, Command::ReadCursors { session: id }))
-        else {
-            return self.oracle.violation(format!("session {session} cannot be read"));
-        };
-        let messages: Vec<Value> = serde_json::from_str(&format!("[{}]", page.joined)).expect("a page is JSON");
-        messages.iter().for_each(|message| self.oracle.saw(session, message));
-        let cursor = cursors.iter().find(|(reader, _)| reader == user).map_or(0, |(_, cursor)| *cursor);
-        let messages = messages.iter().map(seq_and_op).collect();
-        self.oracle.check(session, &Final { messages, cursor, unread: inbox.get(&id).copied(), archived });
-        for tail in self.clients.tails.iter().filter(|tail| tail.session == session) {
-            if tail.cursor() != page.last_seq || tail.has.len() as u64 != page.last_seq {
-                self.oracle.violations.push(format!("a tail of session {session} has {:?} of {}", tail.has, page.last_seq));
-            }
         }
     }
 }

@@ -85,7 +85,9 @@ impl Oracle {
     pub fn acked(&mut self, op: usize, seq: u64) {
         self.ops[op].in_flight = false;
         match self.ops[op].acked.replace(seq) {
-            Some(before) if before != seq => self.violation(format!("op {op} was acknowledged at {before} and at {seq}")),
+            Some(before) if before != seq => {
+                self.violation(format!("op {op} was acknowledged at {before} and at {seq}"))
+            }
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
 //! The machine: shards, their disk, mail between them, time. Clients live in `clients.rs`.
 //!
-//! Mail goes in three lanes per ordered pair of shards (commands, replies, pushes). A lane keeps its order; lanes do not wait
-//! for each other. Everything of a life ends with it: mail, syncs under way, hubs.
+//! Mail goes in three lanes per ordered pair of shards (commands, replies, pushes). A lane keeps its order; lanes do
+//! not wait for each other. Everything of a life ends with it: mail, syncs under way, hubs.
 
 use crate::clients::{Asked, Clients};
 use crate::oracle::Oracle;
@@ -38,10 +38,11 @@ pub struct Summary {
     pub resharded: u64,
     pub snapshots: u64,
     pub deleted: u64,
+    pub disk_full: u64,
 }
 
 impl Summary {
-    fn counters(&self) -> [(&'static str, u64); 12] {
+    fn counters(&self) -> [(&'static str, u64); 13] {
         [
             ("acked", self.acked),
             ("replayed", self.replayed),
@@ -55,6 +56,7 @@ impl Summary {
             ("resharded", self.resharded),
             ("snapshots", self.snapshots),
             ("deleted", self.deleted),
+            ("refusals of a full disk", self.disk_full),
         ]
     }
 
@@ -72,6 +74,7 @@ impl Summary {
             (&mut self.resharded, other.resharded),
             (&mut self.snapshots, other.snapshots),
             (&mut self.deleted, other.deleted),
+            (&mut self.disk_full, other.disk_full),
         ];
         pairs.into_iter().for_each(|(sum, part)| *sum += part);
     }
@@ -124,6 +127,7 @@ pub struct World {
     lives: u64,
     acts_left: u64,
     sync_us: u64,
+    traces: bool,
 }
 
 const START_US: u64 = 1_761_216_480_000_000;
@@ -142,6 +146,18 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
         None => Ok(world.summary),
         Some(first) => Err(format!("{first} ({} violations)", world.oracle.violations.len())),
     }
+}
+
+/// A line about a thing whose whole text may hold a disk.
+fn brief(thing: &impl std::fmt::Debug) -> String {
+    format!("{thing:?}")
+        .split("MemoryHandle")
+        .next()
+        .unwrap_or_default()
+        .split("Memory {")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 impl World {
@@ -167,6 +183,7 @@ impl World {
             lives: 0,
             acts_left,
             sync_us,
+            traces: std::env::var_os("FLEETLM_SIM_TRACE").is_some(),
         };
         world.start();
         world.begin_clients();
@@ -180,6 +197,13 @@ impl World {
 
     pub fn shards(&self) -> u16 {
         self.shards.len() as u16
+    }
+
+    /// Says what happens, for the one who looks for the cause of a failure.
+    pub fn trace(&self, what: impl FnOnce() -> String) {
+        if self.traces {
+            println!("{:>12} {}", self.now_us, what());
+        }
     }
 
     fn at(&mut self, in_us: u64, event: Event) {
@@ -236,12 +260,18 @@ impl World {
             if self.random.chance(1) {
                 self.at(0, Event::Restart);
             }
+            if self.random.chance(3) {
+                let full = self.random.chance(40);
+                self.trace(|| format!("the disk is full: {full}"));
+                self.disk.set_bytes_free(if full { 0 } else { u64::MAX });
+            }
         } else {
             // A poisoned log takes nothing more in this life.
             if !self.settling && self.summary.poisoned > 0 {
                 self.at(0, Event::Restart);
             }
             self.settling = true;
+            self.disk.set_bytes_free(u64::MAX);
             self.act_towards_the_end();
         }
         let pause_us = self.random.delay_us(3_000) + 1;
@@ -253,8 +283,12 @@ impl World {
     fn step(&mut self, shard: ShardId, input: Input<Memory>) {
         let mut out = Vec::new();
         let now = self.now();
+        if !matches!(input, Input::Tick) {
+            self.trace(|| format!("life {} shard {} takes {}", self.lives, shard.0, brief(&input)));
+        }
         self.shards[usize::from(shard.0)].step(now, input, &mut out);
         for output in out {
+            self.trace(|| format!("life {} shard {} says {}", self.lives, shard.0, brief(&output)));
             match output {
                 Output::Reply { to, reply } => {
                     let delay_us = self.random.delay_us(100);
@@ -367,6 +401,7 @@ impl World {
             self.summary.kills += 1;
             self.disk.kill()
         };
+        self.disk.set_bytes_free(u64::MAX);
         self.start();
         self.reconnect();
     }
@@ -390,6 +425,9 @@ impl World {
             Shard::open(self.disk.clone(), &recovered, options).expect("a recovered log opens")
         };
         self.shards = (0..shards).map(open).collect();
+        self.trace(|| format!("life {} has {shards} shards, {:?}", self.lives, recovered.report));
+        let cold = self.random.chance(50);
+        self.disk.set_cold(cold);
         self.hubs = (0..shards).map(|_| Hub::default()).collect();
         let keeps = |event: &Event| matches!(event, Event::Act);
         self.events.retain(|_, event| keeps(event));
@@ -406,7 +444,11 @@ impl World {
         let mut answer = None;
         while let Some(input) = inputs.pop() {
             let mut out = Vec::new();
-            self.shards[usize::from(shard.0)].step(Now { unix_us: START_US + self.now_us, mono_us: self.now_us }, input, &mut out);
+            self.shards[usize::from(shard.0)].step(
+                Now { unix_us: START_US + self.now_us, mono_us: self.now_us },
+                input,
+                &mut out,
+            );
             for output in out {
                 match output {
                     Output::Reply { to, reply } if to.token == token => answer = Some(reply),

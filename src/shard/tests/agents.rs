@@ -3,7 +3,9 @@
 use super::*;
 
 fn create_agent(id: &str) -> Command {
-    Command::Agents(AgentCommand::Create { fields: json(&format!(r#"{{"id":"{id}","name":"{id}","origin_url":"http://a"}}"#)) })
+    Command::Agents(AgentCommand::Create {
+        fields: json(&format!(r#"{{"id":"{id}","name":"{id}","origin_url":"http://a"}}"#)),
+    })
 }
 
 fn update_agent(id: &str, fields: &str) -> Command {
@@ -12,7 +14,9 @@ fn update_agent(id: &str, fields: &str) -> Command {
 
 fn ids(bench: &mut Bench) -> Vec<String> {
     match bench.call(Command::Agents(AgentCommand::List { enabled: None })).unwrap() {
-        Reply::Agents { agents } => agents.iter().map(|agent| value(agent)["id"].as_str().unwrap().to_owned()).collect(),
+        Reply::Agents { agents } => {
+            agents.iter().map(|agent| value(agent)["id"].as_str().unwrap().to_owned()).collect()
+        }
         other => panic!("unexpected {other:?}"),
     }
 }
@@ -26,7 +30,9 @@ fn agents_survive_a_power_cut() {
     bench.call(Command::Agents(AgentCommand::Disable { id: "b".into() })).unwrap();
     bench.cut_power();
     assert_eq!(ids(&mut bench), ["c", "b"]);
-    let Reply::Agent { json } = bench.call(Command::Agents(AgentCommand::Read { id: "b".into() })).unwrap() else { panic!() };
+    let Reply::Agent { json } = bench.call(Command::Agents(AgentCommand::Read { id: "b".into() })).unwrap() else {
+        panic!()
+    };
     assert_eq!(value(&json)["status"], "disabled");
     assert_eq!(bench.call(Command::Agents(AgentCommand::Read { id: "a".into() })), Err(Refusal::AgentNotFound));
 }

@@ -23,7 +23,8 @@ fn two_parties_share_one_sequence() {
         bench.append(1, author);
     }
     let page = bench.read(1, PageFrom::After(0), 10);
-    let senders: Vec<_> = messages(&page).iter().map(|message| message["sender_id"].as_str().unwrap().to_owned()).collect();
+    let senders: Vec<_> =
+        messages(&page).iter().map(|message| message["sender_id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(seqs(&page), [1, 2, 3]);
     assert_eq!(senders, ["alice", "bot", "alice"]);
 }
@@ -113,10 +114,10 @@ fn a_key_beyond_the_window_is_a_new_message_before_and_after_a_restart() {
     bench.call(keyed(1, "alice", "hi", "old")).unwrap();
     bench.call(keyed(1, "alice", "hi", "young")).unwrap();
     (2..IDEMPOTENCY_WINDOW).for_each(|_| drop(bench.append(1, "bot")));
-    assert_eq!(appended(bench.call(keyed(1, "alice", "hi", "old"))).2, true); // the last of the window
+    assert!(appended(bench.call(keyed(1, "alice", "hi", "old"))).2); // the last of the window
     bench.append(1, "bot");
     bench.kill();
-    assert_eq!(appended(bench.call(keyed(1, "alice", "hi", "young"))).2, true);
+    assert!(appended(bench.call(keyed(1, "alice", "hi", "young"))).2);
     assert_eq!(appended(bench.call(keyed(1, "alice", "hi", "old"))), {
         let last = bench.read(1, PageFrom::Before(u64::MAX), 1);
         (IDEMPOTENCY_WINDOW + 2, messages(&last)[0].clone(), false)
@@ -170,7 +171,12 @@ fn the_checks_come_in_their_order() {
 fn names_are_bounded() {
     let mut bench = Bench::with_session();
     let long = "x".repeat(NAME_BYTES_MAX + 1);
-    for command in [create(2, &long), append(1, &long, "hi"), mark_read(1, &long, 0), Command::WatchInbox { user_id: long.clone() }] {
+    for command in [
+        create(2, &long),
+        append(1, &long, "hi"),
+        mark_read(1, &long, 0),
+        Command::WatchInbox { user_id: long.clone() },
+    ] {
         assert!(matches!(bench.call(command), Err(Refusal::InvalidFields(_))));
     }
     assert_eq!(bench.append(1, &long[1..])["seq"], 1);

@@ -26,13 +26,18 @@ fn nothing_is_answered_pushed_or_readable_before_its_sync() {
 fn answers_come_in_the_order_of_appends() {
     let mut bench = Bench::with_session();
     bench.hold_syncs = true;
-    let tokens: Vec<u64> = (0..20).map(|n| bench.send(append(1, if n % 2 == 0 { "alice" } else { "bot" }, "hi"))).collect();
+    let tokens: Vec<u64> =
+        (0..20).map(|n| bench.send(append(1, if n % 2 == 0 { "alice" } else { "bot" }, "hi"))).collect();
     bench.said.clear();
     bench.release_syncs();
-    let answered: Vec<u64> = bench.said.iter().map(|said| match said {
-        Said::Reply(token, Ok(Reply::Appended { .. })) => *token,
-        other => panic!("unexpected {other:?}"),
-    }).collect();
+    let answered: Vec<u64> = bench
+        .said
+        .iter()
+        .map(|said| match said {
+            Said::Reply(token, Ok(Reply::Appended { .. })) => *token,
+            other => panic!("unexpected {other:?}"),
+        })
+        .collect();
     assert_eq!(answered, tokens);
 }
 
@@ -101,7 +106,9 @@ fn what_was_lost_to_a_failed_sync_is_neither_replayed_nor_told() {
     bench.send(create(2, "alice"));
     bench.fail_sync();
     assert_eq!(appended(bench.call(keyed(1, "alice", "hi", "kept"))).0, 1);
-    for command in [keyed(1, "alice", "hi", "lost"), keyed(1, "alice", "other", "lost"), expecting(1, 0), create(2, "bob")] {
+    for command in
+        [keyed(1, "alice", "hi", "lost"), keyed(1, "alice", "other", "lost"), expecting(1, 0), create(2, "bob")]
+    {
         assert_eq!(bench.call(command), Err(Refusal::LogPoisoned));
     }
 }
@@ -114,7 +121,7 @@ fn what_a_failed_sync_left_unanswered_may_be_there_after_a_restart_but_only_once
     bench.fail_sync();
     bench.hold_syncs = false;
     bench.kill(); // the bytes had reached the file
-    assert_eq!(appended(bench.call(keyed(1, "alice", "hi", "k"))).2, true);
+    assert!(appended(bench.call(keyed(1, "alice", "hi", "k"))).2);
     assert_eq!(bench.seqs(1), [1]);
 }
 

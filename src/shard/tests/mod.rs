@@ -104,9 +104,13 @@ impl Bench {
     /// Performs what is not held until nothing is left.
     fn run(&mut self) {
         loop {
-            if !self.hold_works && let Some(work) = self.works.pop_front() {
+            if !self.hold_works
+                && let Some(work) = self.works.pop_front()
+            {
                 self.step(Input::Worked(work.run()));
-            } else if !self.hold_syncs && let Some(sync) = self.syncs.pop_front() {
+            } else if !self.hold_syncs
+                && let Some(sync) = self.syncs.pop_front()
+            {
                 let result = sync.run();
                 self.step(Input::Synced(sync, result));
             } else {
@@ -158,7 +162,9 @@ impl Bench {
 
     fn pushes(&mut self) -> Vec<(ShardId, Push)> {
         let said = std::mem::take(&mut self.said);
-        said.into_iter().filter_map(|said| if let Said::Push(to, push) = said { Some((to, push)) } else { None }).collect()
+        said.into_iter()
+            .filter_map(|said| if let Said::Push(to, push) = said { Some((to, push)) } else { None })
+            .collect()
     }
 
     /// The process dies and starts again on `disk`.

@@ -16,7 +16,9 @@ fn a_restart_goes_on_where_it_was() {
     let (one, two, inbox) = (bench.session(1), bench.session(2), bench.inbox("alice"));
     bench.cut_power();
     assert_eq!((bench.session(1), bench.session(2)), (one, two));
-    let strip = |entries: Vec<InboxEntry>| entries.into_iter().map(|entry| InboxEntry { as_of: 0, ..entry }).collect::<Vec<_>>();
+    let strip = |entries: Vec<InboxEntry>| {
+        entries.into_iter().map(|entry| InboxEntry { as_of: 0, ..entry }).collect::<Vec<_>>()
+    };
     assert_eq!(strip(bench.inbox("alice")), strip(inbox));
     let Reply::Cursors { cursors, .. } = bench.call(Command::ReadCursors { session: id(1) }).unwrap() else { panic!() };
     assert_eq!(cursors, [("alice".to_owned(), 1), ("zoe".to_owned(), 2)]);
@@ -92,8 +94,11 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
+/// The session, its messages, its cursors, its entry in the inbox.
+type Visible = (Result<Value, Refusal>, Vec<Value>, Vec<(String, u64)>, Option<InboxEntry>);
+
 /// Everything that clients can see of sessions 1 to 4.
-fn visible(bench: &mut Bench) -> Vec<(Result<Value, Refusal>, Vec<Value>, Vec<(String, u64)>, Option<InboxEntry>)> {
+fn visible(bench: &mut Bench) -> Vec<Visible> {
     let mut sessions = Vec::new();
     for n in 1..5 {
         let session = bench.session(n);
@@ -102,7 +107,9 @@ fn visible(bench: &mut Bench) -> Vec<(Result<Value, Refusal>, Vec<Value>, Vec<(S
             continue;
         }
         let page = bench.read(n, PageFrom::After(0), 1000);
-        let Reply::Cursors { cursors, .. } = bench.call(Command::ReadCursors { session: id(n) }).unwrap() else { panic!() };
+        let Reply::Cursors { cursors, .. } = bench.call(Command::ReadCursors { session: id(n) }).unwrap() else {
+            panic!()
+        };
         let entry = bench.inbox("alice").into_iter().find(|entry| entry.session == id(n));
         sessions.push((session, messages(&page), cursors, entry.map(|entry| InboxEntry { as_of: 0, ..entry })));
     }

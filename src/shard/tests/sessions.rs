@@ -101,7 +101,8 @@ fn cursors_go_forward_only_and_never_beyond_the_last_message() {
     assert_eq!(bench.mark_read(1, "alice", 99)["alice"], 5);
     assert_eq!(bench.mark_read(1, "zoe", 2), BTreeMap::from([("alice".into(), 5), ("zoe".into(), 2)]));
     assert_eq!(bench.call(mark_read(9, "alice", 1)), Err(Refusal::SessionNotFound));
-    let Reply::Cursors { cursors, last_seq, session } = bench.call(Command::ReadCursors { session: id(1) }).unwrap() else {
+    let Reply::Cursors { cursors, last_seq, session } = bench.call(Command::ReadCursors { session: id(1) }).unwrap()
+    else {
         panic!()
     };
     assert_eq!((cursors, last_seq), (vec![("alice".into(), 5), ("zoe".into(), 2)], 5));
