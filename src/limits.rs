@@ -108,8 +108,12 @@ pub const HEARTBEAT_MS: u64 = 10;
 /// Milliseconds after which a busy shard turns to its sockets, timers and mail. Below 1 ms glommio can park with runnable
 /// tasks; its own default of 100 ms delays a hop to a busy shard by as much.
 pub const PREEMPT_MS: u64 = 1;
-/// Entries of a shard's rings.
+/// Entries of a shard's rings, where the limit of locked memory allows. Full: submissions wait for the reactor's turn.
 pub const RING_DEPTH: usize = 1024;
+/// Entries of a shard's rings at the least.
+pub const RING_DEPTH_MIN: usize = 64;
+/// Locked memory that a shard's three rings take per entry: 8 MiB were measured to carry four shards of 1024 and not eight.
+pub const RING_BYTES_PER_ENTRY: u64 = 2048;
 /// Bytes that glommio registers for direct I/O, which this server does not use: its minimum.
 pub const RING_MEMORY_BYTES: usize = 64 * 1024;
 /// Pieces of blocking disk work that one shard has under way.

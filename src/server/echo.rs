@@ -27,7 +27,7 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// # Errors
 /// When io_uring or the address cannot be used.
 pub fn run(address: SocketAddr, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
-    super::ring::probe(1)?;
+    super::ring::probe()?;
     let (address, mut sockets) = super::listener::listen(address, 1)?;
     let socket = sockets.pop().ok_or_else(|| anyhow!("no socket"))?;
     listening(address);
@@ -129,6 +129,12 @@ impl Peer for Echo {
     fn unsent(&self) -> &Cell<usize> {
         &self.unsent
     }
+
+    fn unanswered(&self) -> usize {
+        0
+    }
+
+    fn flushed(&self) {}
 
     fn goodbye(&self) -> Option<Goodbye> {
         None

@@ -33,6 +33,7 @@ pub(super) async fn serve(world: Rc<World>, stream: TcpStream) {
         decoder: RequestDecoder::new(limits),
         out: Vec::new(),
         request_began: false,
+        request_until_us: 0,
     };
     connection.run().await;
 }
@@ -43,6 +44,7 @@ struct Connection {
     decoder: RequestDecoder,
     out: Vec<u8>,
     request_began: bool,
+    request_until_us: u64,
 }
 
 /// What follows a request.
@@ -94,9 +96,12 @@ impl Connection {
         if self.decoder.is_idle() {
             self.request_began = false;
             self.wire.expect_within(limits::HTTP_IDLE_S);
-        } else if !self.request_began {
-            self.request_began = true;
-            self.wire.expect_within(limits::REQUEST_S);
+        } else {
+            if !self.request_began {
+                self.request_began = true;
+                self.request_until_us = self.world.now().mono_us + limits::REQUEST_S * 1_000_000;
+            }
+            self.wire.watch.until(self.request_until_us);
         }
         let decoder = &mut self.decoder;
         match self.wire.read(&mut |bytes| decoder.push(bytes)).await? {
@@ -118,6 +123,7 @@ impl Connection {
         let world = Rc::clone(&self.world);
         world.metrics.count(Which::Requests);
         self.request_began = false;
+        self.wire.watch.until(u64::MAX); // an answer takes the time it takes; sending it has a deadline again
         let head_only = request.method == Method::Head;
         let version = request.version;
         let mut keep_alive = request.keep_alive && !world.state.is_draining();

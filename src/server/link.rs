@@ -21,8 +21,8 @@ use crate::shard::TopicKey;
 pub(super) enum Carrier {
     /// Frames, ready to be sent; bytes that the task has taken and the kernel has not.
     WebSocket { frames: RefCell<Vec<u8>>, unsent: Cell<usize>, deflate: Option<ws::Deflate> },
-    /// Messages that wait for a poll, and when the last one came.
-    LongPoll { messages: RefCell<VecDeque<Vec<u8>>>, polled_us: Cell<u64> },
+    /// Messages that wait for a poll, their bytes, when the last poll came, and how many came.
+    LongPoll { messages: RefCell<VecDeque<Vec<u8>>>, bytes: Cell<usize>, polled_us: Cell<u64>, polls: Cell<u64> },
 }
 
 /// Why the server ends a socket: the close code and its text.
@@ -42,6 +42,9 @@ pub(super) struct Link {
     pub(super) carrier: Carrier,
     pub(super) socket: RefCell<Socket>,
     pub(super) topics: RefCell<HashMap<u32, TopicKey>>,
+    /// Bytes of messages that are over the outbox's bound by themselves and still wait: they count as room. At most
+    /// one reply at a time is so large, for nothing is read meanwhile.
+    granted: Cell<usize>,
     goodbye: Cell<Option<Goodbye>>,
     open: Cell<bool>,
     /// The link's own task is running: what it queues needs no wake-up.
@@ -64,6 +67,7 @@ impl Link {
             carrier,
             socket: RefCell::new(Socket::new(vsn, limits::CHANNELS_MAX)),
             topics: RefCell::default(),
+            granted: Cell::new(0),
             goodbye: Cell::new(None),
             open: Cell::new(true),
             is_running: Cell::new(false),
@@ -177,11 +181,17 @@ impl Link {
         if !self.has_room(world) {
             return;
         }
+        if message.len() > world.config.outbox_bytes_max {
+            self.granted.set(self.granted.get() + message.len());
+        }
         match &self.carrier {
             Carrier::WebSocket { frames, deflate, .. } => {
                 super::fanout::encode_frame(world, *deflate, &message, &mut frames.borrow_mut());
             }
-            Carrier::LongPoll { messages, .. } => messages.borrow_mut().push_back(message),
+            Carrier::LongPoll { messages, bytes, .. } => {
+                bytes.set(bytes.get() + message.len());
+                messages.borrow_mut().push_back(message);
+            }
         }
         self.wake();
     }
@@ -199,15 +209,36 @@ impl Link {
     /// Ends the socket when too much waits already. What is added may be larger than the bound by itself: it is bounded where
     /// it is made.
     fn has_room(&self, world: &World) -> bool {
-        let is_full = match &self.carrier {
-            Carrier::WebSocket { .. } => self.queued_bytes() > world.config.outbox_bytes_max,
+        let too_many = match &self.carrier {
+            Carrier::WebSocket { .. } => false,
             Carrier::LongPoll { messages, .. } => messages.borrow().len() >= limits::LONG_POLL_MESSAGES_MAX,
         };
+        let is_full = too_many || self.queued_bytes() > world.config.outbox_bytes_max + self.granted.get();
         if is_full && self.goodbye.get().is_none() {
             world.metrics.closed(CloseReason::SlowReader);
             self.say_goodbye(Goodbye { code: code::TRY_AGAIN_LATER, reason: "too far behind", at_once: true });
         }
         !is_full
+    }
+
+    /// Events that wait for their reply.
+    pub(super) fn unanswered(&self) -> usize {
+        self.socket.borrow().unanswered()
+    }
+
+    /// The carrier has taken all that was queued.
+    pub(super) fn flushed(&self) {
+        self.granted.set(0);
+    }
+
+    /// Takes the messages that wait for a poll.
+    pub(super) fn take_messages(&self) -> Vec<Vec<u8>> {
+        let Carrier::LongPoll { messages, bytes, .. } = &self.carrier else { return Vec::new() };
+        bytes.set(0);
+        self.granted.set(0);
+        let taken = messages.borrow_mut().drain(..).collect();
+        self.wake(); // a batch may have waited for the room
+        taken
     }
 
     /// The frames of a WebSocket.
@@ -229,7 +260,7 @@ impl Link {
     fn queued_bytes(&self) -> usize {
         match &self.carrier {
             Carrier::WebSocket { frames, unsent, .. } => frames.borrow().len() + unsent.get(),
-            Carrier::LongPoll { .. } => 0,
+            Carrier::LongPoll { bytes, .. } => bytes.get(),
         }
     }
 }

@@ -81,8 +81,12 @@ fn open(world: &Rc<World>, connect: Connect) -> Response {
         return bare(503);
     }
     let token = Token { random: world.context().random, shard: world.id.0 };
-    let polled_us = Cell::new(world.now().mono_us);
-    let carrier = Carrier::LongPoll { messages: RefCell::new(VecDeque::new()), polled_us };
+    let carrier = Carrier::LongPoll {
+        messages: RefCell::new(VecDeque::new()),
+        bytes: Cell::new(0),
+        polled_us: Cell::new(world.now().mono_us),
+        polls: Cell::new(0),
+    };
     let link = Link::open(world, connect.identity, connect.vsn, carrier);
     world.long_polls.borrow_mut().insert(token, link);
     requests::answer(wire::opened(token))
@@ -122,16 +126,23 @@ async fn answer(world: &Rc<World>, request: PollRequest) -> PollAnswer {
 }
 
 async fn take_messages(world: &Rc<World>, link: &Rc<Link>) -> PollAnswer {
-    let Carrier::LongPoll { messages, polled_us } = &link.carrier else { return PollAnswer::Gone };
+    let Carrier::LongPoll { polled_us, polls, .. } = &link.carrier else { return PollAnswer::Gone };
+    // A newer poll is the client's only one: an older one, whose connection may be gone, must take nothing.
+    let poll = polls.get() + 1;
+    polls.set(poll);
+    link.wake();
     let deadline_us = world.now().mono_us + limits::LONG_POLL_S * 1_000_000;
     polled_us.set(deadline_us); // nobody else need poll while this one waits
     wait(world, link, deadline_us, |link| match &link.carrier {
-        Carrier::LongPoll { messages, .. } => !messages.borrow().is_empty(),
+        Carrier::LongPoll { messages, polls, .. } => !messages.borrow().is_empty() || polls.get() != poll,
         Carrier::WebSocket { .. } => true,
     })
     .await;
+    if polls.get() != poll {
+        return PollAnswer::Messages(Vec::new());
+    }
     polled_us.set(world.now().mono_us);
-    PollAnswer::Messages(messages.borrow_mut().drain(..).collect())
+    PollAnswer::Messages(link.take_messages())
 }
 
 async fn publish(world: &Rc<World>, link: &Rc<Link>, batch: Result<Vec<Message>, Malformed>) -> PollAnswer {

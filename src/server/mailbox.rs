@@ -15,8 +15,10 @@ use crate::limits;
 use crate::session::SessionId;
 use crate::shard::{Caller, Command, Push, Refusal, Reply, ShardId};
 
-/// Items (not commands) that a lane holds; each carries all that a turn produced.
-const LANE_ITEMS: usize = 256;
+/// Items (not commands) that a lane holds; each carries what a turn produced, up to [`BATCH_MAX`].
+const LANE_ITEMS: usize = 16;
+/// Commands or events in one item, so that what is in the lane is bounded as well as what waits for it.
+const BATCH_MAX: usize = 1024;
 
 /// To an owner.
 pub(super) enum Mail {
@@ -121,15 +123,19 @@ impl<T: Send + 'static> Lane<T> {
         self.waiting.borrow_mut().push(item);
     }
 
-    /// Sends what waits as one item; when the lane is full it goes on waiting.
+    /// Sends what waits; when the lane is full it goes on waiting.
     fn flush(&self) {
-        let batch = std::mem::take(&mut *self.waiting.borrow_mut());
-        if batch.is_empty() {
-            return;
-        }
         use glommio::{GlommioError, ResourceType};
-        if let Err(GlommioError::WouldBlock(ResourceType::Channel(batch))) = self.sender.try_send(batch) {
-            *self.waiting.borrow_mut() = batch;
+        let mut waiting = self.waiting.borrow_mut();
+        while !waiting.is_empty() {
+            let count = waiting.len().min(BATCH_MAX);
+            let rest = waiting.split_off(count);
+            let batch = std::mem::replace(&mut *waiting, rest);
+            if let Err(GlommioError::WouldBlock(ResourceType::Channel(mut batch))) = self.sender.try_send(batch) {
+                batch.append(&mut waiting);
+                *waiting = batch;
+                return;
+            }
         }
     }
 }
@@ -192,7 +198,7 @@ impl Outbound {
 
     /// Whether something waits for room in a lane.
     pub(super) fn is_waiting(&self) -> bool {
-        self.commands.len() > 0 || self.events.len() > 0
+        self.commands.len() > 0 || self.events.len() > 0 || !self.gaps.borrow().is_empty()
     }
 }
 

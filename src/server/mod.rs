@@ -31,7 +31,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use nix::sys::signal::{SigSet, Signal};
 use storage::File;
 
@@ -49,9 +49,10 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let signals = block_signals()?;
     let config = Arc::new(config);
     let shards = config.shard_count();
-    ring::probe(shards)?;
+    ring::probe()?;
     let (address, sockets) = listener::listen(config.address(), shards)?;
     let state = Arc::new(SharedState::new(shards));
+    heed_signals(signals, Arc::clone(&state))?;
     let opening = Opening::of_folder(&config, shards)?;
     let recovered = describe(&opening.recovered.report);
     let (opened, answers) = mpsc::channel();
@@ -76,16 +77,16 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     }
     drop(opened);
     let sessions = wait_until_open(&answers, shards)?;
+    state.serve();
     announce(&config, address, shards, sessions, &recovered)?;
-    wait_for_the_end(&signals, &state);
     for thread in threads {
-        thread.join().map_err(|error| anyhow!("a shard's thread failed: {error}"))?;
+        thread.join().map_err(|_| anyhow!("a shard's thread failed"))?;
     }
     tracing::info!("drained");
     Ok(())
 }
 
-/// Signals are taken by the main thread alone; a handler would interrupt the rings.
+/// Signals are taken by one thread of their own; a handler would interrupt the rings.
 fn block_signals() -> anyhow::Result<SigSet> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
@@ -95,18 +96,21 @@ fn block_signals() -> anyhow::Result<SigSet> {
     Ok(signals)
 }
 
-/// The first signal starts the drain, a second one ends the process at once: recovery takes care of the rest.
-fn wait_for_the_end(signals: &SigSet, state: &SharedState) {
-    let Ok(signal) = signals.wait() else { return };
-    tracing::info!(%signal, "draining");
-    state.drain();
-    let signals = *signals;
-    thread::spawn(move || {
-        if let Ok(signal) = signals.wait() {
-            tracing::warn!(%signal, "a second signal: ending at once");
-            std::process::exit(130);
+/// The first signal starts the drain, a second one ends the process at once: recovery takes care of the rest. While the server is
+/// still starting there is nothing to drain, so the first one ends it.
+fn heed_signals(signals: SigSet, state: Arc<SharedState>) -> anyhow::Result<()> {
+    let heed = move || {
+        while let Ok(signal) = signals.wait() {
+            if state.is_draining() || !state.is_serving() {
+                tracing::warn!(%signal, "ending at once");
+                std::process::exit(128 + signal as i32);
+            }
+            tracing::info!(%signal, "draining");
+            state.drain();
         }
-    });
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(heed)?;
+    Ok(())
 }
 
 /// The data folder after recovery, before its shards open their logs.
@@ -161,7 +165,7 @@ fn warn_of_write_amplification(dir: &std::path::Path) {
     }
 }
 
-fn start_executor(config: &ServeConfig, start: driver::Start) -> anyhow::Result<ExecutorJoinHandle<()>> {
+fn start_executor(config: &ServeConfig, start: driver::Start) -> anyhow::Result<thread::JoinHandle<()>> {
     let cores = allowed_cores();
     let crowded = usize::from(start.shards) > cores.len();
     let placement = match cores.get(usize::from(start.id.0) % cores.len().max(1)) {
@@ -170,15 +174,24 @@ fn start_executor(config: &ServeConfig, start: driver::Start) -> anyhow::Result<
     };
     // Shards that share a core must not spin: the one would keep the other from its work.
     let spin_us = if crowded { 0 } else { config.spin_us };
-    LocalExecutorBuilder::new(placement)
-        .name(&format!("shard-{}", start.id.0))
-        .ring_depth(limits::RING_DEPTH)
-        .io_memory(limits::RING_MEMORY_BYTES)
-        .preempt_timer(Duration::from_millis(limits::PREEMPT_MS))
-        .spin_before_park(Duration::from_micros(spin_us))
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(limits::DISK_WORKS_MAX))
-        .spawn(move || driver::run(start))
-        .map_err(|error| anyhow!("cannot start a shard: {error}"))
+    let depths = ring::depths(start.shards);
+    let name = format!("shard-{}", start.id.0);
+    let builder = move |depth| {
+        LocalExecutorBuilder::new(placement.clone())
+            .ring_depth(depth)
+            .io_memory(limits::RING_MEMORY_BYTES)
+            .preempt_timer(Duration::from_millis(limits::PREEMPT_MS))
+            .spin_before_park(Duration::from_micros(spin_us))
+            // One thread more than works may run: a sync never waits behind them.
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(limits::DISK_WORKS_MAX + 1))
+    };
+    let run = move || match ring::first_that_fits(depths, |depth| builder(depth).make()) {
+        Ok(executor) => executor.run(driver::run(start)),
+        Err(error) => {
+            let _ = start.opened.send(Err(error.into())); // the main thread waits for this answer, unless it gave up already
+        }
+    };
+    Ok(thread::Builder::new().name(name).spawn(run)?)
 }
 
 /// The cores that this process may run on.

@@ -11,6 +11,7 @@ const STARTING: &str = "is starting";
 /// See the top of the file.
 pub struct SharedState {
     shards: usize,
+    serving: AtomicBool,
     draining: AtomicBool,
     drained: AtomicUsize,
     connections: AtomicUsize,
@@ -23,11 +24,22 @@ impl SharedState {
         let starting = (0..shards).map(|shard| Some(format!("shard {shard} {STARTING}"))).collect();
         Self {
             shards: usize::from(shards),
+            serving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             drained: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             troubles: Mutex::new(starting),
         }
+    }
+
+    /// Every shard is open.
+    pub fn serve(&self) {
+        self.serving.store(true, Ordering::Release);
+    }
+
+    /// Whether every shard has been opened.
+    pub fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Acquire)
     }
 
     /// Starts the drain.

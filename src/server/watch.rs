@@ -56,18 +56,20 @@ impl Watches {
 
     /// Ends everything whose deadline is over at `mono_us`.
     pub(super) fn sweep(&self, mono_us: u64) {
-        self.end_where(Ending::Late, |watched| watched.deadline_us.get() <= mono_us);
+        self.end_where(Ending::Late, |watched| {
+            watched.ending.get() != Some(Ending::Late) && watched.deadline_us.get() <= mono_us
+        });
     }
 
     /// Ends everything, now and from now on.
     pub(super) fn drain(&self) {
         self.draining.set(true);
-        self.end_where(Ending::Drain, |_| true);
+        self.end_where(Ending::Drain, |watched| watched.ending.get().is_none());
     }
 
     fn end_where(&self, ending: Ending, is_over: impl Fn(&Watched) -> bool) {
         for (_, watched) in self.list.borrow().iter() {
-            if watched.ending.get().is_none() && is_over(watched) {
+            if is_over(watched) {
                 watched.ending.set(Some(ending));
                 if let Some(waker) = watched.waker.borrow_mut().take() {
                     waker.wake();
@@ -87,12 +89,25 @@ impl Watch {
     pub(super) fn poll_ending(&self, cx: &Context<'_>) -> Option<Ending> {
         let ending = self.watched.ending.get();
         if ending.is_none() {
-            let mut waker = self.watched.waker.borrow_mut();
-            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
+            self.register(cx);
         }
         ending
+    }
+
+    /// Whether its deadline passed, for what a drain lets finish; if not, `cx` is woken when it does.
+    pub(super) fn poll_late(&self, cx: &Context<'_>) -> bool {
+        let is_late = self.watched.ending.get() == Some(Ending::Late);
+        if !is_late {
+            self.register(cx);
+        }
+        is_late
+    }
+
+    fn register(&self, cx: &Context<'_>) {
+        let mut waker = self.watched.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
     }
 
     /// Forgets a drain or a missed deadline, to say goodbye within a new one.
@@ -126,6 +141,9 @@ mod tests {
         assert_eq!(late.poll_ending(&cx), None);
         watches.drain();
         assert_eq!(late.poll_ending(&cx), Some(Ending::Drain));
+        assert!(!late.poll_late(&cx), "what is on its way may still be sent");
+        watches.sweep(25);
+        assert!(late.poll_late(&cx), "but not for ever");
         assert_eq!(watches.add().poll_ending(&cx), Some(Ending::Drain));
         drop((early, late));
         assert_eq!(watches.len(), 0);

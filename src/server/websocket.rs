@@ -38,6 +38,10 @@ pub(super) trait Peer {
     fn frames(&self) -> &RefCell<Vec<u8>>;
     /// Bytes that the task took from the frames and the socket has not taken yet.
     fn unsent(&self) -> &Cell<usize>;
+    /// Events of the client that wait for their reply.
+    fn unanswered(&self) -> usize;
+    /// The outbox is empty: all that was queued is with the kernel.
+    fn flushed(&self);
     /// Set when the peer wants to end.
     fn goodbye(&self) -> Option<Goodbye>;
     /// Remembers the task to wake.
@@ -106,6 +110,14 @@ impl Peer for PhoenixPeer {
         self.link.unsent()
     }
 
+    fn unanswered(&self) -> usize {
+        self.link.unanswered()
+    }
+
+    fn flushed(&self) {
+        self.link.flushed();
+    }
+
     fn goodbye(&self) -> Option<Goodbye> {
         self.link.goodbye()
     }
@@ -134,7 +146,15 @@ enum End {
 /// Runs a WebSocket to its end.
 pub(super) async fn run<P: Peer>(mut wire: Wire, decoder: Decoder, idle_s: u64, peer: &P) {
     wire.expect_within(idle_s);
-    let mut session = Session { decoder, idle_s, writing: Vec::new(), written: 0, closing: false };
+    let mut session = Session {
+        decoder,
+        idle_s,
+        writing: Vec::new(),
+        written: 0,
+        draining: false,
+        closing: false,
+        close_taken: false,
+    };
     let end = std::future::poll_fn(|cx| session.poll(cx, &mut wire, peer)).await;
     if let End::Closed = end {
         wire.linger().await;
@@ -147,22 +167,40 @@ struct Session {
     idle_s: u64,
     writing: Vec<u8>,
     written: usize,
+    /// The server shuts down; what the client has asked for is still answered.
+    draining: bool,
     /// A close frame is queued; nothing is read any more.
     closing: bool,
+    /// The close frame is in `writing`; nothing is sent behind it (RFC 6455, 5.5.1).
+    close_taken: bool,
+}
+
+/// What is left to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum More {
+    /// Nothing that has arrived.
+    No,
+    /// Its share of this turn is used up.
+    Yes,
+    /// Perhaps; the peer takes nothing now.
+    Paused,
 }
 
 impl Session {
     fn poll<P: Peer>(&mut self, cx: &mut Context<'_>, wire: &mut Wire, peer: &P) -> Poll<End> {
         peer.register(cx);
         let taken = peer.running(|| self.poll_messages(cx, wire, peer));
-        let has_more = match taken {
-            Ok(has_more) => has_more,
+        let more = match taken {
+            Ok(more) => more,
             Err(WireError::Gone) => return Poll::Ready(End::Gone),
             Err(WireError::Ended(ending)) => {
                 self.end(wire, peer, ending);
-                false
+                More::No
             }
         };
+        if self.draining && !self.closing && (peer.unanswered() == 0 || wire.watch.poll_late(cx)) {
+            self.queue_close(wire, peer, code::SERVICE_RESTART, "service restart");
+        }
         if let Some(goodbye) = peer.goodbye()
             && !self.closing
         {
@@ -176,32 +214,34 @@ impl Session {
             Poll::Ready(Err(_)) => Poll::Ready(End::Gone),
             Poll::Ready(Ok(())) if self.closing => Poll::Ready(End::Closed),
             _ => {
-                if has_more {
-                    cx.waker().wake_by_ref(); // its share of this turn is used up; others first
+                // A pause for a full outbox that this very flush has emptied ends here: nobody else would end it.
+                let resumed = more == More::Paused && !self.closing && !self.draining && peer.takes_messages();
+                if more == More::Yes || resumed {
+                    cx.waker().wake_by_ref(); // others first
                 }
                 Poll::Pending
             }
         }
     }
 
-    /// Takes in what has arrived, up to this connection's share of a turn. True: there is more.
-    fn poll_messages<P: Peer>(&mut self, cx: &mut Context<'_>, wire: &mut Wire, peer: &P) -> Result<bool, WireError> {
+    /// Takes in what has arrived, up to this connection's share of a turn.
+    fn poll_messages<P: Peer>(&mut self, cx: &mut Context<'_>, wire: &mut Wire, peer: &P) -> Result<More, WireError> {
         let mut bytes = 0;
-        while !self.closing {
+        while !self.closing && !self.draining {
             if !peer.takes_messages() {
                 // Nothing is read, but a drain or a missed deadline still ends the wait.
                 return match wire.watch.poll_ending(cx) {
                     Some(ending) => Err(WireError::Ended(ending)),
-                    None => Ok(false),
+                    None => Ok(More::Paused),
                 };
             }
             match self.decoder.next() {
                 Ok(Some(event)) => self.take(wire, peer, event),
-                Ok(None) if bytes >= limits::READ_BYTES_PER_TURN => return Ok(true),
+                Ok(None) if bytes >= limits::READ_BYTES_PER_TURN => return Ok(More::Yes),
                 Ok(None) => {
                     let decoder = &mut self.decoder;
                     match wire.poll_read(cx, &mut |arrived| decoder.push(arrived)) {
-                        Poll::Pending => return Ok(false),
+                        Poll::Pending => return Ok(More::No),
                         Poll::Ready(Err(error)) => return Err(error),
                         Poll::Ready(Ok(0)) => return Err(WireError::Gone),
                         Poll::Ready(Ok(count)) => bytes += count,
@@ -214,7 +254,7 @@ impl Session {
                 }
             }
         }
-        Ok(false)
+        Ok(More::No)
     }
 
     fn take<P: Peer>(&mut self, wire: &Wire, peer: &P, event: Event) {
@@ -237,12 +277,17 @@ impl Session {
         if self.closing {
             return;
         }
-        let (code, text, reason) = match ending {
-            Ending::Late => (code::PROTOCOL_ERROR, "idle", CloseReason::Idle), // as the original's server (contract 3.4)
-            Ending::Drain => (code::SERVICE_RESTART, "service restart", CloseReason::Drain),
-        };
-        peer.closed(reason);
-        self.queue_close(wire, peer, code, text);
+        match ending {
+            Ending::Late => {
+                peer.closed(CloseReason::Idle);
+                self.queue_close(wire, peer, code::PROTOCOL_ERROR, "idle"); // as the original's server (contract 3.4)
+            }
+            Ending::Drain => {
+                peer.closed(CloseReason::Drain);
+                self.draining = true;
+                wire.rearm_within(GOODBYE_S);
+            }
+        }
     }
 
     fn queue_close<P: Peer>(&mut self, wire: &Wire, peer: &P, code: u16, reason: &str) {
@@ -256,9 +301,15 @@ impl Session {
         loop {
             if self.written == self.writing.len() {
                 self.written = 0;
-                self.writing = std::mem::take(&mut *peer.frames().borrow_mut());
+                let mut queued = std::mem::take(&mut *peer.frames().borrow_mut());
+                if self.close_taken {
+                    queued.clear();
+                }
+                self.close_taken = self.closing;
+                self.writing = queued;
                 if self.writing.is_empty() {
                     peer.unsent().set(0);
+                    peer.flushed();
                     return Poll::Ready(Ok(()));
                 }
             }

@@ -98,10 +98,9 @@ impl Wire {
     /// Writes what the socket takes of `bytes` at once.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, WireError>> {
         match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Pending => match self.watch.poll_ending(cx) {
-                Some(ending) => Poll::Ready(Err(WireError::Ended(ending))),
-                None => Poll::Pending,
-            },
+            // A drain lets a response finish; only its deadline ends it.
+            Poll::Pending if self.watch.poll_late(cx) => Poll::Ready(Err(WireError::Ended(Ending::Late))),
+            Poll::Pending => Poll::Pending,
             Poll::Ready(Err(_) | Ok(0)) => Poll::Ready(Err(WireError::Gone)),
             Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
         }
