@@ -207,7 +207,8 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
             envelope.seal(api::health::health(probe, &troubles))
         }
         Route::Metrics(envelope) => {
-            world.publish_status();
+            // Each shard publishes what it counted before it answers; a refusal leaves its last second's numbers.
+            gather(world, Command::ReadStatus).await;
             let text = world.metrics.render();
             envelope.seal(Response::new(200).with_body("text/plain; version=0.0.4; charset=utf-8", text))
         }

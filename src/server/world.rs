@@ -175,6 +175,9 @@ impl World {
 
     /// Steps the shard and performs what it says.
     pub(super) fn step(self: &Rc<Self>, input: Input<File>) {
+        if let Input::Call { command: Command::ReadStatus, .. } = input {
+            self.publish_status();
+        }
         let mut outputs = Vec::new();
         self.shard.borrow_mut().step(self.now(), input, &mut outputs);
         for output in outputs {
