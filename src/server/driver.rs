@@ -13,6 +13,7 @@ use storage::{File, Sync, Work};
 use super::listener;
 use super::mailbox::{Inbound, Post};
 use super::metrics::{Metrics, Which};
+use super::pacemaker::Pulse;
 use super::state::SharedState;
 use super::world::World;
 use crate::config::ServeConfig;
@@ -31,12 +32,13 @@ pub(super) struct Start {
     pub(super) connections_max: usize,
     pub(super) open: Box<dyn FnOnce() -> Result<Shard<File>, anyhow::Error> + Send>,
     pub(super) opened: mpsc::Sender<Result<u64, anyhow::Error>>,
+    pub(super) pulse: Pulse,
 }
 
 /// Runs a shard to the end of its drain.
 pub(super) async fn run(start: Start) {
-    glommio::spawn_local(pulse()).detach();
-    let Start { id, shards, config, state, metrics, posts, socket, connections_max, open, opened } = start;
+    let Start { id, shards, config, state, metrics, posts, socket, connections_max, open, opened, pulse } = start;
+    pulse.attach();
     let shard = match open() {
         Ok(shard) => shard,
         Err(error) => {
@@ -55,14 +57,6 @@ pub(super) async fn run(start: Start) {
     let _ = opened.send(Ok(sessions));
     beat(&world).await;
     drain(&world).await;
-}
-
-/// Turns the reactor at least every few milliseconds, from before the first wait to the end of the executor: it can park with
-/// runnable tasks, and then only an outside event or a timer wakes it. Seen without this: shards that never met.
-async fn pulse() {
-    loop {
-        sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
-    }
 }
 
 async fn meet_peers(world: &Rc<World>, posts: Vec<Post>) {

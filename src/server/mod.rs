@@ -14,6 +14,7 @@ mod listener;
 mod longpoll;
 mod mailbox;
 mod metrics;
+mod pacemaker;
 mod ring;
 mod state;
 mod watch;
@@ -59,7 +60,8 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let connections_max = connections_max(&config);
     let metrics = Arc::new(Metrics::default());
     let mut threads = Vec::new();
-    for ((number, socket), posts) in (0..shards).zip(sockets).zip(mailbox::lanes(shards)) {
+    let pulses = pacemaker::start(shards)?;
+    for (((number, socket), posts), pulse) in (0..shards).zip(sockets).zip(mailbox::lanes(shards)).zip(pulses) {
         let id = ShardId(number);
         let start = driver::Start {
             id,
@@ -72,6 +74,7 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
             connections_max,
             open: opening.shard(id),
             opened: opened.clone(),
+            pulse,
         };
         threads.push(start_executor(&config, start)?);
     }
