@@ -276,5 +276,8 @@ mod tests {
         view.warm(0..1 << 20).unwrap();
         assert!(view.is_warm(0..1 << 20) && view.is_warm(1 << 20..2 << 20));
         assert_eq!(view.bytes()[1 << 19], 7);
+        // What lies behind the end needs no warming.
+        view.warm(1 << 20..2 << 20).unwrap();
+        view.warm(3 << 20..4 << 20).unwrap();
     }
 }

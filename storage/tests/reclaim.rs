@@ -2,7 +2,7 @@
 
 mod support;
 
-use storage::{Medium, Memory, Options};
+use storage::{Medium, Memory, Options, ReadError};
 use support::{DELETED, NOTE, Rig, small};
 
 /// Runs turns until nothing is left to do.
@@ -83,6 +83,68 @@ fn a_log_that_still_maps_the_old_file_reads_on_and_sees_the_new_one_after_releas
     rig.check();
     rig.shards.iter_mut().for_each(|shard| shard.log.release_maps());
     rig.check();
+}
+
+/// Reads every record that lives, through the shard that owns its key.
+fn read_all(rig: &Rig<Memory>) {
+    for record in rig.appended.iter().filter(|record| !rig.deleted.contains(&record.key)) {
+        let log = &rig.shards[rig.shard_of(record.key)].log;
+        assert_eq!(log.read(record.lsn).expect("a live record reads").payload, record.payload, "{}", record.lsn);
+    }
+}
+
+fn rewritten(rig: &Rig<Memory>, shard: usize) -> u64 {
+    rig.shards[shard].log.status().segments_rewritten
+}
+
+#[test]
+fn a_shard_reads_on_in_a_segment_that_another_shard_rewrote() {
+    let mut rig = Rig::start(Memory::new(), Options { shards: 2, dead_percent_max: 10, ..small() });
+    fill(&mut rig, 0..64);
+    // From now on each of the old segments holds keys of all shards, and each shard drops its own only.
+    rig.crash(&mut |_| storage::Fate::Kept, 3);
+    for owner in 0..3 {
+        for key in (0..64).filter(|key| key % 3 == owner && key % 8 != 0) {
+            rig.append(DELETED, key, b"");
+        }
+        turns(&mut rig);
+        assert!(rewritten(&rig, owner as usize) > 0, "shard {owner} rewrites segments");
+        // Some maps are of the file before, some of the file after; then all are of the file after.
+        read_all(&rig);
+        rig.shards.iter_mut().for_each(|shard| shard.log.release_maps());
+        read_all(&rig);
+        rig.check();
+        assert!(rig.shards.iter().all(|shard| shard.log.status().corrupt.is_empty()));
+    }
+    rig.crash(&mut |_| storage::Fate::Lost, 2);
+}
+
+#[test]
+fn a_packed_file_whose_footer_does_not_verify_is_named_corrupt_and_nothing_wrong_is_read() {
+    let mut rig = Rig::start(Memory::new(), Options { shards: 2, dead_percent_max: 10, ..small() });
+    fill(&mut rig, 0..64);
+    rig.crash(&mut |_| storage::Fate::Kept, 3);
+    delete_most(&mut rig, 0..64);
+    turns(&mut rig);
+    let mut names: Vec<_> = rig.medium.list().unwrap().into_iter().map(|entry| entry.name).collect();
+    names.retain(|name| name.ends_with(".segment") && rig.medium.read(name).unwrap()[32] == 1);
+    assert!(!names.is_empty());
+    for name in &names {
+        rig.medium.flip(name, rig.medium.read(name).unwrap().len() - 12, 0x40);
+    }
+    rig.shards.iter_mut().for_each(|shard| shard.log.release_maps());
+    let mut corrupt = 0;
+    for record in rig.appended.iter().filter(|record| !rig.deleted.contains(&record.key)) {
+        match rig.shards[rig.shard_of(record.key)].log.read(record.lsn) {
+            Ok(found) => assert_eq!(found.payload, record.payload),
+            Err(ReadError::Corrupt(at)) => {
+                assert!(names.contains(&at.file) && at.offset == 0, "{at:?}");
+                corrupt += 1;
+            }
+            Err(error) => panic!("{}: {error}", record.lsn),
+        }
+    }
+    assert!(corrupt > 0);
 }
 
 #[test]
