@@ -52,6 +52,7 @@ fn damaged() -> io::Error {
 #[derive(Debug)]
 pub(crate) struct Measured {
     source: Source,
+    file_bytes: u64,
     bytes: Vec<(Key, u32)>,
 }
 
@@ -115,7 +116,7 @@ pub(crate) fn measure<M: Medium>(medium: &M, source: Source) -> io::Result<Measu
             *bytes.entry(record.key).or_default() += record.stored_bytes();
         }
     });
-    Ok(Measured { source, bytes: bytes.into_iter().collect() })
+    Ok(Measured { source, file_bytes: view.bytes().len() as u64, bytes: bytes.into_iter().collect() })
 }
 
 fn may_die(record: &Record<'_>) -> bool {
@@ -123,13 +124,18 @@ fn may_die(record: &Record<'_>) -> bool {
 }
 
 impl Rewrite {
-    /// Writes the packed file and puts it in the place of the old one.
+    /// Writes the packed file and puts it in the place of the old one. An error leaves no file behind if it can.
     pub(crate) fn run<M: Medium>(&self, medium: &M) -> io::Result<Rewritten> {
         let name = file_name(self.source.header.number);
         let temporary = format!("{name}{}", file::TEMPORARY_SUFFIX);
+        self.run_through(medium, &name, &temporary).inspect_err(|_| file::drop_temporary(medium, &temporary))
+    }
+
+    fn run_through<M: Medium>(&self, medium: &M, name: &str, temporary: &str) -> io::Result<Rewritten> {
         let (view, layout) = self.source.view(medium)?;
         let header = SegmentHeader { packed: true, ..self.source.header };
-        let mut out = Writer { medium, name: &temporary, offset: 0, buffer: header.encode() };
+        file::clear_temporary(medium, temporary)?;
+        let mut out = Writer { medium, name: temporary, offset: 0, buffer: header.encode() };
         let lines = self.pack(view.bytes(), &layout, &mut out)?;
         let start = out.end();
         let mut tail = Vec::with_capacity(lines.len() * 8 + FOOTER_BYTES);
@@ -140,8 +146,10 @@ impl Rewrite {
         push_footer(&mut tail, lines.len() as u32, layout.end);
         out.push(&tail)?;
         let file_bytes = out.finish()?;
-        medium.sync(&temporary)?;
-        medium.rename(&temporary, &name)?;
+        // The footer is found from the end of the file.
+        medium.set_len(temporary, file_bytes)?;
+        medium.sync(temporary)?;
+        medium.rename(temporary, name)?;
         medium.sync_dir()?;
         let table = Some(Table { start: start as usize, lines: lines.len() });
         Ok(Rewritten { header, layout: Layout { table, ..layout }, file_bytes })
@@ -279,6 +287,9 @@ impl<M: Medium> Log<M> {
         self.pending.reclaim = false;
         match result {
             Ok(measured) => {
+                if let Some(sealed) = self.sealed.get_mut(&measured.source.header.number) {
+                    sealed.file_bytes = measured.file_bytes;
+                }
                 self.reclaim.judging = Some(Judging { measured, next: 0, dead: HashSet::new(), bytes_dead: 0 });
             }
             Err(_) => self.status.work_failures += 1,
@@ -301,7 +312,7 @@ impl<M: Medium> Log<M> {
             return;
         }
         let source = judging.measured.source;
-        let file_bytes = self.sealed.get(&source.header.number).map_or(0, |sealed| sealed.file_bytes);
+        let file_bytes = judging.measured.file_bytes;
         if judging.bytes_dead * 100 > file_bytes * u64::from(self.options.dead_percent_max) {
             let rewrite = Rewrite { source, dead: judging.dead, bytes_dead: judging.bytes_dead };
             self.reclaim.ready = Some((rewrite, self.end()));
