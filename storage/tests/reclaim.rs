@@ -262,7 +262,7 @@ fn a_snapshot_that_fails_gives_its_room_back_and_the_next_one_is_whole() {
 
 #[test]
 fn a_segment_with_damage_that_no_start_has_seen_is_not_rewritten() {
-    let mut rig = Rig::start(Memory::new(), small());
+    let mut rig = Rig::start(Memory::new(), Options { dead_percent_max: 20, ..small() });
     fill(&mut rig, 0..64);
     delete_most(&mut rig, 0..64);
     rig.sync();
