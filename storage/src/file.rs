@@ -15,6 +15,20 @@ use std::sync::Arc;
 pub(crate) const LOCK_NAME: &str = "LOCK";
 /// Files that end so were not finished and mean nothing.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+/// Removes what an earlier attempt left under a temporary name: its end must not become the end of a shorter file.
+pub(crate) fn clear_temporary(medium: &impl Medium, temporary: &str) -> io::Result<()> {
+    match medium.remove(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// After a failed attempt: gives the room back, which may be what the disk lacks. What cannot be removed now is removed
+/// by the next attempt or the next start.
+pub(crate) fn drop_temporary(medium: &impl Medium, temporary: &str) {
+    let _ = medium.remove(temporary);
+}
+
 /// Bytes that a fresh segment has ready before anybody writes: see `work::POPULATE_AHEAD_BYTES`.
 const POPULATED_AT_FIRST_BYTES: usize = 1 << 20;
 
@@ -94,10 +108,7 @@ impl Medium for File {
 
     fn create(&self, name: &str, bytes: u32, head: &[u8]) -> io::Result<FileActive> {
         let temporary = format!("{name}{TEMPORARY_SUFFIX}");
-        self.create_as(&temporary, name, bytes, head).inspect_err(|_| {
-            // What is left of it is removed at the next start if not now.
-            let _ = fs::remove_file(self.path(&temporary));
-        })
+        self.create_as(&temporary, name, bytes, head).inspect_err(|_| drop_temporary(self, &temporary))
     }
 
     fn view(&self, name: &str) -> io::Result<FileView> {
@@ -276,5 +287,8 @@ mod tests {
         view.warm(0..1 << 20).unwrap();
         assert!(view.is_warm(0..1 << 20) && view.is_warm(1 << 20..2 << 20));
         assert_eq!(view.bytes()[1 << 19], 7);
+        // What lies behind the end needs no warming.
+        view.warm(1 << 20..2 << 20).unwrap();
+        view.warm(3 << 20..4 << 20).unwrap();
     }
 }

@@ -334,16 +334,20 @@ impl Medium for Memory {
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.disk();
         disk.operate()?;
-        if disk.bytes_free < bytes.len() as u64 {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
         if disk.inode(name).is_err() {
             let index = disk.files.len();
             disk.files.push(Inode::default());
             disk.names.insert(name.to_owned(), index);
         }
-        disk.inode(name)?.write(offset as usize, bytes);
-        Ok(())
+        // As on a real disk, a write that finds no room for its end leaves its beginning.
+        let room = (disk.inode(name)?.live_len as u64).saturating_add(disk.bytes_free).saturating_sub(offset);
+        let fitting = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+        let inode = disk.inode(name)?;
+        let before = inode.live_len;
+        inode.write(offset as usize, fitting);
+        let grown = (inode.live_len - before) as u64;
+        disk.bytes_free -= grown;
+        if fitting.len() < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn set_len(&self, name: &str, bytes: u64) -> io::Result<()> {
@@ -364,7 +368,10 @@ impl Medium for Memory {
         let mut disk = self.disk();
         disk.operate()?;
         let index = disk.names.remove(from).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        disk.names.insert(to.to_owned(), index);
+        if let Some(replaced) = disk.names.insert(to.to_owned(), index) {
+            let freed = disk.files[replaced].live_len as u64;
+            disk.bytes_free = disk.bytes_free.saturating_add(freed);
+        }
         Ok(())
     }
 

@@ -111,10 +111,13 @@ impl ReadMap {
     }
 
     pub(crate) fn populate(&self, range: Range<usize>) -> io::Result<()> {
-        match &self.map {
-            Some(map) => map.advise_range(Advice::PopulateRead, range.start, range.end.min(map.len()) - range.start),
-            None => Ok(()),
+        let Some(map) = &self.map else { return Ok(()) };
+        // A range may have been asked for in an older, longer file of the same name.
+        let end = range.end.min(map.len());
+        if range.start >= end {
+            return Ok(());
         }
+        map.advise_range(Advice::PopulateRead, range.start, end - range.start)
     }
 
     pub(crate) fn release(&self, range: Range<usize>) {

@@ -8,7 +8,9 @@ use crate::log::{Log, Open};
 use crate::medium::{Active, Medium, View};
 use crate::record::{self, Header, Record};
 use crate::recovery::SegmentInfo;
-use crate::segment::{Layout, NoRecord, SegmentHeader, file_name};
+use crate::segment::{
+    self, FOOTER_BYTES, Layout, NoRecord, SEGMENT_HEADER_BYTES, SegmentHeader, TABLE_LINE_BYTES, file_name,
+};
 use crate::work::{Job, Work};
 use crate::{Corruption, Key, Lsn, Slot};
 use std::cell::{OnceCell, RefCell};
@@ -62,13 +64,19 @@ pub struct Page {
 }
 
 /// A segment that nobody writes any more. Mapped at its first read.
+///
+/// Another log may put a packed file in the place of this one at any moment, so where a record stands is read from the
+/// very file that is mapped, and forgotten with the map.
 pub(crate) struct Sealed<M: Medium> {
     pub(crate) header: SegmentHeader,
+    /// As this log last knew it. Only its table grows old.
     pub(crate) layout: Layout,
     pub(crate) file_bytes: u64,
     /// Parts of it do not verify.
     pub(crate) damaged: bool,
     view: OnceCell<M::View>,
+    /// The layout of the file that the view maps.
+    view_layout: OnceCell<Layout>,
     /// When each block was last known to be in memory, in microseconds plus 1; 0 for never.
     warm: RefCell<Vec<u64>>,
 }
@@ -79,7 +87,15 @@ impl<M: Medium> Sealed<M> {
     }
 
     pub(crate) fn unread(header: SegmentHeader, layout: Layout, file_bytes: u64) -> Self {
-        Self { header, layout, file_bytes, damaged: false, view: OnceCell::new(), warm: RefCell::default() }
+        Self {
+            header,
+            layout,
+            file_bytes,
+            damaged: false,
+            view: OnceCell::new(),
+            view_layout: OnceCell::new(),
+            warm: RefCell::default(),
+        }
     }
 
     pub(crate) fn with_view(header: SegmentHeader, layout: Layout, file_bytes: u64, view: M::View) -> Self {
@@ -89,6 +105,7 @@ impl<M: Medium> Sealed<M> {
     /// Unmaps it until the next read.
     pub(crate) fn release(&mut self) {
         self.view = OnceCell::new();
+        self.view_layout = OnceCell::new();
         self.warm = RefCell::default();
     }
 
@@ -99,6 +116,20 @@ impl<M: Medium> Sealed<M> {
         let file = file_name(self.header.number);
         let view = medium.view(&file).map_err(|error| ReadError::Unreadable { file, kind: error.kind() })?;
         Ok(self.view.get_or_init(|| view))
+    }
+
+    /// The layout of the mapped file, read once per map. `None` when its header or its footer does not verify.
+    fn view_layout(&self, view: &M::View, now_us: u64) -> Result<Option<Layout>, ReadError> {
+        if let Some(layout) = self.view_layout.get() {
+            return Ok(Some(*layout));
+        }
+        let bytes = view.bytes();
+        self.check_warm(view, 0..SEGMENT_HEADER_BYTES as usize, now_us)?;
+        if SegmentHeader::decode(bytes).is_some_and(|header| header.packed) {
+            self.check_warm(view, bytes.len().saturating_sub(FOOTER_BYTES)..bytes.len(), now_us)?;
+            self.check_warm(view, segment::table_start(bytes).unwrap_or(bytes.len())..bytes.len(), now_us)?;
+        }
+        Ok(self.layout.in_file(bytes).map(|layout| *self.view_layout.get_or_init(|| layout)))
     }
 
     /// `Ok` when the range of the file is in memory.
@@ -131,21 +162,21 @@ impl<M: Medium> Sealed<M> {
 /// A segment's bytes, wherever it stands in its life.
 enum Place<'a, M: Medium> {
     Open(&'a Open<M>),
-    Sealed(&'a Sealed<M>, &'a M::View),
+    Sealed(&'a Sealed<M>, &'a M::View, Layout),
 }
 
 impl<'a, M: Medium> Place<'a, M> {
     fn bytes(&self) -> &'a [u8] {
         match self {
             Self::Open(open) => open.map.bytes(),
-            Self::Sealed(_, view) => view.bytes(),
+            Self::Sealed(_, view, _) => view.bytes(),
         }
     }
 
     fn layout(&self) -> Layout {
         match self {
             Self::Open(open) => open.layout(),
-            Self::Sealed(sealed, _) => sealed.layout,
+            Self::Sealed(_, _, layout) => *layout,
         }
     }
 
@@ -153,7 +184,7 @@ impl<'a, M: Medium> Place<'a, M> {
     fn check_warm(&self, range: Range<usize>, now_us: u64) -> Result<(), ReadError> {
         match self {
             Self::Open(_) => Ok(()),
-            Self::Sealed(sealed, view) => sealed.check_warm(view, range, now_us),
+            Self::Sealed(sealed, view, _) => sealed.check_warm(view, range, now_us),
         }
     }
 
@@ -161,7 +192,7 @@ impl<'a, M: Medium> Place<'a, M> {
     fn locate(&self, lsn: Lsn, now_us: u64) -> Result<usize, ReadError> {
         let layout = self.layout();
         if let Some(table) = layout.table {
-            let end = table.start + table.lines * crate::segment::TABLE_LINE_BYTES;
+            let end = table.start + table.lines * TABLE_LINE_BYTES;
             self.check_warm(table.start..end, now_us)?;
         }
         let place = layout.place(self.bytes(), lsn.offset()).ok_or(ReadError::Unknown)? as usize;
@@ -358,7 +389,9 @@ impl<M: Medium> Log<M> {
             let known = self.status.corrupt.iter().find(|corruption| corruption.file == file);
             return Err(known.map_or(ReadError::Unknown, |corruption| ReadError::Corrupt(corruption.clone())));
         };
-        Ok(Place::Sealed(sealed, sealed.view(&self.medium)?))
+        let view = sealed.view(&self.medium)?;
+        let layout = sealed.view_layout(view, self.now_us)?.ok_or_else(|| self.corrupt(number, 0))?;
+        Ok(Place::Sealed(sealed, view, layout))
     }
 
     fn corrupt(&self, segment: u32, offset: u32) -> ReadError {

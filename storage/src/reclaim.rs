@@ -5,7 +5,7 @@
 //! to present offsets, and a crash finds either file under the segment's name.
 //!
 //! Every sealed segment is rewritten by one shard only, `number % shards`, which drops the records of keys that it owns;
-//! other shards read on through their map of the old file until [`Log::release_maps`]. How much is dead is estimated as
+//! other shards read on through their map of the old file until [`Log::release_maps`], and then find the new one. How much is dead is estimated as
 //! keys are forgotten; when the estimate has grown enough, a round measures the shard's segments one by one. Damaged
 //! segments are left alone.
 
@@ -13,7 +13,7 @@ use crate::log::Log;
 use crate::medium::{Medium, View};
 use crate::read::Sealed;
 use crate::record::{ENDS_KEY, Record};
-use crate::segment::{FOOTER_BYTES, Layout, SegmentHeader, Table, file_name};
+use crate::segment::{FOOTER_BYTES, Layout, SEGMENT_HEADER_BYTES, SegmentHeader, Table, file_name};
 use crate::work::Job;
 use crate::{Key, Lsn, Slot, file, scan};
 use std::collections::{HashMap, HashSet};
@@ -30,14 +30,29 @@ const WRITE_BYTES: usize = 1 << 20;
 /// A segment to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source {
-    pub(crate) header: SegmentHeader,
-    pub(crate) layout: Layout,
+    header: SegmentHeader,
+    layout: Layout,
+}
+
+impl Source {
+    /// Maps the whole segment. The layout comes from the file: an attempt that failed behind its rename has changed it.
+    fn view<M: Medium>(&self, medium: &M) -> io::Result<(M::View, Layout)> {
+        let view = medium.view(&file_name(self.header.number))?;
+        view.warm(0..view.bytes().len())?;
+        let layout = self.layout.in_file(view.bytes()).ok_or_else(damaged)?;
+        Ok((view, layout))
+    }
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the segment does not verify")
 }
 
 /// Bytes of each key in a segment.
 #[derive(Debug)]
 pub(crate) struct Measured {
     source: Source,
+    file_bytes: u64,
     bytes: Vec<(Key, u32)>,
 }
 
@@ -94,15 +109,14 @@ impl Reclaim {
 
 /// Reads how many bytes each key has in a segment, apart from records that never die.
 pub(crate) fn measure<M: Medium>(medium: &M, source: Source) -> io::Result<Measured> {
-    let view = medium.view(&file_name(source.header.number))?;
-    view.warm(0..view.bytes().len())?;
+    let (view, layout) = source.view(medium)?;
     let mut bytes: HashMap<Key, u32> = HashMap::new();
-    scan::walk(view.bytes(), &source.layout, &[], 0, &mut |record| {
+    scan::walk(view.bytes(), &layout, &[], 0, &mut |record| {
         if may_die(&record) {
             *bytes.entry(record.key).or_default() += record.stored_bytes();
         }
     });
-    Ok(Measured { source, bytes: bytes.into_iter().collect() })
+    Ok(Measured { source, file_bytes: view.bytes().len() as u64, bytes: bytes.into_iter().collect() })
 }
 
 fn may_die(record: &Record<'_>) -> bool {
@@ -110,44 +124,58 @@ fn may_die(record: &Record<'_>) -> bool {
 }
 
 impl Rewrite {
-    /// Writes the packed file and puts it in the place of the old one.
+    /// Writes the packed file and puts it in the place of the old one. An error leaves no file behind if it can.
     pub(crate) fn run<M: Medium>(&self, medium: &M) -> io::Result<Rewritten> {
         let name = file_name(self.source.header.number);
         let temporary = format!("{name}{}", file::TEMPORARY_SUFFIX);
-        let view = medium.view(&name)?;
-        view.warm(0..view.bytes().len())?;
+        self.run_through(medium, &name, &temporary).inspect_err(|_| file::drop_temporary(medium, &temporary))
+    }
+
+    fn run_through<M: Medium>(&self, medium: &M, name: &str, temporary: &str) -> io::Result<Rewritten> {
+        let (view, layout) = self.source.view(medium)?;
         let header = SegmentHeader { packed: true, ..self.source.header };
-        let mut out = Writer { medium, name: &temporary, offset: 0, buffer: header.encode() };
-        let lines = self.pack(view.bytes(), &mut out)?;
+        file::clear_temporary(medium, temporary)?;
+        let mut out = Writer { medium, name: temporary, offset: 0, buffer: header.encode() };
+        let lines = self.pack(view.bytes(), &layout, &mut out)?;
         let start = out.end();
         let mut tail = Vec::with_capacity(lines.len() * 8 + FOOTER_BYTES);
         for (old, present) in &lines {
             tail.extend_from_slice(&old.to_le_bytes());
             tail.extend_from_slice(&present.to_le_bytes());
         }
-        push_footer(&mut tail, lines.len() as u32, self.source.layout.end);
+        push_footer(&mut tail, lines.len() as u32, layout.end);
         out.push(&tail)?;
         let file_bytes = out.finish()?;
-        medium.sync(&temporary)?;
-        medium.rename(&temporary, &name)?;
+        // The footer is found from the end of the file.
+        medium.set_len(temporary, file_bytes)?;
+        medium.sync(temporary)?;
+        medium.rename(temporary, name)?;
         medium.sync_dir()?;
         let table = Some(Table { start: start as usize, lines: lines.len() });
-        Ok(Rewritten { header, layout: Layout { table, ..self.source.layout }, file_bytes })
+        Ok(Rewritten { header, layout: Layout { table, ..layout }, file_bytes })
     }
 
-    /// Copies what lives. A record that does not verify ends the attempt: damage is never rewritten.
-    fn pack<M: Medium>(&self, bytes: &[u8], out: &mut Writer<'_, M>) -> io::Result<Vec<(u32, u32)>> {
+    /// Copies what lives. Anything that does not verify, dead or alive, ends the attempt: damage is never rewritten, and
+    /// a broken length or key must not pass for a record that may go.
+    fn pack<M: Medium>(&self, bytes: &[u8], layout: &Layout, out: &mut Writer<'_, M>) -> io::Result<Vec<(u32, u32)>> {
         let mut kept = Vec::new();
-        scan::walk(bytes, &self.source.layout, &[], 0, &mut |record| {
+        let (mut visited, mut end, mut verified) = (0, SEGMENT_HEADER_BYTES, true);
+        scan::walk(bytes, layout, &[], 0, &mut |record| {
+            visited += 1;
+            end = record.lsn.offset() + record.stored_bytes();
+            verified &= layout.record(bytes, record.lsn.offset()).is_ok();
             if !may_die(&record) || !self.dead.contains(&record.key) {
                 kept.push((record.lsn.offset(), record.stored_bytes()));
             }
         });
+        // A walk passes over what it cannot read.
+        let is_whole = layout.table.map_or(end == layout.end, |table| visited == table.lines);
+        if !verified || !is_whole {
+            return Err(damaged());
+        }
         let mut lines = Vec::with_capacity(kept.len());
         for (old, stored) in kept {
-            let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a record does not verify");
-            self.source.layout.record(bytes, old).map_err(|_| damaged())?;
-            let place = self.source.layout.place(bytes, old).ok_or_else(damaged)? as usize;
+            let place = layout.place(bytes, old).ok_or_else(damaged)? as usize;
             lines.push((old, out.end() as u32));
             out.push(&bytes[place..place + stored as usize])?;
         }
@@ -259,6 +287,9 @@ impl<M: Medium> Log<M> {
         self.pending.reclaim = false;
         match result {
             Ok(measured) => {
+                if let Some(sealed) = self.sealed.get_mut(&measured.source.header.number) {
+                    sealed.file_bytes = measured.file_bytes;
+                }
                 self.reclaim.judging = Some(Judging { measured, next: 0, dead: HashSet::new(), bytes_dead: 0 });
             }
             Err(_) => self.status.work_failures += 1,
@@ -281,7 +312,7 @@ impl<M: Medium> Log<M> {
             return;
         }
         let source = judging.measured.source;
-        let file_bytes = self.sealed.get(&source.header.number).map_or(0, |sealed| sealed.file_bytes);
+        let file_bytes = judging.measured.file_bytes;
         if judging.bytes_dead * 100 > file_bytes * u64::from(self.options.dead_percent_max) {
             let rewrite = Rewrite { source, dead: judging.dead, bytes_dead: judging.bytes_dead };
             self.reclaim.ready = Some((rewrite, self.end()));
@@ -308,8 +339,7 @@ impl<M: Medium> Log<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recovery::footer;
-    use crate::segment::SEGMENT_HEADER_BYTES;
+    use crate::segment::footer;
 
     #[test]
     fn a_footer_is_read_back_and_no_flipped_bit_of_it_or_the_table_is() {

@@ -13,7 +13,7 @@ use crate::era;
 use crate::medium::{Entry, Medium, View};
 use crate::scan::{self, At, Scan};
 use crate::segment::{
-    self, FOOTER_BYTES, Layout, SEAL_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, Table, file_name, parse_file_name,
+    self, Layout, SEAL_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, Table, file_name, footer, parse_file_name,
 };
 use crate::snapshot::SnapshotInfo;
 use crate::{Corruption, Lsn, Options, file};
@@ -231,16 +231,6 @@ pub(crate) fn find_segment(number: u32, bytes: &[u8]) -> Option<Found> {
     };
     let sealed = header.packed || file_bytes < u64::from(header.allocated);
     Some(Found { header, file_bytes, sealed, table, scan: None, fold_from: 0, end })
-}
-
-/// The table that a packed segment's footer names, and the end of the addresses it holds.
-pub(crate) fn footer(bytes: &[u8]) -> Option<(Table, u32)> {
-    let at = bytes.len().checked_sub(FOOTER_BYTES)?;
-    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    let (crc, lines, end) = (number(at), number(at + 4) as usize, number(at + 8));
-    let start = at.checked_sub(lines.checked_mul(segment::TABLE_LINE_BYTES)?)?;
-    (start >= SEGMENT_HEADER_BYTES as usize && crc32fast::hash(&[&bytes[start..at], &bytes[at + 4..]].concat()) == crc)
-        .then_some((Table { start, lines }, end))
 }
 
 /// Verifies every segment that some fold needs, on as many threads as there are cores.

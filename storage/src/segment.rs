@@ -162,6 +162,30 @@ impl Table {
     }
 }
 
+/// What the last bytes of a packed segment say, unverified: its table, the end of the addresses it holds, a checksum.
+fn footer_claims(bytes: &[u8]) -> Option<(Table, u32, u32)> {
+    let at = bytes.len().checked_sub(FOOTER_BYTES)?;
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    let (crc, lines, end) = (number(at), number(at + 4) as usize, number(at + 8));
+    let start = at.checked_sub(lines.checked_mul(TABLE_LINE_BYTES)?)?;
+    (start >= SEGMENT_HEADER_BYTES as usize).then_some((Table { start, lines }, end, crc))
+}
+
+/// Where the footer of a packed segment says that its table begins, unverified: what must be in memory for [`footer`].
+pub(crate) fn table_start(bytes: &[u8]) -> Option<usize> {
+    footer_claims(bytes).map(|(table, ..)| table.start)
+}
+
+/// The table that a packed segment's footer names, and the end of the addresses it holds.
+pub(crate) fn footer(bytes: &[u8]) -> Option<(Table, u32)> {
+    let (table, end, crc) = footer_claims(bytes)?;
+    let at = bytes.len() - FOOTER_BYTES;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[table.start..at]);
+    hasher.update(&bytes[at + 4..]);
+    (hasher.finalize() == crc).then_some((table, end))
+}
+
 /// Why there is no record at an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRecord {
@@ -172,6 +196,14 @@ pub(crate) enum NoRecord {
 }
 
 impl Layout {
+    /// The same addresses in the file as it is now: it may have been packed since this layout was read, or packed again.
+    /// `None` when its header or its footer does not verify.
+    pub(crate) fn in_file(self, bytes: &[u8]) -> Option<Self> {
+        let header = SegmentHeader::decode(bytes).filter(|header| header.number == self.number)?;
+        let table = if header.packed { Some(footer(bytes)?.0) } else { None };
+        Some(Self { table, ..self })
+    }
+
     /// The offset in the file of the record with this address.
     pub(crate) fn place(&self, bytes: &[u8], offset: u32) -> Option<u32> {
         if offset < SEGMENT_HEADER_BYTES || offset >= self.end || !offset.is_multiple_of(record::ALIGN as u32) {

@@ -147,6 +147,13 @@ pub(crate) struct Write {
 
 impl Write {
     pub(crate) fn run<M: Medium>(&self, medium: &M) -> io::Result<()> {
+        self.run_through(medium).inspect_err(|_| file::drop_temporary(medium, &self.name))
+    }
+
+    fn run_through<M: Medium>(&self, medium: &M) -> io::Result<()> {
+        if self.offset == HEADER_BYTES as u64 {
+            file::clear_temporary(medium, &self.name)?;
+        }
         medium.write_at(&self.name, self.offset, &self.bytes)
     }
 }
@@ -161,9 +168,14 @@ pub(crate) struct Finish {
 impl Finish {
     pub(crate) fn run<M: Medium>(&self, medium: &M) -> io::Result<()> {
         let temporary = temporary_name(&self.info.name);
-        medium.write_at(&temporary, 0, &self.info.encode())?;
-        medium.sync(&temporary)?;
-        medium.rename(&temporary, &self.info.name)?;
+        self.run_through(medium, &temporary).inspect_err(|_| file::drop_temporary(medium, &temporary))
+    }
+
+    fn run_through<M: Medium>(&self, medium: &M, temporary: &str) -> io::Result<()> {
+        medium.write_at(temporary, 0, &self.info.encode())?;
+        medium.set_len(temporary, HEADER_BYTES as u64 + self.info.body_bytes)?;
+        medium.sync(temporary)?;
+        medium.rename(temporary, &self.info.name)?;
         medium.sync_dir()?;
         match &self.former {
             Some(former) => medium.remove(former),
@@ -374,7 +386,7 @@ impl<M: Medium> Log<M> {
     }
 
     /// A snapshot that failed is not repeated before as much was appended as makes the next one due; a start folds more
-    /// meanwhile, that is all. What is left of its file is removed by the next start.
+    /// meanwhile, that is all.
     fn abandon_snapshot(&mut self) {
         self.status.work_failures += 1;
         self.snapshots.writing = None;

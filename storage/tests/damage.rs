@@ -281,6 +281,8 @@ fn snapshots_save_the_reading_of_what_they_cover() {
     for at in 0..200 {
         rig.message(at % 5, 300);
     }
+    // A snapshot covers what was on disk when it began.
+    rig.sync();
     rig.snapshot_all();
     rig.message(1, 10);
     rig.sync();
