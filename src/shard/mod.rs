@@ -357,9 +357,9 @@ impl<M: Medium> Shard<M> {
         }
     }
 
-    /// Whether everything that was appended is durable.
+    /// Whether there is nothing to wait for: everything that was appended is durable, or never will be.
     pub fn is_synced(&self) -> bool {
-        self.log.durable() >= self.log.end()
+        self.poisoned || self.log.durable() >= self.log.end()
     }
 
     fn park(&mut self, now: Now, from: Caller, command: Command, out: &mut Out<M>) {
