@@ -8,11 +8,9 @@ pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of one request. Full: 431, connection closed. Twice what browsers behind proxies send.
 pub const HEADERS_MAX: usize = 100;
-/// Bytes of one request body, from the original's contract (1.1). Full: 413, refused before it is buffered.
+/// Bytes of one request body, from the original's contract (1.1), and of one WebSocket message (all fragments), so that
+/// both ways carry the same message. Full: 413, refused before it is buffered; close 1009.
 pub const BODY_BYTES_MAX: usize = 8_000_000;
-/// Bytes of one WebSocket message (all fragments). Full: close 1009. Same as a body, so both ways carry the same
-/// message.
-pub const WS_MESSAGE_BYTES_MAX: usize = 8_000_000;
 /// Fragments of one WebSocket message. Full: close 1009. Autobahn sends 65,536.
 pub const WS_FRAGMENTS_MAX: usize = 131_072;
 /// Bytes of one stored message as clients read it. Full: 413. Leaves room for the envelope around the largest body.
@@ -118,12 +116,14 @@ pub const RING_BYTES_PER_ENTRY: u64 = 2048;
 pub const RING_MEMORY_BYTES: usize = 64 * 1024;
 /// Pieces of blocking disk work that one shard has under way.
 pub const DISK_WORKS_MAX: usize = 2;
-/// Bytes of messages of one shard waiting for their commit. Full: 503 with `Retry-After`. A disk that syncs in 100 ms takes 640 MB/s.
 /// Bytes of messages of one shard waiting for their commit. Full: 503 with `Retry-After`. A disk that syncs in 100 ms
 /// takes 640 MB/s.
 pub const PENDING_COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Commands of one shard waiting for a cold range or for the next segment. Full: 503 with `Retry-After`.
 pub const PARKED_MAX: usize = 4_096;
+/// Parked commands of one shard that remember how far they had come: up to half a megabyte each. Full: the others begin
+/// their walk again each time, which costs time only.
+pub const PARKED_WALKS_MAX: usize = 64;
 /// Messages of one session. Full: 422. Counters of an idle session have 32 bits.
 pub const SESSION_MESSAGES_MAX: u64 = u32::MAX as u64 - 1;
 /// Idempotency keys of one shard in memory, about 64 bytes each. Full: the window that was built first is dropped; a

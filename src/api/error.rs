@@ -83,11 +83,9 @@ table! {
     MessageTooLarge: 413 Error "The message is too large", "message too large", false;
     Full: 422 Error "{what} is full", "full", false;
     Overloaded: 503 Error "Overloaded", "overloaded", true;
-    Timeout: 408 Error "Timeout", "timeout", true;
     DiskFull: 507 Error "The disk is full", "disk full", true;
     LogPoisoned: 503 Error "The log takes no more appends", "log poisoned", false;
     Corrupt: 500 Error "Stored data is corrupt", "corrupt", false;
-    Draining: 503 Error "The server is shutting down", "draining", true;
 
     // Fields of a session (contract 1.4).
     SessionFieldsMissing: 422 Error "user_id and agent_id are required", "", false;
@@ -169,7 +167,6 @@ impl From<Refusal> for ApiError {
             Refusal::DiskFull => Kind::DiskFull.into(),
             Refusal::LogPoisoned => Kind::LogPoisoned.into(),
             Refusal::Corrupt { file, offset } => Self::from(Kind::Corrupt).with("file", file).with("offset", offset),
-            Refusal::Draining => Kind::Draining.into(),
         }
     }
 }
@@ -353,12 +350,6 @@ mod tests {
                 500,
                 r#"{"error":"Stored data is corrupt","file":"s1.log","offset":64}"#,
                 r#"{"error":"corrupt","file":"s1.log","offset":64}"#,
-            ),
-            (
-                Refusal::Draining,
-                503,
-                r#"{"error":"The server is shutting down"}"#,
-                r#"{"error":"draining","retry_after_ms":1000}"#,
             ),
         ] {
             let error = ApiError::from(refusal);

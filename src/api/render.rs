@@ -55,11 +55,6 @@ impl Render {
         let response = replies.and_then(|replies| self.success.response(replies));
         self.envelope.seal(response.unwrap_or_else(|error| error.response()))
     }
-
-    /// The response when no reply came in time.
-    pub fn timed_out(self) -> Response {
-        self.envelope.seal(ApiError::from(Kind::Timeout).response())
-    }
 }
 
 impl Success {

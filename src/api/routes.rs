@@ -433,7 +433,6 @@ mod tests {
         let conflict = render.clone().one(Err(Refusal::SeqConflict { current: 4 }));
         assert_eq!(conflict.status, 409);
         assert_eq!(text(&conflict), r#"{"error":"expected_seq does not match","current_seq":4}"#);
-        assert_eq!((render.timed_out().status), 408);
     }
 
     /// Contract 1.5. Each body breaks its own check and all later ones.

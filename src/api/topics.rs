@@ -141,11 +141,6 @@ pub fn event_reply(identity: &str, reply: Result<Reply, Refusal>) -> Result<Stri
     }
 }
 
-/// The response to an event whose shard did not answer in time.
-pub fn timed_out() -> String {
-    ApiError::from(Kind::Timeout).event_response()
-}
-
 /// An event for everybody on a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broadcast {
@@ -374,7 +369,7 @@ mod tests {
         for (refusal, reason) in [
             (Refusal::SessionNotFound, r#"{"reason":"not found"}"#),
             (Refusal::Unauthorized, r#"{"reason":"unauthorized"}"#),
-            (Refusal::Draining, r#"{"reason":"draining","retry_after_ms":1000}"#),
+            (Refusal::Overloaded, r#"{"reason":"overloaded","retry_after_ms":1000}"#),
         ] {
             assert_eq!(joined(&session(), vec![Err(refusal)]), Err(reason.to_owned()));
         }
@@ -531,7 +526,6 @@ mod tests {
         assert_eq!(event_reply("alice", Ok(Reply::Done)), Ok("{}".to_owned()));
         let conflict = event_reply("alice", Err(Refusal::SeqConflict { current: 4 }));
         assert_eq!(conflict, Err(r#"{"error":"seq conflict","current_seq":4}"#.to_owned()));
-        assert_eq!(timed_out(), r#"{"error":"timeout","retry_after_ms":1000}"#);
     }
 
     #[test]

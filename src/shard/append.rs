@@ -4,6 +4,7 @@
 //! decided on top of records that are not yet durable is told only when they are.
 
 use super::commit::Effect;
+use super::park::Walk;
 use super::{Append, Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{IDEMPOTENCY_WINDOW, MESSAGE_BYTES_MAX, SESSION_MESSAGES_MAX};
 use crate::session::{Fingerprint, Json, KeyHash, Lookup, MessageMeta, MessageParts, Sender, Window, kind};
@@ -115,18 +116,24 @@ impl<M: Medium> Shard<M> {
     }
 
     fn walk_back_keys(&mut self, slot: Slot) -> Result<Window, Stop> {
-        let mut window = Window::default();
-        let mut lsn = self.log.last_lsn(slot);
-        for _ in 0..IDEMPOTENCY_WINDOW {
-            if lsn == Lsn::NONE {
-                break;
-            }
-            let record = self.log.read(lsn)?;
+        let (mut window, mut next, mut walked) = match self.parked.take_walk() {
+            Some(Walk::Keys { window, next, walked }) => (window, next, walked),
+            _ => (Window::default(), self.log.last_lsn(slot), 0),
+        };
+        while walked < IDEMPOTENCY_WINDOW && next != Lsn::NONE {
+            let record = match self.log.read(next) {
+                Ok(record) => record,
+                Err(error) => {
+                    self.parked.keep_walk(Walk::Keys { window, next, walked });
+                    return Err(error.into());
+                }
+            };
             if let Some((key, fingerprint)) = MessageMeta::decode(record.flags, record.meta).and_then(|meta| meta.keyed)
             {
                 window.insert_older(record.seq, key, fingerprint);
             }
-            lsn = record.prev;
+            next = record.prev;
+            walked += 1;
         }
         Ok(window)
     }

@@ -77,8 +77,11 @@ struct SessionTopic {
     joining: u32,
     /// Pushes since the oldest of those began, for the channels to come.
     kept: VecDeque<Push>,
-    /// Some of them had to be dropped.
-    kept_overflowed: bool,
+    /// The seq of the last message that had to be dropped from those; 0 for none. A join that stands below it has
+    /// lost messages, one that stands there or above has not.
+    lost_to: u64,
+    /// Of the joins whose reply has not arrived, those that were under way when the owner told of a gap.
+    broken_joins: u32,
 }
 
 #[derive(Debug, Default)]
@@ -215,7 +218,7 @@ impl Hub {
     fn join_session(&mut self, session: SessionId, channel: ChannelKey, cursor: u64, out: &mut Vec<Delivery>) {
         let topic = self.sessions.entry(session).or_default();
         let mut at = cursor;
-        let mut gap = topic.kept_overflowed;
+        let mut gap = topic.take_broken_join() || cursor < topic.lost_to;
         for push in &topic.kept {
             match step(at, push) {
                 Step::Deliver(next) if !gap => {
@@ -272,7 +275,7 @@ impl Hub {
             return;
         };
         // Joins that are still on their way must not believe that they heard everything.
-        topic.kept_overflowed |= topic.joining > 0;
+        topic.broken_joins = topic.joining;
         let to = std::mem::take(&mut topic.channels).into_iter().map(|(channel, _)| channel).collect();
         deliver(Delivered::Push(push), to, out);
         let topic = TopicKey::Session(session);
@@ -317,18 +320,29 @@ impl SessionTopic {
         if self.joining == 0 {
             return;
         }
-        if self.kept.len() == JOINING_PUSHES_MAX {
-            self.kept_overflowed = true;
-            return;
+        if self.kept.len() == JOINING_PUSHES_MAX
+            && let Some(Push::Message { seq, .. }) = self.kept.pop_front()
+        {
+            self.lost_to = self.lost_to.max(seq); // a chunk may be lost: it is told to those who happen to listen
         }
         self.kept.push_back(push.clone());
     }
 
+    /// Whether the join whose reply has arrived was under way when the owner told of a gap: the owner answers joins in
+    /// their order, so the oldest are.
+    fn take_broken_join(&mut self) -> bool {
+        let is_broken = self.broken_joins > 0;
+        self.broken_joins -= u32::from(is_broken);
+        is_broken
+    }
+
+    /// A join that failed may have been any: it is not taken for a broken one, at the price of a gap too many.
     fn end_join(&mut self) {
         self.joining = self.joining.saturating_sub(1);
+        self.broken_joins = self.broken_joins.min(self.joining);
         if self.joining == 0 {
             self.kept = VecDeque::new();
-            self.kept_overflowed = false;
+            self.lost_to = 0;
         }
     }
 }
@@ -530,6 +544,65 @@ mod tests {
         bench.hub.join(&topic(), channel(1), 0, &mut bench.out);
         let heard = bench.heard(1);
         assert_eq!(heard.last(), Some(&-1));
+    }
+
+    /// Joins overlap without end, as when a room full of clients reconnects: each begins before the one before it ends.
+    fn overlapping_joins(bench: &mut Bench, rounds: u32, mut between: impl FnMut(&mut Bench) -> u64) {
+        for n in 1..=rounds {
+            bench.hub.begin_join(&topic());
+            let cursor = between(bench);
+            bench.hub.join(&topic(), channel(n), cursor, &mut bench.out);
+        }
+    }
+
+    #[test]
+    fn overlapping_joins_on_a_busy_session_get_in_however_much_was_pushed_since_the_first() {
+        let mut bench = Bench::new();
+        bench.hub.begin_join(&topic());
+        let mut seq = 0;
+        overlapping_joins(&mut bench, 2 * JOINING_PUSHES_MAX as u32, |bench| {
+            seq += 1;
+            bench.push(message(seq));
+            seq
+        });
+        bench.push(message(seq + 1));
+        for n in [1, JOINING_PUSHES_MAX as u32, 2 * JOINING_PUSHES_MAX as u32] {
+            let heard = bench.heard(n);
+            assert_eq!((heard.last(), heard.contains(&-1)), (Some(&(seq as i64 + 1)), false));
+        }
+    }
+
+    #[test]
+    fn a_join_below_what_was_dropped_becomes_a_gap_and_one_above_gets_the_rest() {
+        let mut bench = Bench::new();
+        let last = JOINING_PUSHES_MAX as u64 + 10;
+        (0..2).for_each(|_| bench.hub.begin_join(&topic()));
+        (1..=last).for_each(|seq| bench.push(message(seq)));
+        bench.hub.join(&topic(), channel(1), 10, &mut bench.out);
+        bench.hub.join(&topic(), channel(2), 9, &mut bench.out);
+        assert!(bench.heard(1).into_iter().eq(11..=last as i64));
+        assert_eq!(bench.heard(2), [-1]);
+    }
+
+    #[test]
+    fn dropped_chunks_are_no_gap() {
+        let mut bench = Bench::new();
+        bench.hub.begin_join(&topic());
+        (0..JOINING_PUSHES_MAX).for_each(|_| bench.push(chunk()));
+        bench.push(message(1));
+        bench.hub.join(&topic(), channel(1), 0, &mut bench.out);
+        assert_eq!(bench.heard(1).last(), Some(&1));
+    }
+
+    #[test]
+    fn an_owners_gap_ends_the_joins_that_were_under_way_and_no_later_ones() {
+        let mut bench = Bench::new();
+        (0..2).for_each(|_| bench.hub.begin_join(&topic()));
+        bench.push(Push::Gap { session: session() });
+        bench.hub.begin_join(&topic());
+        (1..=3).for_each(|n| bench.hub.join(&topic(), channel(n), 0, &mut bench.out));
+        bench.push(message(1));
+        assert_eq!([bench.heard(1), bench.heard(2), bench.heard(3)], [vec![-1], vec![-1], vec![1]]);
     }
 
     #[test]

@@ -202,8 +202,11 @@ impl<M: Medium> Shard<M> {
                 self.poisoned |= self.log.finish_sync(sync, result).is_err();
             }
             Input::Worked(done) => {
+                let is_awaited = done.is_awaited();
                 self.log.finish_work(done);
-                self.retry_parked(now, out);
+                if is_awaited {
+                    self.retry_parked(now, out);
+                }
             }
             Input::Tick => {
                 self.retry_parked(now, out);
@@ -242,6 +245,9 @@ impl<M: Medium> Shard<M> {
             true => Err(Refusal::Overloaded.into()),
             false => self.run(now, from, &command, out),
         };
+        if !matches!(outcome, Err(Stop::Cold(_) | Stop::Park)) {
+            self.parked.take_walk(); // it was this command's alone
+        }
         let reply = match outcome {
             Ok(Outcome::Reply(reply)) => Ok(reply),
             Ok(Outcome::Later | Outcome::Silent) => return,
@@ -357,9 +363,9 @@ impl<M: Medium> Shard<M> {
         }
     }
 
-    /// Whether everything that was appended is durable.
+    /// Whether there is nothing to wait for: everything that was appended is durable, or never will be.
     pub fn is_synced(&self) -> bool {
-        self.log.durable() >= self.log.end()
+        self.poisoned || self.log.durable() >= self.log.end()
     }
 
     fn park(&mut self, now: Now, from: Caller, command: Command, out: &mut Out<M>) {
@@ -374,14 +380,14 @@ impl<M: Medium> Shard<M> {
         if self.parked.is_empty() {
             return;
         }
-        for parked in self.parked.take() {
+        for mut parked in self.parked.take() {
             if parked.is_overdue(now.mono_us) {
                 if parked.command.is_answered() {
                     out.push(Output::Reply { to: parked.from, reply: Err(Refusal::Overloaded) });
                 }
                 continue;
             }
-            self.parked.retrying(Some(&parked));
+            self.parked.retrying(Some(&mut parked));
             self.take(now, Input::Call { from: parked.from, command: parked.command }, out);
         }
         self.parked.retrying(None);

@@ -158,9 +158,6 @@ pub enum Refusal {
         /// Bytes from its start.
         offset: u64,
     },
-    /// The server is shutting down.
-    #[error("draining")]
-    Draining,
 }
 
 /// An event for everybody on a topic, sent once per subscribed shard.

@@ -3,10 +3,15 @@
 //! Every read ends at the last released message: what is not durable, or durable but not yet answered and pushed, is
 //! not there.
 
+use super::park::Walk;
 use super::{Caller, Outcome, Page, PageFrom, Refusal, Reply, Shard, Stop};
 use crate::limits::{JOIN_MESSAGES_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX};
 use crate::session::{Sender, SessionId};
-use storage::{Lsn, Medium, Slot};
+use storage::{Lsn, Medium, ReadError, Slot};
+
+/// Messages that are walked over at a time. The log remembers where every so many-th message stands, so that a block's
+/// end is found at once.
+const BLOCK_MESSAGES: u64 = 64;
 
 impl<M: Medium> Shard<M> {
     pub(super) fn read_messages(&mut self, id: SessionId, from: PageFrom, limit: usize) -> Result<Outcome, Stop> {
@@ -40,21 +45,66 @@ impl<M: Medium> Shard<M> {
         Ok(Outcome::Reply(Reply::Joined(page)))
     }
 
-    /// The first messages above `after`, ascending.
+    /// The first messages above `after`, ascending. When bytes run out it is the highest ones that are left out.
     fn page_after(&mut self, slot: Slot, after: u64, limit: usize) -> Result<Page, Stop> {
         let last = self.committed_seq(slot);
         let count = last.saturating_sub(after).min(limit as u64);
         if count == 0 {
             return Ok(Page { has_more: last > after, session_last_seq: last, ..Page::default() });
         }
-        // Back-pointers lead downwards: collect the addresses from the page's end to its start, then read upwards.
-        let mut addresses = Vec::with_capacity(count as usize);
-        let mut lsn = self.log.find(slot, after + count)?;
-        for _ in 0..count {
-            addresses.push(lsn);
-            lsn = self.log.read(lsn)?.prev;
+        let (mut addresses, mut bytes) = match self.parked.take_walk() {
+            Some(Walk::Page { addresses, bytes, .. }) => (addresses, bytes),
+            _ => (Vec::new(), 0),
+        };
+        if let Err(stop) = self.walk_up(slot, after, after + count, &mut addresses, &mut bytes) {
+            self.parked.keep_walk(Walk::Page { from_seq: after, addresses, bytes });
+            return Err(stop);
         }
-        self.splice(addresses.into_iter().rev(), last)
+        self.splice(addresses.into_iter(), last)
+    }
+
+    /// Adds the addresses of the messages above `after`, up to `upto` and to a page's bound in bytes, to those it has.
+    ///
+    /// Back-pointers lead downwards, so it goes up in blocks and collects each from its end. What lies beyond the bytes
+    /// is not read, but for the headers of its block.
+    fn walk_up(
+        &self,
+        slot: Slot,
+        after: u64,
+        upto: u64,
+        addresses: &mut Vec<Lsn>,
+        bytes: &mut usize,
+    ) -> Result<(), Stop> {
+        loop {
+            let below = after + addresses.len() as u64;
+            if below >= upto {
+                return Ok(());
+            }
+            let block_end = upto.min((below + 1).next_multiple_of(BLOCK_MESSAGES));
+            let count = (block_end - below) as usize;
+            let block = self.log.messages(slot, below, self.log.end(), count, PAGE_BYTES_MAX as u64)?;
+            for (lsn, seq) in block.lsns.into_iter().zip(below + 1..) {
+                if self.walk_over(lsn, seq, addresses, bytes)?.is_none() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Adds message `seq` at `lsn` to a walk and gives the address of the one before it. `None`: the page has no room
+    /// for it.
+    fn walk_over(&self, lsn: Lsn, seq: u64, addresses: &mut Vec<Lsn>, bytes: &mut usize) -> Result<Option<Lsn>, Stop> {
+        let record = self.log.read(lsn)?;
+        if record.seq != seq {
+            return Err(ReadError::Unknown.into()); // the records that lead to it are gone
+        }
+        let grown = *bytes + record.payload.len() + 1;
+        if grown > PAGE_BYTES_MAX && !addresses.is_empty() {
+            return Ok(None);
+        }
+        addresses.push(lsn);
+        *bytes = grown;
+        Ok(Some(record.prev))
     }
 
     /// The last messages below `before`, ascending. When bytes run out it is the lowest ones that are left out.
@@ -64,21 +114,41 @@ impl<M: Medium> Shard<M> {
         if upto == 0 || limit == 0 {
             return Ok(Page { has_more: upto > 0, session_last_seq: last, ..Page::default() });
         }
-        let mut addresses = Vec::new();
-        let mut lsn = self.log.find(slot, upto)?;
-        let mut bytes = 0;
-        for _ in 0..upto.min(limit as u64) {
-            let record = self.log.read(lsn)?;
-            bytes += record.payload.len() + 1;
-            if bytes > PAGE_BYTES_MAX && !addresses.is_empty() {
-                break;
-            }
-            addresses.push(lsn);
-            lsn = record.prev;
+        let (upto, mut addresses, mut bytes) = match self.parked.take_walk() {
+            Some(Walk::Page { from_seq, addresses, bytes }) => (from_seq, addresses, bytes),
+            _ => (upto, Vec::new(), 0),
+        };
+        if let Err(stop) = self.walk_down(slot, upto, upto.min(limit as u64), &mut addresses, &mut bytes) {
+            self.parked.keep_walk(Walk::Page { from_seq: upto, addresses, bytes });
+            return Err(stop);
         }
         let mut page = self.splice(addresses.into_iter().rev(), last)?;
         page.has_more = page.first_seq > 1;
         Ok(page)
+    }
+
+    /// Adds the addresses of messages from `upto` down, `count` of them or up to a page's bound in bytes, to those it
+    /// has.
+    fn walk_down(
+        &self,
+        slot: Slot,
+        upto: u64,
+        count: u64,
+        addresses: &mut Vec<Lsn>,
+        bytes: &mut usize,
+    ) -> Result<(), Stop> {
+        let mut lsn = match addresses.last() {
+            Some(&lowest) => self.log.read(lowest)?.prev,
+            None => self.log.find(slot, upto)?,
+        };
+        while (addresses.len() as u64) < count {
+            let seq = upto - addresses.len() as u64;
+            match self.walk_over(lsn, seq, addresses, bytes)? {
+                Some(prev) => lsn = prev,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Joins the messages at `addresses`, up to the bound in bytes but at least one.

@@ -77,6 +77,13 @@ impl<M: Medium> std::fmt::Debug for Done<M> {
     }
 }
 
+impl<M: Medium> WorkDone<M> {
+    /// Whether somebody may have waited for it: after [`crate::ReadError::Cold`] or [`crate::AppendError::NotReady`].
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.0, Done::Warm { .. } | Done::Prepare { .. })
+    }
+}
+
 impl<M: Medium> Work<M> {
     pub(crate) fn new(job: Job<M>) -> Self {
         Self(job)

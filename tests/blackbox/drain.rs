@@ -39,7 +39,7 @@ fn everything_acknowledged_during_a_drain_is_there_after_it() {
                     let sent = connection.try_send(request("POST", &messages(session), &[], Some(&body)));
                     let Ok(answer) = sent.and_then(|()| connection.try_answer(false)) else { return };
                     if answer.status == 503 {
-                        // Draining, by name: not acknowledged.
+                        // Refused by name: not acknowledged.
                         return;
                     }
                     let seq = answer.expect(200)["message"]["seq"].as_u64().expect("a seq");

@@ -98,6 +98,17 @@ fn a_failed_sync_refuses_all_that_waits_and_reads_go_on() {
 }
 
 #[test]
+fn nobody_waits_for_a_sync_that_never_comes() {
+    let mut bench = Bench::with_session();
+    assert!(bench.shard.is_synced());
+    bench.hold_syncs = true;
+    bench.send(append(1, "alice", "lost"));
+    assert!(!bench.shard.is_synced());
+    bench.fail_sync();
+    assert!(bench.shard.is_synced());
+}
+
+#[test]
 fn what_was_lost_to_a_failed_sync_is_neither_replayed_nor_told() {
     let mut bench = Bench::with_session();
     bench.call(keyed(1, "alice", "hi", "kept")).unwrap();

@@ -64,6 +64,34 @@ fn a_page_is_bounded_in_bytes_and_leaves_out_what_is_farther_away() {
 }
 
 #[test]
+fn what_lies_beyond_a_pages_bytes_is_not_read() {
+    let mut bench = Bench::with(storage::Options { segment_bytes: 64 << 20, ..memory_durability() });
+    bench.create(1, "alice");
+    let text = "x".repeat(PAGE_BYTES_MAX / 40);
+    (0..100).for_each(|_| drop(bench.call(append(1, "alice", &text)).unwrap()));
+    let disk = bench.disk.kill();
+    for seq in [45, 90] {
+        let pattern = format!("\"seq\":{seq},");
+        let file = segment_with(&disk, pattern.as_bytes());
+        disk.flip(&file, find(&disk.read(&file).unwrap(), pattern.as_bytes()), 1);
+    }
+    bench.shard = open(&disk, &storage::Options { seed: 2, ..bench.options.clone() });
+    let page = bench.read(1, PageFrom::After(0), 100);
+    assert_eq!((page.first_seq, page.last_seq, page.has_more), (1, 39, true));
+}
+
+#[test]
+fn a_page_from_any_place_is_whole_across_blocks() {
+    let mut bench = Bench::with(memory_durability());
+    bench.create(1, "alice");
+    (0..200).for_each(|_| drop(bench.append(1, "bot")));
+    for (after, limit) in [(0, 200), (63, 2), (64, 64), (64, 65), (1, 127), (130, 500)] {
+        let page = bench.read(1, PageFrom::After(after), limit);
+        assert!(seqs(&page).into_iter().eq((after + 1..=200).take(limit)));
+    }
+}
+
+#[test]
 fn unknown_sessions_are_refused() {
     let mut bench = Bench::new();
     let read = Command::ReadMessages { session: id(9), from: PageFrom::After(0), limit: 5 };
@@ -140,6 +168,66 @@ fn a_warmed_range_is_asked_for_once() {
     }
     let asked = bench.works.len();
     assert!(asked <= 3, "{asked} works for one cold range");
+}
+
+/// Disk work that somebody waited for until `command` was answered. `forgets_at`: after so much of it, all that was
+/// warm is cold again.
+fn works_until_answered(command: Command, forgets_at: usize) -> usize {
+    let mut bench = Bench::with(storage::Options { segment_bytes: 16 << 10, ..options() });
+    bench.create(1, "alice");
+    (0..300).for_each(|n| drop(bench.call(keyed(1, "bot", "hi", &n.to_string())).unwrap()));
+    bench.disk.set_cold(true);
+    bench.kill();
+    bench.disk.set_cold(true);
+    bench.hold_works = true;
+    let token = bench.send(command);
+    let mut works = 0;
+    while bench.answer(token).is_none() {
+        let Some(work) = bench.works.pop_front() else {
+            bench.now_us += 1_100_000; // until a range is asked for again
+            bench.step(Input::Tick);
+            continue;
+        };
+        let done = work.run();
+        works += usize::from(done.is_awaited());
+        bench.step(Input::Worked(done));
+        bench.run();
+        if works == forgets_at {
+            bench.step(Input::Tick); // the first one gives maps back
+        }
+    }
+    assert!(bench.answer(token).unwrap().is_ok());
+    works
+}
+
+#[test]
+fn a_window_that_is_built_from_cold_ranges_never_begins_again() {
+    let fresh = keyed(1, "alice", "hi", "new");
+    let works = works_until_answered(fresh.clone(), usize::MAX);
+    assert!(works >= 5, "{works}");
+    let with_forgetting = works_until_answered(fresh, works - 1);
+    assert!(with_forgetting <= works + 1, "{with_forgetting} after {works}");
+}
+
+#[test]
+fn work_that_nobody_waits_for_wakes_nobody() {
+    let mut bench = cold_bench();
+    bench.create(2, "alice");
+    bench.hold_works = true;
+    let mut done = Vec::new();
+    while done.is_empty() {
+        bench.send(append(2, "alice", "hi"));
+        for result in bench.works.drain(..).map(|work| work.run()).collect::<Vec<_>>() {
+            if result.is_awaited() { bench.step(Input::Worked(result)) } else { done.push(result) }
+        }
+    }
+    bench.send(Command::ReadMessages { session: id(1), from: PageFrom::After(0), limit: 1 });
+    bench.works.clear();
+    bench.now_us += 2_000_000; // a command that is tried now asks for its range again
+    done.into_iter().for_each(|done| bench.step(Input::Worked(done)));
+    assert!(!bench.works.drain(..).any(|work| work.run().is_awaited()));
+    bench.step(Input::Tick);
+    assert!(bench.works.drain(..).any(|work| work.run().is_awaited()));
 }
 
 #[test]
