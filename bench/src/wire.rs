@@ -84,7 +84,7 @@ impl Write for Duplex {
 pub fn ws_decode(payload_bytes: usize) -> Group<'static> {
     let bytes = frames(payload_bytes);
     let limits =
-        ws::Limits { message_bytes_max: limits::WS_MESSAGE_BYTES_MAX, fragments_max: limits::WS_FRAGMENTS_MAX };
+        ws::Limits { message_bytes_max: limits::BODY_BYTES_MAX, fragments_max: limits::WS_FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Server, limits, None);
     let source = bytes[..payload_bytes].to_vec();
     let mut copy = Vec::with_capacity(payload_bytes);
