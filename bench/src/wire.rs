@@ -83,8 +83,7 @@ impl Write for Duplex {
 /// Reading client frames, beside copying and unmasking the same payload with nothing around it, and beside tungstenite.
 pub fn ws_decode(payload_bytes: usize) -> Group<'static> {
     let bytes = frames(payload_bytes);
-    let limits =
-        ws::Limits { message_bytes_max: limits::BODY_BYTES_MAX, fragments_max: limits::WS_FRAGMENTS_MAX };
+    let limits = ws::Limits { message_bytes_max: limits::BODY_BYTES_MAX, fragments_max: limits::WS_FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Server, limits, None);
     let source = bytes[..payload_bytes].to_vec();
     let mut copy = Vec::with_capacity(payload_bytes);
