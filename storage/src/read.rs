@@ -5,7 +5,7 @@
 //! [`ReadError::Cold`], and the work that warms it.
 
 use crate::log::{Log, Open};
-use crate::medium::{Active, Medium, View};
+use crate::medium::{Active, Handle, Medium, View};
 use crate::record::{self, Header, Record};
 use crate::recovery::SegmentInfo;
 use crate::segment::{
@@ -323,6 +323,10 @@ impl<M: Medium> Log<M> {
     /// rewritten. Worth a call every minute or so.
     pub fn release_maps(&mut self) {
         self.sealed.values_mut().for_each(Sealed::release);
+        // Reads have brought back pages that were let go behind the cursor.
+        for open in self.closing.iter().chain(&self.active) {
+            open.map.handle().release(0..open.released as usize);
+        }
     }
 
     /// The last message below `upto`: its seq and address, or 0.

@@ -235,3 +235,26 @@ fn a_session_deleted_for_good_closes_its_channels() {
     let refused = socket.join(&topic, &json!({}));
     assert_eq!(refused, Err(json!({"reason": "not found"})));
 }
+
+#[test]
+fn after_a_large_reply_the_socket_is_read_on_and_stays_live() {
+    let server = Server::shared();
+    // Above what a socket may have queued while it is read, and above a whole outbox.
+    for text_bytes in [3_000, 30_000] {
+        let session = server.session("alice", "bot");
+        for _ in 0..100 {
+            server.say(&session, "alice", &"x".repeat(text_bytes));
+        }
+        let mut socket = Socket::open(&server, "alice");
+        let topic = format!("session:{session}");
+        let reference = json!("1");
+        socket.send(&reference, &reference, &topic, "phx_join", &json!({}));
+        let pushed = server.say(&session, "bot", "while the reply was on its way");
+        let joined = socket.reply(&reference).expect("the join is accepted");
+        assert_eq!(list(&joined, "messages").len(), 100);
+        if joined["last_seq"] == 100 {
+            assert_eq!(socket.event(&topic, "message"), pushed); // it was committed behind the join
+        }
+        assert!(socket.settle().is_empty(), "the heartbeat is answered");
+    }
+}
