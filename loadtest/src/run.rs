@@ -11,6 +11,7 @@ use crate::target::Target;
 use crate::usage;
 use crate::verify::Integrity;
 use anyhow::{Context, Result, anyhow, bail};
+use fleetlm::server::pacemaker;
 use glommio::timer::Timer;
 use glommio::{LocalExecutorBuilder, Placement};
 use std::cell::RefCell;
@@ -31,9 +32,6 @@ const SETUP_TIME: Duration = Duration::from_secs(900);
 const RING_DEPTH: usize = 1024;
 /// The default of 100 ms lets a busy task delay all sockets that long; below 1 ms the executor may sleep with work to do.
 const PREEMPT_TIMER: Duration = Duration::from_millis(1);
-/// An executor whose preempt timer fires while nothing runs may park although a task is runnable (seen here: a reader that yields with
-/// 110 KB to read, for ever). A pending timer ends that sleep; the shorter, the less it shows in the latencies.
-const HEARTBEAT: Duration = Duration::from_millis(1);
 /// Failures that are told in full.
 const EXAMPLES_MAX: usize = 10;
 
@@ -245,7 +243,9 @@ pub fn run(scenario: &Scenario, common: &Common, target: &Target, server_pid: Op
         workers: placements.len(),
     });
     let (done, results) = channel();
-    for (index, placement) in placements.into_iter().enumerate() {
+    // The runtime can put an executor to sleep with work to do; seen here as readers with unread bytes, for half a minute.
+    let pulses = pacemaker::start(placements.len().try_into()?)?;
+    for ((index, placement), pulse) in placements.into_iter().enumerate().zip(pulses) {
         let (scenario, target, shared, done) = (scenario.clone(), target.clone(), Arc::clone(&shared), done.clone());
         let (duration_ns, warmup_ns) = (seconds_ns(common.duration), seconds_ns(common.warmup));
         let executor = LocalExecutorBuilder::new(placement)
@@ -266,12 +266,7 @@ pub fn run(scenario: &Scenario, common: &Common, target: &Target, server_pid: Op
                 warmup_ns,
             };
             let worker = Rc::new(worker);
-            glommio::spawn_local(async {
-                loop {
-                    Timer::new(HEARTBEAT).await;
-                }
-            })
-            .detach();
+            pulse.attach();
             let performed = scenarios::perform(&scenario, &worker).await;
             if performed.is_err() {
                 worker.shared.failed.store(true, Ordering::SeqCst);

@@ -14,7 +14,6 @@ mod listener;
 mod longpoll;
 mod mailbox;
 mod metrics;
-mod pacemaker;
 mod ring;
 mod state;
 mod watch;
@@ -23,6 +22,7 @@ mod wire;
 mod world;
 
 pub mod echo;
+pub mod pacemaker;
 
 use std::io::Write;
 use std::net::SocketAddr;

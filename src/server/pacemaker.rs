@@ -19,8 +19,8 @@ use crate::limits;
 /// Looks without a new beat after which a shard is woken.
 const STILL_MAX: u32 = 3;
 
-/// A shard's side: its count and the socket that wakes it.
-pub(super) struct Pulse {
+/// A shard's side: its count and the socket that wakes it. Any executor of this runtime can have one; the load generator's do.
+pub struct Pulse {
     beats: Arc<AtomicU64>,
     socket: Socket,
 }
@@ -37,7 +37,7 @@ struct Patient {
 ///
 /// # Errors
 /// When the system gives no sockets or no thread.
-pub(super) fn start(shards: u16) -> io::Result<Vec<Pulse>> {
+pub fn start(shards: u16) -> io::Result<Vec<Pulse>> {
     let mut pulses = Vec::new();
     let mut patients = Vec::new();
     for _ in 0..shards {
@@ -71,7 +71,7 @@ impl Patient {
 
 impl Pulse {
     /// Counts a beat at every heartbeat, from before the first wait to the end of the executor.
-    pub(super) async fn beat(beats: Arc<AtomicU64>) {
+    async fn beat(beats: Arc<AtomicU64>) {
         loop {
             beats.fetch_add(1, Ordering::Relaxed);
             glommio::timer::sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
@@ -79,7 +79,7 @@ impl Pulse {
     }
 
     /// Starts both tasks on this shard's executor.
-    pub(super) fn attach(self) {
+    pub fn attach(self) {
         glommio::spawn_local(Self::beat(self.beats)).detach();
         let mut socket = TcpStream::from(self.socket); // any stream socket will do; the runtime only reads and polls it
         glommio::spawn_local(async move {
