@@ -266,6 +266,7 @@ pub fn run(scenario: &Scenario, common: &Common, target: &Target, server_pid: Op
                 warmup_ns,
             };
             let worker = Rc::new(worker);
+            let _watched = pulse.watch_this_thread();
             pulse.attach();
             let performed = scenarios::perform(&scenario, &worker).await;
             if performed.is_err() {

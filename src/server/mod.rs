@@ -188,10 +188,13 @@ fn start_executor(config: &ServeConfig, start: driver::Start) -> anyhow::Result<
             // One thread more than works may run: a sync never waits behind them.
             .blocking_thread_pool_placement(PoolPlacement::Unbound(limits::DISK_WORKS_MAX + 1))
     };
-    let run = move || match ring::first_that_fits(depths, |depth| builder(depth).make()) {
-        Ok(executor) => executor.run(driver::run(start)),
-        Err(error) => {
-            let _ = start.opened.send(Err(error.into())); // the main thread waits for this answer, unless it gave up already
+    let run = move || {
+        let _watched = start.pulse.watch_this_thread();
+        match ring::first_that_fits(depths, |depth| builder(depth).make()) {
+            Ok(executor) => executor.run(driver::run(start)),
+            Err(error) => {
+                let _ = start.opened.send(Err(error.into())); // the main thread waits for this answer, unless it gave up already
+            }
         }
     };
     Ok(thread::Builder::new().name(name).spawn(run)?)

@@ -1,34 +1,42 @@
 //! A thread that wakes shards which the runtime has put to sleep with work to do.
 //!
-//! Seen with glommio-ng 0.12: an executor parks in `io_uring_enter` although its timers are due, and only an event from outside
-//! wakes it (docs/decisions/0001). So every shard counts its pulse, and a shard whose count stands still gets a byte on a socket
-//! that it reads: an event like any other. A shard that is merely busy gets one too many; that costs it one read.
+//! Seen with glommio-ng 0.12: an executor parks in `io_uring_enter` although tasks are runnable or timers are due, even before its
+//! first task ran (docs/decisions/0001). Only something from outside its rings' bookkeeping wakes it. So every shard counts its
+//! pulse, and a shard whose count stands still gets a signal whose handler does nothing: the wait ends as interrupted and the
+//! executor looks around. A shard that is merely busy gets one too many; that costs it next to nothing.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use futures_lite::AsyncReadExt;
-use glommio::net::TcpStream;
-use socket2::{Domain, Socket, Type};
+use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
+use nix::sys::signal::Signal;
 
 use crate::limits;
 
 /// Looks without a new beat after which a shard is woken.
 const STILL_MAX: u32 = 3;
 
-/// A shard's side: its count and the socket that wakes it. Any executor of this runtime can have one; the load generator's do.
+/// What ends the wait. Its default is to be ignored, and hardly anything else uses it.
+const NUDGE: Signal = Signal::SIGURG;
+
+/// A shard's side: its count, and its thread while it runs. Any executor of this runtime can have one; the load generator's do.
 pub struct Pulse {
     beats: Arc<AtomicU64>,
-    socket: Socket,
+    thread: Arc<Mutex<Option<Pthread>>>,
 }
 
-/// The thread's side of one shard.
+/// Keeps the thread known to the pacemaker; dropped in that thread, before it ends.
+pub struct Watched {
+    thread: Arc<Mutex<Option<Pthread>>>,
+}
+
+/// The pacemaker's side of one shard.
 struct Patient {
     beats: Arc<AtomicU64>,
-    socket: Socket,
+    thread: Arc<Mutex<Option<Pthread>>>,
     last: u64,
     still: u32,
 }
@@ -36,17 +44,17 @@ struct Patient {
 /// Starts the thread for `shards` and returns their sides. It ends with the process.
 ///
 /// # Errors
-/// When the system gives no sockets or no thread.
+/// When the system gives no signal handler or no thread.
 pub fn start(shards: u16) -> io::Result<Vec<Pulse>> {
+    // Any handler will do: without one the signal is ignored and interrupts nothing.
+    signal_hook::flag::register(NUDGE as i32, Arc::new(AtomicBool::new(false)))?;
     let mut pulses = Vec::new();
     let mut patients = Vec::new();
     for _ in 0..shards {
-        let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-        ours.set_nonblocking(true)?;
-        theirs.set_nonblocking(true)?;
-        let beats = Arc::new(AtomicU64::new(0));
-        pulses.push(Pulse { beats: Arc::clone(&beats), socket: theirs });
-        patients.push(Patient { beats, socket: ours, last: 0, still: 0 });
+        let pulse = Pulse { beats: Arc::default(), thread: Arc::default() };
+        let (beats, thread) = (Arc::clone(&pulse.beats), Arc::clone(&pulse.thread));
+        pulses.push(pulse);
+        patients.push(Patient { beats, thread, last: 0, still: 0 });
     }
     thread::Builder::new().name("pacemaker".to_owned()).spawn(move || {
         loop {
@@ -64,28 +72,35 @@ impl Patient {
         self.last = beats;
         if self.still >= STILL_MAX {
             self.still = 0;
-            let _ = self.socket.send(&[0]); // full: it has not read the last one yet; closed: it has ended
+            // The lock is held while the signal is sent, so the thread is still there.
+            if let Some(thread) = *self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
+                let _ = pthread_kill(thread, NUDGE); // a failure shows as a shard that stays still, and is tried again
+            }
         }
     }
 }
 
 impl Pulse {
-    /// Counts a beat at every heartbeat, from before the first wait to the end of the executor.
-    async fn beat(beats: Arc<AtomicU64>) {
-        loop {
-            beats.fetch_add(1, Ordering::Relaxed);
-            glommio::timer::sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
-        }
+    /// Makes the calling thread known, before its executor runs: it can be put to sleep from then on.
+    pub fn watch_this_thread(&self) -> Watched {
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(pthread_self());
+        Watched { thread: Arc::clone(&self.thread) }
     }
 
-    /// Starts both tasks on this shard's executor.
+    /// Starts counting on the calling thread's executor, until that ends.
     pub fn attach(self) {
-        glommio::spawn_local(Self::beat(self.beats)).detach();
-        let mut socket = TcpStream::from(self.socket); // any stream socket will do; the runtime only reads and polls it
-        glommio::spawn_local(async move {
-            let mut bytes = [0; 64];
-            while let Ok(1..) = socket.read(&mut bytes).await {}
-        })
-        .detach();
+        let count = async move {
+            loop {
+                self.beats.fetch_add(1, Ordering::Relaxed);
+                glommio::timer::sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
+            }
+        };
+        glommio::spawn_local(count).detach();
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
