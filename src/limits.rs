@@ -100,8 +100,7 @@ pub const SEGMENT_BYTES_MAX: u32 = 1024 * 1024 * 1024;
 pub const ACCEPT_BACKLOG: i32 = 4096;
 /// Seconds that sent bytes may stay unacknowledged by a peer (`TCP_USER_TIMEOUT`): then it is gone.
 pub const UNANSWERED_S: u64 = 30;
-/// Milliseconds of a shard's heartbeat. It drives deadlines, and it bounds glommio's habit of parking with runnable tasks when
-/// its preempt timer fires at the wrong moment.
+/// Milliseconds of a shard's heartbeat. It drives deadlines, and it is the pulse by which the pacemaker knows that a shard is awake.
 pub const HEARTBEAT_MS: u64 = 10;
 /// Milliseconds after which a busy shard turns to its sockets, timers and mail. Below 1 ms glommio can park with runnable
 /// tasks; its own default of 100 ms delays a hop to a busy shard by as much.

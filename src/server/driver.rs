@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::or;
 use glommio::timer::sleep;
 use storage::{File, Sync, Work};
 
@@ -60,22 +59,8 @@ pub(super) async fn run(start: Start) {
     drain(&world).await;
 }
 
-/// Polls `future` at every heartbeat as well as when it is woken: a start was seen that waited for ever for a peer that was there.
-async fn asked_again<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    loop {
-        let again = async {
-            sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
-            None
-        };
-        if let Some(output) = or(async { Some(future.as_mut().await) }, again).await {
-            return output;
-        }
-    }
-}
-
 async fn meet_peers(world: &Rc<World>, posts: Vec<Post>) {
-    let meetings: Vec<_> = posts.into_iter().map(|post| glommio::spawn_local(asked_again(post.connect()))).collect();
+    let meetings: Vec<_> = posts.into_iter().map(|post| glommio::spawn_local(post.connect())).collect();
     for meeting in meetings {
         let (outbound, inbound) = meeting.await;
         world.peers.borrow_mut().push(outbound);
