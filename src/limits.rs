@@ -83,7 +83,7 @@ pub const LONG_POLL_S: u64 = 10;
 pub const LONG_POLL_IDLE_S: u64 = 15;
 /// Messages that wait for the next poll. Full: the long-poll session is closed.
 pub const LONG_POLL_MESSAGES_MAX: usize = 4096;
-/// Long-poll sessions of one shard. Full: 503.
+/// Long-poll sessions of one shard. Full: status 500 in the body, which phoenix.js tries again.
 pub const LONG_POLL_SESSIONS_MAX: usize = 16_384;
 /// Commands on their way to one other shard. Full: 503 with `Retry-After`.
 pub const MAILBOX_COMMANDS_MAX: usize = 16_384;

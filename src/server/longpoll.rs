@@ -20,6 +20,9 @@ use crate::protocol::channels::{Malformed, Message};
 use crate::protocol::http::Response;
 use crate::shard::{Caller, ShardId};
 
+/// Makes a client try again later; phoenix.js knows no other status for it.
+const TRY_AGAIN: u16 = 500;
+
 /// What is asked of a session that exists.
 pub(super) enum PollRequest {
     /// Its messages, or a wait for them.
@@ -72,13 +75,13 @@ pub(super) async fn serve(world: &Rc<World>, request: LongPollRequest) -> Respon
         (PollAnswer::Gone, Some(connect)) => open(world, connect),
         (PollAnswer::Gone, None) => bare(410),
         (PollAnswer::Busy, _) => bare(408),
-        (PollAnswer::Overloaded, _) => bare(503),
+        (PollAnswer::Overloaded, _) => bare(TRY_AGAIN),
     }
 }
 
 fn open(world: &Rc<World>, connect: Connect) -> Response {
     if world.long_polls.borrow().len() >= limits::LONG_POLL_SESSIONS_MAX || world.state.is_draining() {
-        return bare(503);
+        return bare(TRY_AGAIN);
     }
     let token = Token { random: world.context().random, shard: world.id.0 };
     let carrier = Carrier::LongPoll {

@@ -146,15 +146,7 @@ enum End {
 /// Runs a WebSocket to its end.
 pub(super) async fn run<P: Peer>(mut wire: Wire, decoder: Decoder, idle_s: u64, peer: &P) {
     wire.expect_within(idle_s);
-    let mut session = Session {
-        decoder,
-        idle_s,
-        writing: Vec::new(),
-        written: 0,
-        draining: false,
-        closing: false,
-        close_taken: false,
-    };
+    let mut session = Session { decoder, idle_s, writing: Vec::new(), written: 0, draining: false, closing: false };
     let end = std::future::poll_fn(|cx| session.poll(cx, &mut wire, peer)).await;
     if let End::Closed = end {
         wire.linger().await;
@@ -169,10 +161,8 @@ struct Session {
     written: usize,
     /// The server shuts down; what the client has asked for is still answered.
     draining: bool,
-    /// A close frame is queued; nothing is read any more.
+    /// The close frame is in `writing`; nothing is read any more and nothing is sent behind it.
     closing: bool,
-    /// The close frame is in `writing`; nothing is sent behind it (RFC 6455, 5.5.1).
-    close_taken: bool,
 }
 
 /// What is left to read.
@@ -265,11 +255,7 @@ impl Session {
             Event::Pong(_) => {}
             // RFC 6455, 5.5.1: the close is answered with the code it carried; without one, with an empty close.
             Event::Close(Some((code, _))) => self.queue_close(wire, peer, code, ""),
-            Event::Close(None) => {
-                self.closing = true;
-                wire.rearm_within(GOODBYE_S);
-                ws::encode_close_empty(&mut peer.frames().borrow_mut());
-            }
+            Event::Close(None) => self.end_output(wire, peer, ws::encode_close_empty),
         }
     }
 
@@ -291,9 +277,15 @@ impl Session {
     }
 
     fn queue_close<P: Peer>(&mut self, wire: &Wire, peer: &P, code: u16, reason: &str) {
+        self.end_output(wire, peer, |out| ws::encode_close(code, reason, out));
+    }
+
+    /// Takes what is queued and the close frame behind it; what is queued later stays unsent (RFC 6455, 5.5.1).
+    fn end_output<P: Peer>(&mut self, wire: &Wire, peer: &P, encode_close: impl FnOnce(&mut Vec<u8>)) {
         self.closing = true;
         wire.rearm_within(GOODBYE_S);
-        ws::encode_close(code, reason, &mut peer.frames().borrow_mut());
+        self.writing.append(&mut peer.frames().borrow_mut());
+        encode_close(&mut self.writing);
     }
 
     /// Sends what is queued; ready when all of it is with the kernel.
@@ -301,12 +293,10 @@ impl Session {
         loop {
             if self.written == self.writing.len() {
                 self.written = 0;
-                let mut queued = std::mem::take(&mut *peer.frames().borrow_mut());
-                if self.close_taken {
-                    queued.clear();
+                self.writing = std::mem::take(&mut *peer.frames().borrow_mut());
+                if self.closing {
+                    self.writing.clear(); // it was queued behind the close frame
                 }
-                self.close_taken = self.closing;
-                self.writing = queued;
                 if self.writing.is_empty() {
                     peer.unsent().set(0);
                     peer.flushed();

@@ -246,10 +246,6 @@ impl World {
         let mut deliveries = Vec::new();
         self.hub.borrow_mut().push(self.now(), push, &mut deliveries);
         self.send_out(deliveries);
-        let abandoned = self.hub.borrow_mut().take_abandoned();
-        for topic in abandoned {
-            channel::unsubscribe(self, &topic);
-        }
     }
 
     /// The heartbeat: deadlines of the shard and the hub.
@@ -260,9 +256,14 @@ impl World {
         self.send_out(deliveries);
     }
 
+    /// Performs what the hub said, and tells the owners of topics that it found nobody listening to.
     pub(super) fn send_out(self: &Rc<Self>, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
             super::fanout::send(self, delivery);
+        }
+        let abandoned = self.hub.borrow_mut().take_abandoned();
+        for topic in abandoned {
+            channel::unsubscribe(self, &topic);
         }
     }
 
