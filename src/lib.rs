@@ -12,6 +12,7 @@
 //! (segments, records, recovery), [`protocol`] (bytes and messages), [`api`] (routes, topics, errors), [`server`]
 //! (sockets, threads, the ring). Use goes down that line only; `tests/tidy.rs` checks it.
 
+pub mod agent;
 pub mod api;
 pub mod config;
 pub mod inspect;

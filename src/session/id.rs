@@ -57,6 +57,19 @@ ulid_id!(
     MessageId
 );
 
+ulid_id!(
+    /// Names a run: the work that a user's messages trigger. Ascending within a session.
+    RunId
+);
+
+impl RunId {
+    /// The id just above this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self::from(self.to_u128().saturating_add(1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

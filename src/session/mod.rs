@@ -11,7 +11,7 @@ mod time;
 
 pub use agent_config::{AgentConfig, AgentStatus, FieldErrors, HistoryMode, REDACTED};
 pub use cursor::{advance, unread};
-pub use id::{MessageId, SessionId};
+pub use id::{MessageId, RunId, SessionId};
 pub use idempotency::{Fingerprint, KeyHash, Lookup, Window};
 pub use json::Json;
 pub use message::{MessageMeta, MessageParts, Sender};
