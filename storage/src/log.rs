@@ -10,7 +10,7 @@ use crate::index::Index;
 use crate::medium::{Active, Handle, Medium};
 use crate::read::Sealed;
 use crate::reclaim::Reclaim;
-use crate::record::{self, ENDS_KEY, META_BYTES_MAX, NewRecord};
+use crate::record::{self, ENDS_KEY, META_BYTES_MAX, NewRecord, TRANSIENT};
 use crate::segment::{self, Layout, SEAL_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::snapshot::Snapshots;
 use crate::work::Pending;
@@ -91,7 +91,8 @@ pub struct LogStatus {
     pub populate_misses: u64,
     /// Background work that failed, other than for want of room; it is not repeated in this life.
     pub work_failures: u64,
-    /// Bytes of records of deleted keys that are still on disk: an estimate.
+    /// Bytes of records of deleted keys, and of transient records below their floor, that are still on disk: an
+    /// estimate.
     pub bytes_dead: u64,
     /// Segments rewritten since the log was opened.
     pub segments_rewritten: u64,
@@ -219,8 +220,9 @@ impl<M: Medium> Log<M> {
     /// See [`AppendError`]; nothing has changed then.
     ///
     /// # Panics
-    /// When the kind is not one of the writer's, or a message's seq is not the key's last seq plus 1: a broken index
-    /// would be worse than an abort.
+    /// When the kind is not one of the writer's, a message's seq is not the key's last seq plus 1, or a record with
+    /// [`TRANSIENT`] is not a plain note of a stream: a broken index, or a record dropped that somebody needs, would be
+    /// worse than an abort.
     pub fn append(&mut self, record: NewRecord<'_>) -> Result<Appended, AppendError> {
         assert!(record.kind.is_stream() || record.kind.is_standalone(), "kind {} cannot be written", record.kind.0);
         self.assert_follows(&record);
@@ -230,10 +232,11 @@ impl<M: Medium> Log<M> {
         let durable = self.synced;
         let active = self.active.as_mut().expect("there is room, so there is a segment");
         let lsn = active.write(&record, prev, durable);
-        self.status.records_appended += 1;
-        self.status.bytes_appended += record::padded(record.bytes()) as u64;
-        self.reclaim.note_record(record::padded(record.bytes()) as u64);
         self.status.populate_misses += u64::from(active.cursor > active.populated);
+        self.status.records_appended += 1;
+        let bytes = record::padded(record.bytes()) as u64;
+        self.status.bytes_appended += bytes;
+        self.count_record(lsn, record.flags & TRANSIENT != 0, bytes);
         if let Some(slot) = slot {
             self.note_in_index(&record, slot, lsn);
         }
@@ -242,6 +245,8 @@ impl<M: Medium> Log<M> {
 
     /// Checked before anything is written.
     fn assert_follows(&self, record: &NewRecord<'_>) {
+        let is_plain_note = record.kind.is_stream() && record.seq == 0 && record.flags & ENDS_KEY == 0;
+        assert!(record.flags & TRANSIENT == 0 || is_plain_note, "only a plain note of a stream can be transient");
         if record.kind.is_stream() {
             let slot = self.index.slot(record.key);
             assert!(slot.is_none_or(|slot| !self.index.has_ended(slot)), "append to a key that has ended");

@@ -18,7 +18,8 @@ use std::io;
 /// What a caller rebuilds while a log opens.
 ///
 /// Snapshots are taken while appends go on, so a record may be given although a snapshot's state has it: folding must be
-/// idempotent. Records of a key may begin in its middle when it ends later (dead records are dropped).
+/// idempotent. Records of a key may begin in its middle when it ends later (dead records are dropped), and any transient
+/// record that once lay below the floor may be missing.
 pub trait Fold {
     /// The state that was given for a key, or (`None`) for everything that stands alone. With another number of shards
     /// than before, stand-alone states of all former shards are given.
@@ -116,7 +117,7 @@ impl<M: Medium> Log<M> {
         if record.is_message() {
             self.index.record_message(slot, record.seq, record.lsn);
         }
-        self.reclaim.note_record(u64::from(record.stored_bytes()));
+        self.count_record(record.lsn, record.is_transient(), u64::from(record.stored_bytes()));
         self.snapshots.note_folded(u64::from(record.stored_bytes()));
         fold.record(record, Some(slot));
         if record.flags & ENDS_KEY != 0 {

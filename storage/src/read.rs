@@ -30,7 +30,7 @@ pub enum ReadError {
     /// It stands there and does not verify, or stands where nothing verifies.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
-    /// No record has this address or seq, or it has been dropped with its key.
+    /// No record has this address or seq, or it was dead and has been dropped.
     #[error("no such record")]
     Unknown,
     /// The disk must be waited for: run [`Log::begin_warm`]'s work, then ask again.
@@ -157,6 +157,12 @@ impl<M: Medium> Sealed<M> {
         }
         Ok(())
     }
+
+    /// Takes note that a range, which [`Self::check_warm`] has named, was warmed.
+    fn note_warm(&self, range: Range<usize>, now_us: u64) {
+        let (first, last) = (range.start / BLOCK_BYTES, range.end.div_ceil(BLOCK_BYTES));
+        self.warm.borrow_mut().iter_mut().take(last).skip(first).for_each(|since| *since = now_us + 1);
+    }
 }
 
 /// A segment's bytes, wherever it stands in its life.
@@ -244,6 +250,29 @@ impl<M: Medium> Log<M> {
             NoRecord::Unknown => ReadError::Unknown,
             NoRecord::Corrupt(offset) => self.corrupt(lsn.segment(), offset),
         })
+    }
+
+    /// As [`Log::read`], and waits for the disk where that would answer [`ReadError::Cold`]: for a start, which has records
+    /// to look at behind [`Log::open`] and nobody to serve meanwhile. Blocks.
+    ///
+    /// # Errors
+    /// Never [`ReadError::Cold`]. What the disk cannot read is [`ReadError::Corrupt`].
+    pub fn read_blocking(&self, lsn: Lsn) -> Result<Record<'_>, ReadError> {
+        loop {
+            match self.read(lsn) {
+                Err(ReadError::Cold(cold)) => self.warm_blocking(cold)?,
+                result => return result,
+            }
+        }
+    }
+
+    fn warm_blocking(&self, cold: Cold) -> Result<(), ReadError> {
+        let sealed = self.sealed.get(&cold.segment).ok_or(ReadError::Unknown)?;
+        let range = cold.start as usize..cold.end as usize;
+        sealed.view(&self.medium)?.warm(range.clone()).map_err(|_| self.corrupt(cold.segment, cold.start))?;
+        // Believed without asking again, so that the read goes on whatever the kernel evicts meanwhile.
+        sealed.note_warm(range, self.now_us);
+        Ok(())
     }
 
     /// The address of message `seq` of a key, in at most `index_every` hops.

@@ -1,13 +1,15 @@
-//! Space of deleted keys: sealed segments that are mostly dead are rewritten without their dead records.
+//! Space of deleted keys and of transient records: sealed segments that are mostly dead are rewritten without them.
 //!
 //! A record is dead when its key's stream has ended and the record is not the one that ended it: that one is kept for
-//! ever, so that no older file can bring the key back. Addresses do not change: the packed file carries a table from old
-//! to present offsets, and a crash finds either file under the segment's name.
+//! ever, so that no older file can bring the key back. A transient record is dead, too, when it lies below the floor that
+//! the log's owner has set in this life; no index entry and no back pointer names one, so no reader needs what is gone.
+//! Addresses do not change: the packed file carries a table from old to present offsets, and a crash finds either file
+//! under the segment's name.
 //!
-//! Every sealed segment is rewritten by one shard only, `number % shards`, which drops the records of keys that it owns;
-//! other shards read on through their map of the old file until [`Log::release_maps`], and then find the new one. How much is dead is estimated as
-//! keys are forgotten; when the estimate has grown enough, a round measures the shard's segments one by one. Damaged
-//! segments are left alone.
+//! Every sealed segment is rewritten by one shard only, `number % shards`, which drops dead records of keys that it owns;
+//! other shards read on through their map of the old file until [`Log::release_maps`], and then find the new one. How
+//! much is dead is estimated as keys are forgotten and the floor rises; when the estimate has grown enough, a round
+//! measures the shard's segments one by one. Damaged segments are left alone.
 
 use crate::log::Log;
 use crate::medium::{Medium, View};
@@ -16,7 +18,7 @@ use crate::record::{ENDS_KEY, Record};
 use crate::segment::{FOOTER_BYTES, Layout, SEGMENT_HEADER_BYTES, SegmentHeader, Table, file_name};
 use crate::work::Job;
 use crate::{Key, Lsn, Slot, file, scan};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
 /// A round begins when at least this share of the sealed bytes has died since the last one, so that the bytes measured
@@ -32,6 +34,8 @@ const WRITE_BYTES: usize = 1 << 20;
 pub(crate) struct Source {
     header: SegmentHeader,
     layout: Layout,
+    /// Transient records below are dead.
+    floor: Lsn,
 }
 
 impl Source {
@@ -48,20 +52,47 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the segment does not verify")
 }
 
+/// Bytes of a key in a segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct KeyBytes {
+    /// Of records that die with the key only.
+    lasting: u32,
+    /// Of transient records below the floor.
+    passed: u32,
+    /// Of transient records that the floor has not passed.
+    awaited: u32,
+}
+
 /// Bytes of each key in a segment.
 #[derive(Debug)]
 pub(crate) struct Measured {
     source: Source,
     file_bytes: u64,
-    bytes: Vec<(Key, u32)>,
+    bytes: Vec<(Key, KeyBytes)>,
 }
 
-/// A segment to be written again without some keys.
+/// What may go from a segment.
+#[derive(Debug, Default)]
+struct Dead {
+    /// Keys that have ended.
+    keys: HashSet<Key>,
+    /// Keys that live, whose transient records below the floor are dead.
+    passed: HashSet<Key>,
+    bytes: u64,
+}
+
+impl Dead {
+    fn has(&self, record: &Record<'_>, floor: Lsn) -> bool {
+        may_die(record)
+            && (self.keys.contains(&record.key) || (is_passed(record, floor) && self.passed.contains(&record.key)))
+    }
+}
+
+/// A segment to be written again without what is dead.
 #[derive(Debug)]
 pub(crate) struct Rewrite {
     source: Source,
-    dead: HashSet<Key>,
-    bytes_dead: u64,
+    dead: Dead,
 }
 
 /// A segment that was written again.
@@ -78,6 +109,10 @@ pub(crate) struct Reclaim {
     /// For the mean size of a record.
     records_seen: u64,
     bytes_seen: u64,
+    /// See [`Log::set_transient_floor`].
+    floor: Lsn,
+    /// Bytes of transient records in the segments that this log rewrites, as far as they are not counted as dead yet.
+    transient: BTreeMap<u32, u64>,
     /// What the last round found and left in place.
     bytes_left: u64,
     /// Segments that this round has still to measure.
@@ -95,25 +130,31 @@ pub(crate) struct Reclaim {
 struct Judging {
     measured: Measured,
     next: usize,
-    dead: HashSet<Key>,
-    bytes_dead: u64,
+    dead: Dead,
+    /// Of transient records that the floor has not passed.
+    bytes_awaited: u64,
 }
 
 impl Reclaim {
-    /// Counts a record for the mean size.
-    pub(crate) fn note_record(&mut self, bytes: u64) {
-        self.records_seen += 1;
-        self.bytes_seen += bytes;
+    /// Bytes of transient records that are not counted as dead yet.
+    pub(crate) fn transient_bytes(&self) -> u64 {
+        self.transient.values().sum()
     }
 }
 
-/// Reads how many bytes each key has in a segment, apart from records that never die.
+/// Reads how many bytes each key has in a segment, apart from records that never die, and transient ones apart.
 pub(crate) fn measure<M: Medium>(medium: &M, source: Source) -> io::Result<Measured> {
     let (view, layout) = source.view(medium)?;
-    let mut bytes: HashMap<Key, u32> = HashMap::new();
+    let mut bytes: HashMap<Key, KeyBytes> = HashMap::new();
     scan::walk(view.bytes(), &layout, &[], 0, &mut |record| {
         if may_die(&record) {
-            *bytes.entry(record.key).or_default() += record.stored_bytes();
+            let bytes = bytes.entry(record.key).or_default();
+            let sort = match record.is_transient() {
+                false => &mut bytes.lasting,
+                true if is_passed(&record, source.floor) => &mut bytes.passed,
+                true => &mut bytes.awaited,
+            };
+            *sort += record.stored_bytes();
         }
     });
     Ok(Measured { source, file_bytes: view.bytes().len() as u64, bytes: bytes.into_iter().collect() })
@@ -121,6 +162,10 @@ pub(crate) fn measure<M: Medium>(medium: &M, source: Source) -> io::Result<Measu
 
 fn may_die(record: &Record<'_>) -> bool {
     record.kind.is_stream() && record.flags & ENDS_KEY == 0
+}
+
+fn is_passed(record: &Record<'_>, floor: Lsn) -> bool {
+    record.is_transient() && record.lsn < floor
 }
 
 impl Rewrite {
@@ -164,7 +209,7 @@ impl Rewrite {
             visited += 1;
             end = record.lsn.offset() + record.stored_bytes();
             verified &= layout.record(bytes, record.lsn.offset()).is_ok();
-            if !may_die(&record) || !self.dead.contains(&record.key) {
+            if !self.dead.has(&record, self.source.floor) {
                 kept.push((record.lsn.offset(), record.stored_bytes()));
             }
         });
@@ -228,6 +273,41 @@ impl<M: Medium> Writer<'_, M> {
 }
 
 impl<M: Medium> Log<M> {
+    /// Says that every transient record of this shard's keys that starts below `lsn` is dead: what made it worthless has
+    /// been appended. Nothing goes before that is on disk, however `lsn` relates to [`Log::durable`]. A value below the
+    /// former one changes nothing, one above [`Log::end`] counts as that. Costs nothing worth naming.
+    ///
+    /// The floor is not kept on disk: before the first call in a life no transient record is dropped.
+    pub fn set_transient_floor(&mut self, lsn: Lsn) {
+        self.reclaim.floor = self.reclaim.floor.max(lsn.min(self.end()));
+    }
+
+    /// Counts a record of an owned key: for the mean size, or as one that the floor will pass.
+    pub(crate) fn count_record(&mut self, lsn: Lsn, is_transient: bool, bytes: u64) {
+        if !is_transient {
+            self.reclaim.records_seen += 1;
+            self.reclaim.bytes_seen += bytes;
+        } else if self.rewrites(lsn.segment()) {
+            *self.reclaim.transient.entry(lsn.segment()).or_default() += bytes;
+        }
+    }
+
+    /// Whether this shard is the one that rewrites a segment.
+    fn rewrites(&self, number: u32) -> bool {
+        number % u32::from(self.options.shards) == u32::from(self.options.shard)
+    }
+
+    /// Counts what the floor has passed as dead: whole segments, once they are sealed. Not during a round, which forgets
+    /// at its end what was counted before it.
+    fn bury_transient(&mut self) {
+        while let Some(entry) = self.reclaim.transient.first_entry()
+            && *entry.key() < self.reclaim.floor.segment()
+            && self.sealed.contains_key(entry.key())
+        {
+            self.status.bytes_dead += entry.remove();
+        }
+    }
+
     /// Removes a key from the index and counts its records as dead.
     pub(crate) fn bury(&mut self, slot: Slot) {
         let mean = self.reclaim.bytes_seen / self.reclaim.records_seen.max(1);
@@ -261,20 +341,20 @@ impl<M: Medium> Log<M> {
     /// The next segment of the round; a new round begins when enough has died.
     fn next_to_measure(&mut self) -> Option<Source> {
         if !self.reclaim.in_round {
-            let own = |number: &u32| number % u32::from(self.options.shards) == u32::from(self.options.shard);
+            self.bury_transient();
             let sealed: u64 = self.sealed.values().map(|sealed| sealed.file_bytes).sum();
             let share = sealed / u64::from(self.options.shards) * ROUND_PERCENT / 100;
             let enough = share.max(u64::from(self.options.segment_bytes) / 2);
             if self.status.bytes_dead.saturating_sub(self.reclaim.bytes_left) < enough {
                 return None;
             }
-            self.reclaim.round = self.sealed.keys().copied().filter(own).rev().collect();
+            self.reclaim.round = self.sealed.keys().copied().filter(|number| self.rewrites(*number)).rev().collect();
             self.reclaim.in_round = true;
             self.reclaim.bytes_left_in_round = 0;
         }
         while let Some(number) = self.reclaim.round.pop() {
             if let Some(sealed) = self.sealed.get(&number).filter(|sealed| !sealed.damaged) {
-                return Some(Source { header: sealed.header, layout: sealed.layout });
+                return Some(Source { header: sealed.header, layout: sealed.layout, floor: self.reclaim.floor });
             }
         }
         self.reclaim.in_round = false;
@@ -290,7 +370,7 @@ impl<M: Medium> Log<M> {
                 if let Some(sealed) = self.sealed.get_mut(&measured.source.header.number) {
                     sealed.file_bytes = measured.file_bytes;
                 }
-                self.reclaim.judging = Some(Judging { measured, next: 0, dead: HashSet::new(), bytes_dead: 0 });
+                self.reclaim.judging = Some(Judging { measured, next: 0, dead: Dead::default(), bytes_awaited: 0 });
             }
             Err(_) => self.status.work_failures += 1,
         }
@@ -301,9 +381,19 @@ impl<M: Medium> Log<M> {
         let Some(mut judging) = self.reclaim.judging.take() else { return };
         let rest = &judging.measured.bytes[judging.next..];
         for (key, bytes) in rest.iter().take(JUDGED_PER_STEP) {
-            if (self.owns)(*key) && self.index.slot(*key).is_none() {
-                judging.dead.insert(*key);
-                judging.bytes_dead += u64::from(*bytes);
+            if !(self.owns)(*key) {
+                continue;
+            }
+            let KeyBytes { lasting, passed, awaited } = *bytes;
+            if self.index.slot(*key).is_none() {
+                judging.dead.keys.insert(*key);
+                judging.dead.bytes += u64::from(lasting) + u64::from(passed) + u64::from(awaited);
+                continue;
+            }
+            judging.bytes_awaited += u64::from(awaited);
+            if passed > 0 {
+                judging.dead.passed.insert(*key);
+                judging.dead.bytes += u64::from(passed);
             }
         }
         judging.next += rest.len().min(JUDGED_PER_STEP);
@@ -311,13 +401,20 @@ impl<M: Medium> Log<M> {
             self.reclaim.judging = Some(judging);
             return;
         }
-        let source = judging.measured.source;
-        let file_bytes = judging.measured.file_bytes;
-        if judging.bytes_dead * 100 > file_bytes * u64::from(self.options.dead_percent_max) {
-            let rewrite = Rewrite { source, dead: judging.dead, bytes_dead: judging.bytes_dead };
-            self.reclaim.ready = Some((rewrite, self.end()));
+        self.judged(judging);
+    }
+
+    fn judged(&mut self, judging: Judging) {
+        let Judging { measured: Measured { source, file_bytes, .. }, dead, bytes_awaited, .. } = judging;
+        // From here on the dead ones are gone, or counted as left; the others wait for the floor.
+        match bytes_awaited {
+            0 => self.reclaim.transient.remove(&source.header.number),
+            _ => self.reclaim.transient.insert(source.header.number, bytes_awaited),
+        };
+        if dead.bytes * 100 > file_bytes * u64::from(self.options.dead_percent_max) {
+            self.reclaim.ready = Some((Rewrite { source, dead }, self.end()));
         } else {
-            self.reclaim.bytes_left_in_round += judging.bytes_dead;
+            self.reclaim.bytes_left_in_round += dead.bytes;
         }
     }
 
@@ -330,7 +427,7 @@ impl<M: Medium> Log<M> {
             }
             Err(_) => {
                 self.status.work_failures += 1;
-                self.reclaim.bytes_left_in_round += rewrite.bytes_dead;
+                self.reclaim.bytes_left_in_round += rewrite.dead.bytes;
             }
         }
     }
@@ -339,7 +436,111 @@ impl<M: Medium> Log<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{NewRecord, TRANSIENT};
     use crate::segment::footer;
+    use crate::{AppendError, Kind, Memory, Options, recover};
+
+    fn open(options: &Options) -> Log<Memory> {
+        let medium = Memory::new();
+        let recovered = recover(&medium, options).unwrap();
+        Log::open(medium, &recovered, options.clone(), |_| true, &mut ()).unwrap()
+    }
+
+    fn small() -> Options {
+        Options { segment_bytes: 16 << 10, dead_percent_max: 10, ..Options::default() }
+    }
+
+    /// Appends a record of 1 KiB; transient unless it has a seq.
+    fn append(log: &mut Log<Memory>, key: u128, seq: u64) -> Lsn {
+        let flags = if seq == 0 { TRANSIENT } else { 0 };
+        loop {
+            let payload: &[&[u8]] = &[&[7; 1024 - 64]];
+            let record = NewRecord { kind: Kind(1), flags, key: Key(key), seq, time_us: 0, meta: &[], payload };
+            match log.append(record) {
+                Ok(appended) => return appended.lsn,
+                Err(AppendError::NotReady) => work(log),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn sync(log: &mut Log<Memory>) {
+        let sync = log.begin_sync().unwrap();
+        let result = sync.run();
+        log.finish_sync(sync, result).unwrap();
+    }
+
+    fn work(log: &mut Log<Memory>) {
+        while let Some(work) = log.begin_work() {
+            log.finish_work(work.run());
+        }
+    }
+
+    #[test]
+    fn the_floor_never_falls_and_never_passes_the_end() {
+        let mut log = open(&small());
+        assert_eq!(log.reclaim.floor, Lsn::NONE);
+        let first = append(&mut log, 1, 0);
+        log.set_transient_floor(first);
+        log.set_transient_floor(Lsn::NONE);
+        assert_eq!(log.reclaim.floor, first);
+        log.set_transient_floor(Lsn(u64::MAX));
+        assert_eq!(log.reclaim.floor, log.end());
+        assert!(append(&mut log, 1, 0) >= log.reclaim.floor, "what is appended later is above");
+    }
+
+    #[test]
+    fn transient_bytes_count_as_dead_when_their_segment_is_sealed_and_the_floor_is_beyond_it() {
+        let mut log = open(&small());
+        while log.end().segment() < 4 {
+            append(&mut log, 1, 0);
+        }
+        let whole: u64 = log.reclaim.transient_bytes() - 1024;
+        log.set_transient_floor(log.end());
+        log.bury_transient();
+        assert_eq!((log.status.bytes_dead, log.sealed.len()), (0, 0), "nothing is sealed");
+        sync(&mut log);
+        log.reclaim.in_round = true;
+        work(&mut log);
+        log.reclaim.in_round = false;
+        log.bury_transient();
+        assert_eq!((log.status.bytes_dead, log.reclaim.transient_bytes()), (whole, 1024));
+        // None of them counts for the size of a message.
+        assert_eq!((log.reclaim.records_seen, log.reclaim.bytes_seen), (0, 0));
+        append(&mut log, 1, 1);
+        assert_eq!((log.reclaim.records_seen, log.reclaim.bytes_seen), (1, 1024));
+    }
+
+    #[test]
+    fn a_segment_is_measured_by_what_lasts_what_the_floor_has_passed_and_what_waits() {
+        let mut log = open(&small());
+        let mut lsns = Vec::new();
+        for at in 0..11 {
+            let seq = if at % 4 == 0 { at / 4 + 1 } else { 0 };
+            lsns.push(append(&mut log, 1, seq));
+        }
+        append(&mut log, 2, 1);
+        sync(&mut log);
+        work(&mut log);
+        let sealed = &log.sealed[&1];
+        let measured_at = |floor| {
+            let source = Source { header: sealed.header, layout: sealed.layout, floor };
+            let measured = measure(&log.medium, source).unwrap();
+            let of_key = measured.bytes.iter().find(|(key, _)| key.0 == 1).unwrap().1;
+            (of_key.lasting / 1024, of_key.passed / 1024, of_key.awaited / 1024)
+        };
+        assert_eq!(measured_at(Lsn::NONE), (3, 0, 8));
+        assert_eq!(measured_at(lsns[5]), (3, 3, 5), "one that starts at the floor is not below it");
+        assert_eq!(measured_at(log.end()), (3, 8, 0));
+        // The floor was in the middle: what it had not passed is remembered for the next round.
+        let source = Source { header: sealed.header, layout: sealed.layout, floor: lsns[5] };
+        let measured = measure(&log.medium, source).unwrap();
+        log.finish_measure(Ok(measured));
+        log.judge_step();
+        let (rewrite, _) = log.reclaim.ready.as_ref().expect("more than a tenth is dead");
+        assert_eq!((rewrite.dead.bytes, rewrite.dead.keys.len()), (3 * 1024, 0));
+        assert_eq!(log.reclaim.transient[&1], 5 * 1024);
+    }
 
     #[test]
     fn a_footer_is_read_back_and_no_flipped_bit_of_it_or_the_table_is() {

@@ -13,8 +13,12 @@ pub const ALIGN: usize = 8;
 /// Bytes of `meta` at the most. It is for small typed facts beside the payload; 16 bits hold its length.
 pub const META_BYTES_MAX: usize = 4096;
 /// The flag of the record that ends its key (a session was deleted). Such a record is kept for ever, its key's others are
-/// dead once it is durable. The other seven bits are the writer's.
+/// dead once it is durable.
 pub const ENDS_KEY: u8 = 0x80;
+/// The flag of a note that something later makes worthless (a piece of an answer, once the answer is a message): it may
+/// be dropped when it lies below [`crate::Log::set_transient_floor`]. It has no seq, and it ends no key. The six bits
+/// beside these two are the writer's.
+pub const TRANSIENT: u8 = 0x40;
 
 /// A record as it stands in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub struct Record<'a> {
     pub lsn: Lsn,
     /// What it is.
     pub kind: Kind,
-    /// [`ENDS_KEY`] and seven bits of the writer.
+    /// [`ENDS_KEY`], [`TRANSIENT`] and six bits of the writer.
     pub flags: u8,
     /// Its stream.
     pub key: Key,
@@ -47,6 +51,12 @@ impl Record<'_> {
         self.kind.is_stream() && self.seq > 0
     }
 
+    /// Whether it may be dropped below the log's transient floor. Nothing that a reader needs is ever taken for it,
+    /// whatever its flags say.
+    pub fn is_transient(&self) -> bool {
+        self.kind.is_stream() && self.seq == 0 && self.flags & (TRANSIENT | ENDS_KEY) == TRANSIENT
+    }
+
     /// Bytes that it takes in its segment, padding included.
     pub fn stored_bytes(&self) -> u32 {
         padded(HEADER_BYTES + self.payload.len() + self.meta.len()) as u32
@@ -58,7 +68,7 @@ impl Record<'_> {
 pub struct NewRecord<'a> {
     /// What it is; 1 to 127.
     pub kind: Kind,
-    /// [`ENDS_KEY`] and seven bits of the writer.
+    /// [`ENDS_KEY`], [`TRANSIENT`] and six bits of the writer.
     pub flags: u8,
     /// Its stream.
     pub key: Key,

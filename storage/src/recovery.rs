@@ -440,7 +440,8 @@ fn report_verdict(found: &Found, verdict: &Verdict, name: &str, report: &mut Rep
 
 fn report_removal(found: &Found, name: &str, report: &mut Report) {
     let used = found.scan.as_ref().map_or(0, |scan| scan.used);
-    if used > SEGMENT_HEADER_BYTES {
+    // A sealed file without records was packed when all of them were dead.
+    if !found.sealed && used > SEGMENT_HEADER_BYTES {
         push_torn(name, SEGMENT_HEADER_BYTES, used, report);
     }
     report.removed.push(name.to_owned());

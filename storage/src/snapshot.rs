@@ -51,7 +51,7 @@ pub(crate) struct SnapshotInfo {
     pub(crate) end: Lsn,
     pub(crate) body_bytes: u64,
     pub(crate) body_crc: u32,
-    /// Bytes of deleted keys that are still in segments: an estimate.
+    /// Bytes of deleted keys, and of transient records, that are still in segments: an estimate.
     pub(crate) bytes_dead: u64,
     /// Messages between two checkpoints.
     pub(crate) index_every: u64,
@@ -302,7 +302,8 @@ impl<M: Medium> Log<M> {
             end: self.end(),
             body_bytes: 0,
             body_crc: 0,
-            bytes_dead: 0,
+            // Those of open runs are among them: they will be dead before the next start has read far.
+            bytes_dead: self.reclaim.transient_bytes(),
             index_every: self.options.index_every,
         };
         let bytes_appended = self.status.bytes_appended;
@@ -326,7 +327,7 @@ impl<M: Medium> Log<M> {
                 writing.buffer.extend_from_slice(&blob);
                 writing.walked = true;
                 writing.info.end = self.end();
-                writing.info.bytes_dead = self.status.bytes_dead;
+                writing.info.bytes_dead += self.status.bytes_dead;
                 return;
             }
             let slot = Slot(writing.next_slot);

@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use storage::{Durability, Fate, Medium, Memory, Options, Unsynced};
-use support::{DELETED, NOTE, Rig, small};
+use support::{CHUNK, DELETED, NOTE, Rig, small};
 
 /// Repeatable noise.
 struct Noise(u64);
@@ -32,7 +32,7 @@ fn live(rig: &mut Rig<Memory>, noise: &mut Noise) {
     let small = 1 + u128::from(noise.below(9));
     let key = (0..).map(|age| small + 100 * age).find(|key| !rig.deleted.contains(key)).expect("some key lives");
     let bytes = noise.below(900) as usize;
-    match noise.below(20) {
+    match noise.below(26) {
         0..12 => {
             let _ = rig.try_append(support::MESSAGE, key, &support::payload(noise.next(), bytes));
         }
@@ -57,6 +57,10 @@ fn live(rig: &mut Rig<Memory>, noise: &mut Noise) {
             }
             rig.snapshot_step(shard, 3);
         }
+        20..25 => {
+            let _ = rig.try_append(CHUNK, key, &support::payload(noise.next(), bytes));
+        }
+        25 => rig.set_floors(),
         _ => {
             rig.work();
         }

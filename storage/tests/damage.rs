@@ -5,10 +5,10 @@ mod support;
 use std::path::Path;
 use storage::check::{SegmentState, check};
 use storage::{
-    AppendError, Corruption, Durability, Fate, Key, Lsn, Medium, Memory, Options, Poisoned, ReadError, ScanError,
-    Unsynced, scan, segment,
+    AppendError, Corruption, Durability, Fate, File, Key, Log, Lsn, Medium, Memory, Options, Poisoned, ReadError,
+    ScanError, Unsynced, scan, segment,
 };
-use support::{AGENT, DELETED, MESSAGE, NOTE, Rig, small};
+use support::{AGENT, CHUNK, DELETED, MESSAGE, NOTE, Rig, small};
 
 /// Writes a disk image into a folder, for what looks at folders.
 fn write_out(medium: &Memory, dir: &Path) {
@@ -355,6 +355,65 @@ fn what_is_not_in_memory_is_answered_with_the_work_that_warms_it() {
     };
     assert_eq!(page.lsns.len(), 15);
     assert!((1..10).contains(&rounds), "one round for each segment: {rounds}");
+}
+
+/// Appends notes that each name the one before, over many segments, and says where the last one is.
+fn append_chain<M: Medium>(rig: &mut Rig<M>) -> Lsn {
+    let mut last = Lsn::NONE;
+    for _ in 0..300 {
+        last = rig.append(CHUNK, 1, &[&last.0.to_le_bytes()[..], &[7; 200]].concat());
+    }
+    rig.sync();
+    rig.work();
+    last
+}
+
+/// Walks a chain back to its first note, as a start does: how many there are.
+fn walk_chain<M: Medium>(log: &Log<M>, mut lsn: Lsn) -> usize {
+    let mut count = 0;
+    while !lsn.is_none() {
+        let record = log.read_blocking(lsn).expect("every note of the chain reads");
+        assert_eq!((record.lsn, &record.payload[8..]), (lsn, &[7; 200][..]));
+        lsn = Lsn(u64::from_le_bytes(record.payload[..8].try_into().unwrap()));
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_start_walks_a_chain_of_cold_records_without_waiting_for_work() {
+    let mut rig = Rig::start(Memory::new(), small());
+    let last = append_chain(&mut rig);
+    let image = rig.medium.kill();
+    image.set_cold(true);
+    rig.restart(image, 1);
+    let log = &rig.shards[0].log;
+    assert!(matches!(log.read(last), Err(ReadError::Cold(_))));
+    assert_eq!(walk_chain(log, last), 300);
+    assert!(log.read(last).is_ok(), "what was waited for is in memory");
+    assert_eq!(log.read_blocking(Lsn::new(77, 4096)), Err(ReadError::Unknown));
+    assert_eq!(log.read_blocking(log.end()), Err(ReadError::Unknown));
+}
+
+#[test]
+fn a_start_walks_a_chain_of_records_that_the_page_cache_has_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::start(File::open(dir.path()).unwrap(), small());
+    let last = append_chain(&mut rig);
+    rig.snapshot_all();
+    // The folder has one server: this one goes, and the files leave the page cache. (In memory they stay: then nothing
+    // is cold, and the walk is the same.)
+    let Rig { shards, medium, options, .. } = rig;
+    drop((shards, medium));
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let file = std::fs::File::open(entry.unwrap().path()).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    }
+    let rig = Rig::start(File::open(dir.path()).unwrap(), options);
+    assert!(rig.recovered.report.segments_skipped > 3, "a snapshot covers them: the start has not read them");
+    let log = &rig.shards[0].log;
+    eprintln!("cold before: {}", matches!(log.read(last), Err(ReadError::Cold(_))));
+    assert_eq!(walk_chain(log, last), 300);
 }
 
 #[test]

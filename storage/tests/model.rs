@@ -3,13 +3,15 @@
 mod support;
 
 use proptest::prelude::*;
-use storage::Memory;
+use storage::{Lsn, Memory};
 use support::{AGENT, DELETED, NOTE, Rig, small};
 
 #[derive(Clone, Debug)]
 enum Step {
     Message { key: u128, bytes: usize },
     Note { key: u128 },
+    Chunk { key: u128, bytes: usize },
+    Floor { shard: usize, back: usize },
     Agent { key: u128 },
     Delete { key: u128 },
     Sync,
@@ -25,6 +27,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (key.clone(), 0usize..1500).prop_map(|(key, bytes)| Step::Message { key, bytes }),
         3 => key.clone().prop_map(|key| Step::Note { key }),
+        8 => (key.clone(), 0usize..1500).prop_map(|(key, bytes)| Step::Chunk { key, bytes }),
+        2 => (0usize..3, 0usize..40).prop_map(|(shard, back)| Step::Floor { shard, back }),
         1 => key.clone().prop_map(|key| Step::Agent { key }),
         1 => key.prop_map(|key| Step::Delete { key }),
         4 => Just(Step::Sync),
@@ -50,6 +54,15 @@ fn run(rig: &mut Rig<Memory>, step: Step) {
         Step::Note { key } => {
             let key = live_key(rig, key);
             rig.append(NOTE, key, b"note");
+        }
+        Step::Chunk { key, bytes } => {
+            let key = live_key(rig, key);
+            rig.chunk(key, bytes);
+        }
+        Step::Floor { shard, back } => {
+            let shard = shard % rig.shards.len();
+            let below = rig.appended.iter().rev().nth(back).map_or(Lsn::NONE, |record| record.lsn);
+            rig.set_floor(shard, if back == 0 { Lsn(u64::MAX) } else { below });
         }
         Step::Agent { key } => {
             rig.append(AGENT, key, b"agent");

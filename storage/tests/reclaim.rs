@@ -1,9 +1,9 @@
-//! Space of deleted keys comes back, and no address changes.
+//! Space of deleted keys and of transient records comes back, and no address changes.
 
 mod support;
 
-use storage::{Medium, Memory, Options, ReadError};
-use support::{DELETED, NOTE, Rig, small};
+use storage::{Fate, Lsn, Medium, Memory, Options, ReadError};
+use support::{CHUNK, DELETED, MESSAGE, NOTE, Rig, small};
 
 /// Runs turns until nothing is left to do.
 fn turns(rig: &mut Rig<Memory>) {
@@ -282,4 +282,272 @@ fn a_segment_with_damage_that_no_start_has_seen_is_not_rewritten() {
     for (name, before) in before {
         assert!(rig.medium.read(&name).unwrap() == before, "{name} is left as it is");
     }
+}
+
+/// An answer: many transient records, then its message.
+fn answer(rig: &mut Rig<Memory>, key: u128) {
+    for at in 0..24 {
+        rig.chunk(key, 100 + at);
+    }
+    rig.message(key, 200);
+    rig.sync();
+    rig.work();
+}
+
+/// Every message reads as it was written, every transient record does or is unknown; how many are unknown.
+fn read_messages(rig: &Rig<Memory>) -> usize {
+    let mut unknown = 0;
+    for record in rig.appended.iter().filter(|record| !rig.deleted.contains(&record.key)) {
+        match rig.shards[rig.shard_of(record.key)].log.read(record.lsn) {
+            Ok(found) => assert_eq!(found.payload, record.payload, "{}", record.lsn),
+            Err(ReadError::Unknown) if rig.passed.contains(&record.lsn.0) => unknown += 1,
+            Err(error) => panic!("{}: {error}", record.lsn),
+        }
+    }
+    unknown
+}
+
+/// Bytes of all records of a kind as they are stored, without a model of what has gone.
+fn stored_bytes(rig: &Rig<Memory>, kind: storage::Kind) -> u64 {
+    let of_kind = rig.appended.iter().filter(|record| record.kind == kind);
+    of_kind.map(|record| (64 + record.payload.len() as u64 + 4).next_multiple_of(8)).sum()
+}
+
+/// What the folder may hold when all that is dead has gone: messages, the frames of packed segments, and per shard the
+/// segments in use and what is not worth a round yet.
+fn bytes_worth_keeping(rig: &Rig<Memory>) -> u64 {
+    let segment_bytes = u64::from(rig.options.segment_bytes);
+    let messages = stored_bytes(rig, MESSAGE);
+    let files = rig.medium.list().unwrap().len() as u64;
+    messages + messages / 10 + files * 5000 + u64::from(rig.options.shards) * 3 * segment_bytes
+}
+
+fn medium_sized() -> Options {
+    Options { segment_bytes: 64 << 10, ..small() }
+}
+
+#[test]
+fn transient_records_below_the_floor_go_and_the_folder_shrinks_to_its_messages() {
+    let mut rig = Rig::start(Memory::new(), Options { shards: 2, ..medium_sized() });
+    for round in 0..30 {
+        (0..8).for_each(|key| answer(&mut rig, key + round % 2 * 4));
+    }
+    turns(&mut rig);
+    assert_eq!(rewritten(&rig, 0) + rewritten(&rig, 1), 0, "without a floor nothing goes");
+    assert_eq!(read_messages(&rig), 0);
+    let before = file_bytes(&rig);
+    rig.set_floors();
+    turns(&mut rig);
+    rig.check();
+    let after = file_bytes(&rig);
+    assert!(after < bytes_worth_keeping(&rig) && after < before / 2, "{after} of {before} bytes are left");
+    let unknown = read_messages(&rig);
+    assert!(unknown * 10 > 240 * 24 * 8, "{unknown} transient records are gone");
+    for shards in [2, 1, 3] {
+        rig.crash(&mut |_| storage::Fate::Lost, shards);
+        read_messages(&rig);
+        assert!(rig.recovered.report.torn.is_empty(), "{:?}", rig.recovered.report.torn);
+    }
+    rig.snapshot_all();
+    rig.crash(&mut |_| storage::Fate::Lost, 3);
+    check_folder(&rig);
+}
+
+/// What looks at a folder finds no fault in packed segments, and exactly the records that are there.
+fn check_folder(rig: &Rig<Memory>) {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in rig.medium.list().unwrap() {
+        std::fs::write(dir.path().join(&entry.name), rig.medium.read(&entry.name).unwrap()).unwrap();
+    }
+    let report = storage::check::check(dir.path()).unwrap();
+    assert!(report.problems.is_empty(), "{report}");
+    let scanned: Vec<_> = storage::scan(dir.path()).unwrap().map(|record| record.unwrap().lsn).collect();
+    let mut there: Vec<_> = rig.appended.iter().map(|record| record.lsn).collect();
+    there.sort();
+    assert_eq!(scanned, there);
+}
+
+#[test]
+fn a_log_that_only_streams_reclaims_steadily() {
+    let mut rig = Rig::start(Memory::new(), medium_sized());
+    for round in 0..60 {
+        (0..8).for_each(|key| answer(&mut rig, key));
+        rig.set_floors();
+        for _ in 0..3 {
+            rig.sync();
+            rig.work();
+        }
+        let (bytes, enough) = (file_bytes(&rig), bytes_worth_keeping(&rig));
+        assert!(bytes < enough, "round {round}: {bytes} bytes, {enough} would do");
+    }
+    assert!(stored_bytes(&rig, CHUNK) > 2 * file_bytes(&rig), "it was worth it");
+    rig.check();
+}
+
+#[test]
+fn a_floor_in_the_middle_of_a_segment_keeps_what_lies_above_it() {
+    let mut rig = Rig::start(Memory::new(), Options { dead_percent_max: 10, ..medium_sized() });
+    for _ in 0..12 {
+        (0..8).for_each(|key| answer(&mut rig, key));
+    }
+    let last = rig.appended.last().unwrap().lsn.segment();
+    let of_segment = rig.appended.iter().filter(|record| record.kind == CHUNK && record.lsn.segment() == last / 2);
+    let floor = of_segment.map(|record| record.lsn).nth(200).expect("a segment holds more");
+    rig.set_floor(0, floor);
+    // A lower one changes nothing.
+    rig.shards[0].log.set_transient_floor(Lsn::new(1, 5000));
+    turns(&mut rig);
+    rig.check();
+    for record in rig.appended.iter().filter(|record| record.kind == CHUNK) {
+        let is_there = rig.shards[0].log.read(record.lsn).is_ok();
+        assert_eq!(is_there, record.lsn >= floor, "{} with the floor at {floor}", record.lsn);
+    }
+    // A segment that was packed in part is packed again when the floor is beyond it.
+    rig.set_floors();
+    turns(&mut rig);
+    rig.check();
+    let sealed = rig.appended.iter().filter(|record| record.kind == CHUNK && record.lsn.segment() + 2 < last);
+    assert!(sealed.clone().count() > 500);
+    for record in sealed {
+        assert_eq!(rig.shards[0].log.read(record.lsn), Err(ReadError::Unknown), "{}", record.lsn);
+    }
+    rig.crash(&mut |_| storage::Fate::Lost, 2);
+}
+
+#[test]
+fn transient_records_that_a_snapshot_covers_go_after_a_restart() {
+    let mut rig = Rig::start(Memory::new(), Options { shards: 2, ..medium_sized() });
+    for _ in 0..20 {
+        (0..8).for_each(|key| answer(&mut rig, key));
+    }
+    rig.sync();
+    rig.snapshot_all();
+    let before = file_bytes(&rig);
+    rig.crash(&mut |_| storage::Fate::Lost, 2);
+    assert!(rig.recovered.report.segments_skipped > 5, "{:?}", rig.recovered.report);
+    // A round before the floor is known finds nothing, and does not forget what it has seen.
+    turns(&mut rig);
+    assert_eq!(read_messages(&rig), 0);
+    rig.set_floors();
+    turns(&mut rig);
+    let after = file_bytes(&rig);
+    assert!(after < bytes_worth_keeping(&rig) && after < before / 2, "{after} of {before} bytes are left");
+    read_messages(&rig);
+    rig.check();
+}
+
+#[test]
+fn no_transient_record_goes_before_what_replaces_it_is_durable() {
+    let mut rig = Rig::start(Memory::new(), medium_sized());
+    for _ in 0..4 {
+        (0..8).for_each(|key| answer(&mut rig, key));
+    }
+    rig.message(1, 300);
+    rig.set_floors();
+    for _ in 0..20 {
+        rig.work();
+    }
+    assert_eq!(rewritten(&rig, 0), 0);
+    let passed = std::mem::take(&mut rig.passed);
+    assert!(passed.len() > 500);
+    // The power takes the message, and every transient record is still there.
+    rig.crash(&mut |_| storage::Fate::Lost, 1);
+    assert_eq!(read_messages(&rig), 0);
+}
+
+#[test]
+fn transient_records_of_a_shard_go_with_its_own_floor_only() {
+    let mut rig = Rig::start(Memory::new(), Options { dead_percent_max: 5, ..medium_sized() });
+    for _ in 0..12 {
+        (0..9).for_each(|key| answer(&mut rig, key));
+    }
+    // From now on the old segments hold keys of three shards; each is rewritten by one of them.
+    rig.crash(&mut |_| storage::Fate::Kept, 3);
+    for shard in 0..3 {
+        rig.set_floor(shard, Lsn(u64::MAX));
+        turns(&mut rig);
+        rig.shards.iter_mut().for_each(|shard| shard.log.release_maps());
+        assert!(rewritten(&rig, shard) > 0, "shard {shard} rewrites segments");
+        assert!(read_messages(&rig) > 0);
+        rig.check();
+    }
+    rig.crash(&mut |_| storage::Fate::Lost, 2);
+    read_messages(&rig);
+}
+
+#[test]
+fn the_power_may_go_anywhere_in_a_rewrite_that_drops_transient_records() {
+    for (operations, fate) in (0..8).flat_map(|operations| [(operations, Fate::Lost), (operations, Fate::Kept)]) {
+        let mut rig = Rig::start(Memory::new(), medium_sized());
+        for _ in 0..8 {
+            (0..8).for_each(|key| answer(&mut rig, key));
+        }
+        rig.set_floors();
+        assert!(turns_failing(&mut rig, "Rewrite", Failure::After(operations)) > 2);
+        rig.crash(&mut |_| fate, 1 + operations as u16 % 3);
+        read_messages(&rig);
+        rig.set_floors();
+        turns(&mut rig);
+        rig.check();
+        rig.crash(&mut |_| fate, 1);
+        read_messages(&rig);
+        assert!(rig.recovered.report.torn.is_empty(), "{:?}", rig.recovered.report.torn);
+    }
+}
+
+#[test]
+fn a_segment_of_nothing_but_transient_records_goes_and_is_not_called_torn() {
+    let mut rig = Rig::start(Memory::new(), small());
+    rig.message(1, 10);
+    for _ in 0..400 {
+        rig.chunk(1, 300);
+    }
+    rig.sync();
+    rig.work();
+    rig.set_floors();
+    turns(&mut rig);
+    rig.crash(&mut |_| storage::Fate::Lost, 1);
+    assert!(rig.recovered.report.removed.len() > 5, "{:?}", rig.recovered.report);
+    assert!(rig.recovered.report.torn.is_empty() && rig.recovered.report.bytes_cut == 0);
+}
+
+#[test]
+fn a_deleted_key_takes_its_transient_records_along_whatever_the_floor() {
+    let mut rig = Rig::start(Memory::new(), medium_sized());
+    for at in 0..480 {
+        rig.chunk(at % 8, 100);
+        rig.message(at % 8, 300);
+    }
+    rig.sync();
+    rig.work();
+    delete_most(&mut rig, 0..8);
+    turns(&mut rig);
+    rig.check();
+    let gone = rig.appended.iter().filter(|record| rig.shards[0].log.read(record.lsn) == Err(ReadError::Unknown));
+    assert!(gone.filter(|record| record.kind == CHUNK).count() > 250);
+    assert_eq!(read_messages(&rig), 0, "those of the key that lives are all there");
+}
+
+fn append_flagged(kind: storage::Kind, seq: u64, flags: u8) {
+    let mut rig = Rig::start(Memory::new(), small());
+    let record = storage::NewRecord { kind, flags, key: storage::Key(1), seq, time_us: 0, meta: &[], payload: &[b"x"] };
+    let _ = rig.shards[0].log.append(record);
+}
+
+#[test]
+#[should_panic(expected = "only a plain note of a stream can be transient")]
+fn a_message_cannot_be_transient() {
+    append_flagged(MESSAGE, 1, storage::TRANSIENT);
+}
+
+#[test]
+#[should_panic(expected = "only a plain note of a stream can be transient")]
+fn a_record_that_stands_alone_cannot_be_transient() {
+    append_flagged(support::AGENT, 0, storage::TRANSIENT);
+}
+
+#[test]
+#[should_panic(expected = "only a plain note of a stream can be transient")]
+fn a_record_that_ends_its_key_cannot_be_transient() {
+    append_flagged(DELETED, 0, storage::TRANSIENT | storage::ENDS_KEY);
 }

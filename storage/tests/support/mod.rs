@@ -5,19 +5,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use storage::{
     AppendError, Durability, ENDS_KEY, Fold, Key, Kind, Log, Lsn, Medium, Memory, NewRecord, Options, ReadError,
-    Record, Recovered, Slot, SnapshotStep, recover,
+    Record, Recovered, Slot, SnapshotStep, TRANSIENT, recover,
 };
 
 pub const MESSAGE: Kind = Kind(1);
 pub const NOTE: Kind = Kind(2);
 pub const DELETED: Kind = Kind(3);
+/// A note that is transient.
+pub const CHUNK: Kind = Kind(4);
 pub const AGENT: Kind = Kind(64);
+
+/// Marks the address of a transient note in a snapshot's state.
+const CHUNK_MARK: u64 = 1 << 63;
 
 /// What a caller of the log would keep per key: here, the addresses of its notes and its last seq.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub last_seq: u64,
     pub notes: BTreeSet<u64>,
+    pub chunks: BTreeSet<u64>,
 }
 
 /// What a caller keeps of a whole log.
@@ -35,8 +41,9 @@ impl Fold for Folded {
             None => self.agents.extend(numbers),
             Some((key, slot)) => {
                 self.slots.insert(slot.0, key.0);
-                let notes = numbers[1..].iter().copied().collect();
-                self.keys.insert(key.0, State { last_seq: numbers[0], notes });
+                let (chunks, notes) = numbers[1..].iter().partition::<BTreeSet<u64>, _>(|lsn| **lsn & CHUNK_MARK != 0);
+                let chunks = chunks.into_iter().map(|lsn| lsn ^ CHUNK_MARK).collect();
+                self.keys.insert(key.0, State { last_seq: numbers[0], notes, chunks });
             }
         }
     }
@@ -50,6 +57,8 @@ impl Fold for Folded {
         let state = self.keys.entry(record.key.0).or_default();
         if record.seq > 0 {
             state.last_seq = state.last_seq.max(record.seq);
+        } else if record.is_transient() {
+            state.chunks.insert(record.lsn.0);
         } else {
             state.notes.insert(record.lsn.0);
         }
@@ -69,6 +78,7 @@ impl Folded {
                 let state = &self.keys[&self.slots[&slot.0]];
                 push(state.last_seq);
                 state.notes.iter().for_each(|lsn| push(*lsn));
+                state.chunks.iter().for_each(|lsn| push(*lsn | CHUNK_MARK));
             }
         }
     }
@@ -97,6 +107,8 @@ pub struct Rig<M: Medium> {
     pub shards: Vec<Shard<M>>,
     pub appended: Vec<Appended>,
     pub deleted: BTreeSet<u128>,
+    /// Addresses of transient records that lay below a floor once: they may be there or not.
+    pub passed: BTreeSet<u64>,
     pub recovered: Recovered,
     pub starts: u64,
 }
@@ -118,6 +130,7 @@ impl<M: Medium> Rig<M> {
             shards: Vec::new(),
             appended: Vec::new(),
             deleted: BTreeSet::new(),
+            passed: BTreeSet::new(),
             recovered,
             starts: 1,
         };
@@ -161,7 +174,11 @@ impl<M: Medium> Rig<M> {
             MESSAGE => shard.log.slot(Key(key)).map_or(0, |slot| shard.log.last_seq(slot)) + 1,
             _ => 0,
         };
-        let flags = if kind == DELETED { ENDS_KEY } else { 0 };
+        let flags = match kind {
+            DELETED => ENDS_KEY,
+            CHUNK => TRANSIENT,
+            _ => 0,
+        };
         let (one, other) = payload.split_at(payload.len() / 2);
         let record = NewRecord { kind, flags, key: Key(key), seq, time_us: 5, meta: b"meta", payload: &[one, other] };
         let appended = shard.log.append(record)?;
@@ -171,6 +188,8 @@ impl<M: Medium> Rig<M> {
             shard.log.forget(Key(key));
             self.deleted.insert(key);
         }
+        // No address is used twice, but for one that a crash took before anything knew of it.
+        self.passed.remove(&appended.lsn.0);
         self.appended.push(Appended { lsn: appended.lsn, shard: index, key, kind, seq, payload: payload.to_vec() });
         Ok(appended.lsn)
     }
@@ -189,6 +208,30 @@ impl<M: Medium> Rig<M> {
     pub fn message(&mut self, key: u128, bytes: usize) -> Lsn {
         let seed = self.appended.len() as u64;
         self.append(MESSAGE, key, &payload(seed, bytes))
+    }
+
+    /// A transient record.
+    pub fn chunk(&mut self, key: u128, bytes: usize) -> Lsn {
+        let seed = self.appended.len() as u64;
+        self.append(CHUNK, key, &payload(seed, bytes))
+    }
+
+    /// Sets the transient floor of a shard.
+    pub fn set_floor(&mut self, shard: usize, lsn: Lsn) {
+        let log = &mut self.shards[shard].log;
+        log.set_transient_floor(lsn);
+        let floor = lsn.min(log.end());
+        let shards = u128::from(self.options.shards);
+        let below = self
+            .appended
+            .iter()
+            .filter(|record| record.kind == CHUNK && record.key % shards == shard as u128 && record.lsn < floor);
+        self.passed.extend(below.map(|record| record.lsn.0));
+    }
+
+    /// Sets the transient floor of every shard to its end.
+    pub fn set_floors(&mut self) {
+        (0..self.shards.len()).for_each(|shard| self.set_floor(shard, self.shards[shard].log.end()));
     }
 
     pub fn sync(&mut self) {
@@ -260,7 +303,8 @@ impl<M: Medium> Rig<M> {
                 Err(ReadError::Unknown) => false,
                 Err(error) => panic!("{}: {error}", record.lsn),
             };
-            let is_dead = self.deleted.contains(&record.key) && record.kind != DELETED;
+            let is_dead =
+                (self.deleted.contains(&record.key) && record.kind != DELETED) || self.passed.contains(&record.lsn.0);
             if is_old {
                 assert!(is_there || is_dead, "{} of an earlier life is lost", record.lsn);
             } else if is_there {
@@ -297,16 +341,22 @@ impl<M: Medium> Rig<M> {
                 NOTE if live => {
                     states.entry(record.key).or_default().notes.insert(record.lsn.0);
                 }
+                CHUNK if live && !self.passed.contains(&record.lsn.0) => {
+                    states.entry(record.key).or_default().chunks.insert(record.lsn.0);
+                }
                 _ => {}
             }
         }
-        let mut folded = BTreeMap::new();
+        let mut folded: BTreeMap<u128, State> = BTreeMap::new();
         let mut folded_agents = BTreeSet::new();
         for shard in &self.shards {
             folded.extend(shard.folded.keys.clone());
             folded_agents.extend(shard.folded.agents.iter().copied());
             assert_eq!(shard.log.status().keys as usize, shard.folded.keys.len());
         }
+        // What a floor has passed may be known or not, and a key that had nothing else may be known or not.
+        folded.values_mut().for_each(|state| state.chunks.retain(|lsn| !self.passed.contains(lsn)));
+        folded.retain(|_, state| *state != State::default());
         assert_eq!(folded, states);
         assert_eq!(folded_agents, agents);
         for (key, messages) in expected {
