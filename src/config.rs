@@ -111,6 +111,16 @@ pub struct ServeConfig {
     /// Do not pin shards to cores. For containers with a CPU quota instead of a CPU set.
     #[arg(long, env = "FLEETLM_UNPINNED")]
     pub unpinned: bool,
+    /// Pieces a second in which the built-in agent `echo` answers; 0 switches it off.
+    #[arg(long, env = "FLEETLM_ECHO_CHUNKS_PER_S", default_value_t = limits::ECHO_CHUNKS_PER_S, value_name = "COUNT")]
+    pub echo_chunks_per_s: u32,
+    /// Call webhooks on addresses of the public Internet only: no loopback, private or link-local ones. For servers on which
+    /// strangers may register agents.
+    #[arg(long, env = "FLEETLM_DENY_PRIVATE_WEBHOOKS")]
+    pub deny_private_webhooks: bool,
+    /// Certificates (PEM) to trust beside the system's, for https webhooks.
+    #[arg(long, env = "FLEETLM_WEBHOOK_CA", value_name = "FILE")]
+    pub webhook_ca: Option<PathBuf>,
 }
 
 impl ServeConfig {
@@ -146,6 +156,7 @@ mod tests {
     fn serve_is_the_default_and_listen_wins_over_port() {
         let cli = Cli::parse_from(["fleetlm", "--listen", "127.0.0.1:0", "--port", "9"]);
         assert!(cli.command.is_none());
+        assert!(!cli.serve.deny_private_webhooks, "webhooks on the machine itself are what one starts with");
         assert_eq!(cli.serve.address(), "127.0.0.1:0".parse().unwrap());
         let cli = Cli::parse_from(["fleetlm", "serve", "--port", "9"]);
         let Some(Task::Serve(serve)) = cli.command else { panic!("serve") };

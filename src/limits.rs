@@ -51,6 +51,32 @@ pub const AGENTS_MAX: usize = 10_000;
 pub const AGENT_URL_BYTES_MAX: usize = 2048;
 /// Bytes of all header names and values of an agent. Full: 422. What HTTP servers take as a head.
 pub const AGENT_HEADERS_BYTES_MAX: usize = 8192;
+/// Bytes of an agent's `secret`. Full: 422. Longer keys add nothing: HMAC hashes what is above 64.
+pub const AGENT_SECRET_BYTES_MAX: usize = 1024;
+/// Attempts of one run. Full: the run has failed, and its clients are told.
+pub const RUN_ATTEMPTS_MAX: u32 = 5;
+/// Milliseconds of `Retry-After` that a run waits at the most. More: the run has failed; the user has left the page.
+pub const RETRY_AFTER_MS_MAX: u64 = 120_000;
+/// Calls of agents that one shard has under way. Full: further runs wait until one ends.
+pub const CALLS_MAX: usize = 4_096;
+/// Messages of one answer. Full: the answer ends there, and the run has failed as `answer_too_large`. Agents send one, some a
+/// handful.
+pub const RUN_MESSAGES_MAX: usize = 100;
+/// Bytes of the chunks of one running answer, kept for clients that join in the middle. Full: the answer is ended with what was
+/// produced, and the run has failed as `answer_too_large`.
+pub const RUN_CHUNK_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of the chunks of all running answers of one shard. Full: the answer that meets it is ended with what was produced, and
+/// its run has failed as `overloaded`.
+pub const RUNS_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Last deliveries of an agent that one shard remembers for `GET /api/agents/:id/deliveries`. Full: the oldest is forgotten.
+pub const DELIVERIES_MAX: usize = 50;
+/// Agents whose deliveries one shard remembers. Full: those of the agent that was called first are forgotten.
+pub const DELIVERIES_AGENTS_MAX: usize = 1_000;
+/// Bytes of one streamed answer. Full: the call is ended, the run has failed with what was produced. Twice what is kept of its
+/// chunks, for what is dropped and for the stream's own syntax.
+pub const ANSWER_STREAM_BYTES_MAX: u64 = 2 * RUN_CHUNK_BYTES_MAX as u64;
+/// Bytes of what a compaction webhook answers. Full: the compaction has failed, the agent gets the plain window.
+pub const COMPACTED_BYTES_MAX: usize = 1024 * 1024;
 /// Read cursors of one session. Full: 422. Any user may read; strangers must not grow a session without end.
 pub const CURSORS_MAX: usize = 1_000;
 /// Channels of one socket (Phoenix 1.8.9 has the same bound). Full: join error `too many channels joined`.
@@ -77,6 +103,8 @@ pub const REQUEST_S: u64 = 30;
 pub const RESPONSE_S: u64 = 60;
 /// Seconds that a shutdown waits for connections.
 pub const DRAIN_S: u64 = 10;
+/// Pieces a second in which the built-in agent answers: the speed of a fast reader.
+pub const ECHO_CHUNKS_PER_S: u32 = 20;
 /// Seconds that a poll waits for messages (contract 3.8).
 pub const LONG_POLL_S: u64 = 10;
 /// Seconds after which a long-poll session that nobody polls is gone (contract 3.8).
@@ -133,3 +161,52 @@ pub const JOINING_PUSHES_MAX: usize = 1_024;
 /// Microseconds that a command waits for the disk before it is decided. Over: 503 with `Retry-After`. A disk that
 /// takes longer is ill.
 pub const PARKED_US_MAX: u64 = 10_000_000;
+/// Bytes of one line, or of one server-sent event, of an agent's answer. Full: it is dropped whole and counted, and decoding goes on
+/// behind it. The largest chunks are files as data URLs: an image model's 1024x1024 PNG has 1 to 3 MB, which base64 makes a
+/// third longer.
+pub const ANSWER_LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one answer's content and metadata as they are stored. Full: the answer ends with what it has. As much as a person may send, with
+/// the same room for the envelope.
+pub const ANSWER_BYTES_MAX: usize = BODY_BYTES_MAX;
+/// Bytes of one answer's merged metadata. Full: the answer ends with what it has. Each merge goes through all of it.
+pub const ANSWER_METADATA_BYTES_MAX: usize = 64 * 1024;
+/// Parts of one answer, and so also its open texts and calls of tools. Full: the answer ends with what it has. Clients render each.
+pub const ANSWER_PARTS_MAX: usize = 10_000;
+/// Depth of arrays and objects in one chunk of an answer. Full: the chunk is dropped and counted. Leaves room for the message
+/// that takes it over: content, its parts, one part and its approval.
+pub const CHUNK_DEPTH_MAX: usize = JSON_DEPTH_MAX - 3;
+/// Seconds for finding a webhook's address, connecting and the TLS handshake. Over: the call fails and may be tried again. A
+/// host that answers takes milliseconds.
+pub const WEBHOOK_CONNECT_S: u64 = 5;
+/// Bytes of a webhook's response head. Full: the response is not valid. Four times what servers send.
+pub const WEBHOOK_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes read from a webhook at once, through a buffer that the shard's connections share.
+pub const WEBHOOK_READ_BYTES: usize = 16 * 1024;
+/// Open connections of one shard to webhooks, about 10 KiB each. Full: an idle one is closed; else the call fails and may be
+/// tried again.
+pub const WEBHOOK_CONNECTIONS_MAX: usize = 8_192;
+/// Open connections of one shard to one origin. Full: the call fails and may be tried again. One webhook must not take them all.
+pub const WEBHOOK_ORIGIN_CONNECTIONS_MAX: usize = 1_024;
+/// Idle connections of one shard to webhooks. Full: a connection is closed after its call.
+pub const WEBHOOK_IDLE_MAX: usize = 256;
+/// Idle connections of one shard to one origin. Full: a connection is closed after its call.
+pub const WEBHOOK_ORIGIN_IDLE_MAX: usize = 32;
+/// Seconds that a connection to a webhook waits for its next call; fewer where the webhook says so. Over: it is closed.
+pub const WEBHOOK_IDLE_S: u64 = 30;
+/// Addresses of one host that are tried. More: they are not. Two families, two each.
+pub const WEBHOOK_ADDRESSES_MAX: usize = 4;
+/// TLS handshakes of one shard that run at a time: a burst of them would hold everybody else up. Full: the next one waits.
+pub const TLS_HANDSHAKES_MAX: u64 = 8;
+/// Milliseconds after which a TLS handshake no longer counts as running: it waits for its peer, and silent peers must not keep
+/// others from connecting.
+pub const TLS_HANDSHAKE_PLACE_MS: u64 = 250;
+/// Threads of the process that ask the system's resolver, which blocks.
+pub const RESOLVER_THREADS: usize = 4;
+/// Names that wait for those threads. Full: the call fails and may be tried again.
+pub const RESOLVER_QUESTIONS_MAX: usize = 1_024;
+/// Names whose addresses one shard remembers. Full: the one that would be forgotten next goes.
+pub const RESOLVED_NAMES_MAX: usize = 1_024;
+/// Seconds for which a name's addresses are remembered: what load balancers that move by DNS count on.
+pub const RESOLVED_S: u64 = 30;
+/// Seconds for which it is remembered that a name has no address.
+pub const UNRESOLVED_S: u64 = 2;

@@ -175,6 +175,9 @@ pub struct Fanout {
     /// As fast as it goes instead: chunks of one session that may be on their way at the same time (closed loop).
     #[arg(long, value_parser = count)]
     pub window: Option<usize>,
+    /// The agent is a webhook of this program, which the server calls: one running answer in each session.
+    #[arg(long, conflicts_with = "window")]
+    pub webhook: bool,
 }
 
 /// Options of `sessions`.

@@ -49,9 +49,9 @@ pub fn user(seed: u64, number: usize) -> String {
     format!("loadtest-{seed:x}-{number}")
 }
 
-/// The body that creates the session of `user`.
-pub fn creation(user: &str) -> String {
-    format!(r#"{{"user_id":"{user}","agent_id":"{AGENT}","metadata":{{"loadtest":true}}}}"#)
+/// The body that creates the session of `user` and `agent`.
+pub fn creation(user: &str, agent: &str) -> String {
+    format!(r#"{{"user_id":"{user}","agent_id":"{agent}","metadata":{{"loadtest":true}}}}"#)
 }
 
 /// The id in the answer to a creation.
@@ -74,6 +74,14 @@ pub fn created(status: u16, body: &[u8], user: &str) -> Result<String> {
 /// # Errors
 /// When one is not created.
 pub async fn create(worker: &Worker, numbers: Range<usize>) -> Result<Vec<Session>> {
+    create_with(worker, numbers, AGENT).await
+}
+
+/// Creates the sessions `numbers` of the run with this agent.
+///
+/// # Errors
+/// When one is not created.
+pub async fn create_with(worker: &Worker, numbers: Range<usize>, agent: &str) -> Result<Vec<Session>> {
     let mut sessions = Vec::with_capacity(numbers.len());
     if numbers.is_empty() {
         return Ok(sessions);
@@ -83,7 +91,7 @@ pub async fn create(worker: &Worker, numbers: Range<usize>) -> Result<Vec<Sessio
     let mut queued = numbers.clone();
     for number in numbers {
         while queued.start < queued.end && queued.start < number + PIPELINE {
-            http.post("/api/sessions", creation(&user(seed, queued.start)).as_bytes());
+            http.post("/api/sessions", creation(&user(seed, queued.start), agent).as_bytes());
             queued.start += 1;
         }
         http.flush().await?;

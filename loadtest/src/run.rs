@@ -74,6 +74,13 @@ pub struct Shared {
     workers: usize,
 }
 
+impl Shared {
+    /// Worker threads of the run.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+}
+
 /// What was found, by one worker or by all.
 #[derive(Clone, Default)]
 pub struct Outcome {

@@ -1,2 +1,14 @@
 //! The rules of an answer: how chunks become a message, which history a call carries, when an agent is called and called
 //! again. Pure: time and chance are arguments.
+
+mod assembler;
+mod history;
+mod schedule;
+mod signature;
+mod url;
+
+pub use assembler::{Answer, Assembler, ChunkError, Taken, Termination};
+pub use history::{History, compacted_list};
+pub use schedule::{Failure, due_us, retry_in_ms};
+pub use signature::signature;
+pub use url::{WebhookUrlError, webhook_url};

@@ -75,6 +75,7 @@ table! {
     // Refusals of a shard.
     SessionNotFound: 404 Error "Session not found", "not found", false;
     AgentNotFound: 404 Error "Agent not found", "agent not found", false;
+    RunNotFound: 404 Error "Run not found", "run not found", false;
     SessionExists: 409 Error "Session id already exists", "session exists", true;
     Unauthorized: 403 Error "Not a participant of the session", "unauthorized", false;
     InvalidFields: 422 Fields "{field}: {messages}", "invalid fields", false;
@@ -154,6 +155,7 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::SessionNotFound => Kind::SessionNotFound.into(),
             Refusal::AgentNotFound => Kind::AgentNotFound.into(),
+            Refusal::RunNotFound => Kind::RunNotFound.into(),
             Refusal::SessionExists => Kind::SessionExists.into(),
             Refusal::Unauthorized => Kind::Unauthorized.into(),
             Refusal::InvalidFields(fields) => Self { fields, ..Kind::InvalidFields.into() },
@@ -301,6 +303,7 @@ mod tests {
         for (refusal, status, body, event) in [
             (Refusal::SessionNotFound, 404, r#"{"error":"Session not found"}"#, r#"{"error":"not found"}"#),
             (Refusal::AgentNotFound, 404, r#"{"error":"Agent not found"}"#, r#"{"error":"agent not found"}"#),
+            (Refusal::RunNotFound, 404, r#"{"error":"Run not found"}"#, r#"{"error":"run not found"}"#),
             (
                 Refusal::SessionExists,
                 409,

@@ -5,9 +5,11 @@ use super::message::{Draft, bounded_depth, bounded_name};
 use super::params::Params;
 use super::render::Success;
 use super::{Context, Target};
-use crate::limits::{PAGE_MESSAGES_DEFAULT, PAGE_MESSAGES_MAX, PAGE_SESSIONS_DEFAULT, PAGE_SESSIONS_MAX};
+use crate::limits::{
+    DELIVERIES_MAX, PAGE_MESSAGES_DEFAULT, PAGE_MESSAGES_MAX, PAGE_SESSIONS_DEFAULT, PAGE_SESSIONS_MAX,
+};
 use crate::protocol::http::Method;
-use crate::session::{Json, SessionId};
+use crate::session::{Json, RunId, SessionId};
 use crate::shard::{AgentCommand, Command, PageFrom};
 
 /// Who is asked what.
@@ -57,6 +59,10 @@ pub enum Endpoint<'a> {
     ReadCursors(&'a str),
     /// `POST /sessions/:id/read`.
     MarkRead(&'a str),
+    /// `POST /sessions/:id/runs/:run_id/stop`.
+    StopRun(&'a str, &'a str),
+    /// `GET /agents/:id/deliveries`.
+    ReadDeliveries(&'a str),
 }
 
 /// What `method` on `resource` (the path below `/api`) is, if anything.
@@ -76,6 +82,8 @@ pub fn endpoint<'a>(method: &Method, resource: &[&'a str]) -> Option<Endpoint<'a
         (Method::Post, ["sessions", id, "messages"]) => E::Append(id),
         (Method::Get, ["sessions", id, "read" | "cursors"]) => E::ReadCursors(id),
         (Method::Post, ["sessions", id, "read"]) => E::MarkRead(id),
+        (Method::Post, ["sessions", id, "runs", run, "stop"]) => E::StopRun(id, run),
+        (Method::Get, ["agents", id, "deliveries"]) => E::ReadDeliveries(id),
         _ => return None,
     })
 }
@@ -116,6 +124,16 @@ impl Endpoint<'_> {
                 Ok(owned(session, Command::ReadCursors { session }, Success::Cursors))
             }
             Self::MarkRead(id) => mark_read(id, params),
+            Self::StopRun(id, run) => {
+                let session = session(id)?;
+                let run = Some(RunId::parse(run).ok_or(Kind::RunNotFound)?);
+                Ok(owned(session, Command::StopRun { session, run, identity: None }, Success::Run))
+            }
+            Self::ReadDeliveries(id) => {
+                let limit = limit(params, DELIVERIES_MAX, DELIVERIES_MAX);
+                let ask = Ask::Every(Command::ReadDeliveries { agent_id: id.to_owned() });
+                Ok(Plan { ask, success: Success::Deliveries(limit) })
+            }
         }
     }
 }

@@ -4,8 +4,8 @@
 use super::Context;
 use super::error::{ApiError, Kind};
 use super::params::{self, Params};
-use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, NAME_BYTES_MAX};
-use crate::session::{Json, MessageId, SessionId};
+use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, NAME_BYTES_MAX};
+use crate::session::{Json, MessageId, SessionId, nests_deeper_than};
 use crate::shard::{Append, Author};
 use serde::Deserialize;
 use serde_json::json;
@@ -109,7 +109,11 @@ pub fn bounded_name(field: &str, name: &str) -> Result<(), ApiError> {
 /// # Errors
 /// [`Kind::NestedTooDeep`] of `field`.
 pub fn bounded_depth(field: &str, json: &str) -> Result<(), ApiError> {
-    if params::is_nested_too_deep(json) { Err(ApiError::about(Kind::NestedTooDeep, "{field}", field)) } else { Ok(()) }
+    if nests_deeper_than(json, JSON_DEPTH_MAX) {
+        Err(ApiError::about(Kind::NestedTooDeep, "{field}", field))
+    } else {
+        Ok(())
+    }
 }
 
 fn author(params: &Params<'_>) -> Result<Author, ApiError> {

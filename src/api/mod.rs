@@ -15,6 +15,7 @@ pub mod params;
 pub mod query;
 pub mod render;
 pub mod routes;
+pub mod runs;
 pub mod topics;
 
 pub use fleetlm::Ask;

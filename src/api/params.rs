@@ -3,7 +3,6 @@
 
 use super::error::{ApiError, Kind};
 use super::query;
-use crate::limits::JSON_DEPTH_MAX;
 use crate::protocol::http::{Method, Request};
 use crate::session::Json;
 use serde::Deserialize;
@@ -118,29 +117,6 @@ pub fn positive(raw: &RawValue) -> Option<u64> {
     let number =
         digits.bytes().try_fold(0u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
     Some(number.unwrap_or(u64::MAX)).filter(|&number| number > 0)
-}
-
-/// Whether arrays and objects stand in each other deeper than [`JSON_DEPTH_MAX`].
-pub fn is_nested_too_deep(json: &str) -> bool {
-    // Counting openers is far cheaper than following them, and almost all JSON has few.
-    if memchr::memchr2_iter(b'[', b'{', json.as_bytes()).take(JSON_DEPTH_MAX + 1).count() <= JSON_DEPTH_MAX {
-        return false;
-    }
-    let (mut depth, mut is_string, mut is_escaped) = (0usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_string => is_escaped = true,
-            b'"' => is_string = !is_string,
-            b'[' | b'{' if !is_string => depth += 1,
-            b']' | b'}' if !is_string => depth -= 1,
-            _ => {}
-        }
-        if depth > JSON_DEPTH_MAX {
-            return true;
-        }
-    }
-    false
 }
 
 /// The fields of a JSON body. One that is no object arrives as the field `_json`.
@@ -273,15 +249,5 @@ mod tests {
     fn half_a_surrogate_pair_is_no_text() {
         assert_eq!(text(&raw(r#""\ud83d\ude00""#)).as_deref(), Some("😀"));
         assert_eq!(text(&raw(r#""\ud83d""#)), None);
-    }
-
-    #[test]
-    fn depth_is_what_stands_in_each_other_not_beside() {
-        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(!is_nested_too_deep(&nested(JSON_DEPTH_MAX)));
-        assert!(is_nested_too_deep(&nested(JSON_DEPTH_MAX + 1)));
-        assert!(is_nested_too_deep(&nested(1_000_000)));
-        assert!(!is_nested_too_deep(&format!("[{}{{}}]", "{},".repeat(1000))));
-        assert!(!is_nested_too_deep(&format!("[\"{}\\\"{}\"]", "[".repeat(1000), "{".repeat(1000))));
     }
 }

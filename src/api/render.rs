@@ -4,6 +4,7 @@
 use super::JSON;
 use super::cors::Envelope;
 use super::error::{ApiError, Kind};
+use super::runs;
 use crate::protocol::http::Response;
 use crate::session::{Json, SessionId};
 use crate::shard::{Page, Refusal, Reply};
@@ -32,6 +33,10 @@ pub enum Success {
     AgentDisabled,
     /// `{"agents": [..]}`.
     Agents,
+    /// `{"run": ..}`.
+    Run,
+    /// `{"deliveries": [..]}` of all shards, at most so many.
+    Deliveries(usize),
 }
 
 /// Turns the reply to a call into its response.
@@ -60,8 +65,10 @@ impl Render {
 impl Success {
     /// A reply of another kind than the command's is a fault of ours, not of the caller.
     fn response(self, mut replies: Vec<Reply>) -> Result<Response, ApiError> {
-        if let Self::Sessions(limit) = self {
-            return sessions(replies, limit);
+        match self {
+            Self::Sessions(limit) => return sessions(replies, limit),
+            Self::Deliveries(limit) => return deliveries(replies, limit),
+            _ => {}
         }
         Ok(match (self, replies.pop()) {
             (Self::Session(status), Some(Reply::Session { json })) => {
@@ -83,6 +90,7 @@ impl Success {
             (Self::AgentDisabled, Some(Reply::Agent { json })) => {
                 body(200, &["{\"agent\":", json.as_str(), ",\"message\":\"Agent disabled\"}"])
             }
+            (Self::Run, Some(Reply::Run(event))) => body(200, &["{\"run\":", &runs::event(&event), "}"]),
             (Self::Agents, Some(Reply::Agents { agents })) => {
                 body(200, &["{\"agents\":[", &joined(agents.iter()), "]}"])
             }
@@ -105,6 +113,15 @@ fn sessions(replies: Vec<Reply>, limit: usize) -> Result<Response, ApiError> {
     all.truncate(limit);
     let sessions = joined(all.iter().map(|(_, json)| json));
     Ok(body(200, &["{\"sessions\":[", &sessions, "],\"has_more\":", bool_text(is_more), "}"]))
+}
+
+fn deliveries(replies: Vec<Reply>, limit: usize) -> Result<Response, ApiError> {
+    let mut all = Vec::new();
+    for reply in replies {
+        let Reply::Deliveries(reports) = reply else { return Err(Kind::Internal.into()) };
+        all.extend(reports);
+    }
+    Ok(ok(&runs::deliveries(all, limit)))
 }
 
 fn messages(page: &Page) -> String {

@@ -4,11 +4,11 @@
 use super::error::{ApiError, Kind};
 use super::fleetlm::Ask;
 use super::message::{Draft, binary_format};
-use super::{Context, Target, params, render};
+use super::{Context, Target, params, render, runs};
 use crate::limits::{INBOX_ENTRIES_MAX, JOIN_MESSAGES_DEFAULT, JOIN_MESSAGES_MAX};
 use crate::protocol::channels::Payload;
-use crate::session::{Json, SessionId, rfc3339};
-use crate::shard::{Command, InboxEntry, Page, Push, Refusal, Reply};
+use crate::session::{Json, RunId, SessionId, rfc3339};
+use crate::shard::{Command, InboxEntry, Page, Push, Refusal, Reply, Resumed};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -75,6 +75,7 @@ pub fn join(topic: &Topic, identity: &str, payload: &Payload) -> Result<Ask, Str
                 identity: identity.to_owned(),
                 after_seq: params.last_seq.and_then(params::positive).unwrap_or(0),
                 limit: limit.unwrap_or(JOIN_MESSAGES_DEFAULT).min(JOIN_MESSAGES_MAX),
+                resume: runs::resume(params.resume, params.run_id, params.index),
             };
             Ok(Ask::One(Target::Owner(*session), command))
         }
@@ -93,7 +94,7 @@ pub fn joined(topic: &Topic, replies: Vec<Result<Reply, Refusal>>) -> Result<Str
     let mut replies = replies.map_err(|refusal| ApiError::from(refusal).join_response())?;
     match topic {
         Topic::Session(session) => match replies.pop() {
-            Some(Reply::Joined(page)) => Ok(history(*session, &page)),
+            Some(Reply::Joined { page, resumed }) => Ok(history(*session, &page, resumed.as_deref())),
             _ => Err(ApiError::from(Kind::Internal).join_response()),
         },
         Topic::Inbox(_) => {
@@ -122,6 +123,7 @@ pub fn event(
         "send" => send(*session, payload, identity, context),
         "read" => read(*session, payload, identity),
         "stream_chunk" => stream_chunk(*session, payload, identity),
+        "stop" => stop(*session, payload, identity),
         _ => return Err(unknown_event(event)),
     };
     command.map(|command| (Target::Owner(*session), command)).map_err(|error| error.event_response())
@@ -135,6 +137,7 @@ pub fn event_reply(identity: &str, reply: Result<Reply, Refusal>) -> Result<Stri
     match reply {
         Ok(Reply::Appended { seq, replayed: false, .. }) => Ok(format!("{{\"seq\":{seq}}}")),
         Ok(Reply::Appended { seq, replayed: true, .. }) => Ok(format!("{{\"seq\":{seq},\"replayed\":true}}")),
+        Ok(Reply::Run(event)) => Ok(runs::event(&event)),
         Ok(Reply::Cursors { cursors, .. }) => Ok(format!("{{\"last_seq\":{}}}", render::cursor_of(identity, &cursors))),
         Ok(_) => Ok("{}".to_owned()),
         Err(refusal) => Err(ApiError::from(refusal).event_response()),
@@ -157,10 +160,10 @@ pub struct Broadcast {
 pub fn push(push: &Push) -> Option<Broadcast> {
     let (session, event, payload) = match push {
         Push::Message { session, json, .. } => (session, "message", json.as_str().to_owned()),
-        Push::Chunk { session, agent_id, chunk } => {
-            let agent_id = serde_json::to_string(agent_id).expect("a string always serialises");
-            (session, "stream_chunk", format!("{{\"agent_id\":{agent_id},\"chunk\":{}}}", chunk.as_str()))
+        Push::Chunk { session, agent_id, chunk, place } => {
+            (session, "stream_chunk", runs::stream_chunk(agent_id, chunk, *place))
         }
+        Push::Run { session, event } => (session, "run", runs::event(event)),
         Push::Inbox { .. } | Push::Closed { .. } | Push::Gap { .. } | Push::InboxGap { .. } => return None,
     };
     Some(Broadcast { topic: Topic::Session(*session).to_string(), event, payload })
@@ -203,6 +206,18 @@ struct JoinParams<'a> {
     last_seq: Option<&'a RawValue>,
     #[serde(borrow, default)]
     limit: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    resume: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    run_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    index: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct StopParams<'a> {
+    #[serde(borrow, default)]
+    run_id: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -223,12 +238,24 @@ fn fields<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Option<T> {
     raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok()).flatten()
 }
 
-/// `last_seq` is the session's: what lies between it and the last message is more, or comes as events.
-fn history(session: SessionId, page: &Page) -> String {
+/// `last_seq` is the session's: what lies between it and the last message is more, or comes as events. `run` only when the
+/// client asked to resume.
+fn history(session: SessionId, page: &Page, resumed: Option<&Resumed>) -> String {
     let Page { joined, has_more, session_last_seq, .. } = page;
+    let run = resumed.map(|resumed| format!(",\"run\":{}", runs::running(resumed))).unwrap_or_default();
     format!(
-        "{{\"session_id\":\"{session}\",\"messages\":[{joined}],\"has_more\":{has_more},\"last_seq\":{session_last_seq}}}"
+        "{{\"session_id\":\"{session}\",\"messages\":[{joined}],\"has_more\":{has_more},\"last_seq\":{session_last_seq}{run}}}"
     )
+}
+
+/// Without a run, whichever is under way.
+fn stop(session: SessionId, payload: &Payload, identity: &str) -> Result<Command, ApiError> {
+    let StopParams { run_id } = fields(payload).ok_or(Kind::PayloadInvalid)?;
+    let run = match run_id.filter(|raw| raw.get() != "null") {
+        None => None,
+        Some(raw) => Some(params::text(raw).and_then(|id| RunId::parse(&id)).ok_or(Kind::RunNotFound)?),
+    };
+    Ok(Command::StopRun { session, run, identity: Some(identity.to_owned()) })
 }
 
 fn send(session: SessionId, payload: &Payload, identity: &str, context: &Context) -> Result<Command, ApiError> {
@@ -328,7 +355,7 @@ mod tests {
             (r#"{"last_seq":1,"limit":5}"#, 1, 5),
             (r#"{"limit":100000}"#, 0, 1000),
         ] {
-            let command = Command::Join { session: id(), identity: "alice".into(), after_seq, limit };
+            let command = Command::Join { session: id(), identity: "alice".into(), after_seq, limit, resume: None };
             assert_eq!(join_of(params), Ok(Ask::One(Target::Owner(id()), command)), "{params}");
         }
     }
@@ -354,11 +381,11 @@ mod tests {
             session_last_seq: 30,
         };
         assert_eq!(
-            joined(&session(), vec![Ok(Reply::Joined(page))]).unwrap(),
+            joined(&session(), vec![Ok(Reply::Joined { page, resumed: None })]).unwrap(),
             format!(r#"{{"session_id":"{ID}","messages":[{{"seq":8}},{{"seq":9}}],"has_more":true,"last_seq":30}}"#)
         );
         assert_eq!(
-            joined(&session(), vec![Ok(Reply::Joined(Page::default()))]).unwrap(),
+            joined(&session(), vec![Ok(Reply::Joined { page: Page::default(), resumed: None })]).unwrap(),
             format!(r#"{{"session_id":"{ID}","messages":[],"has_more":false,"last_seq":0}}"#)
         );
     }
@@ -568,7 +595,7 @@ mod tests {
         assert_eq!((broadcast.topic.as_str(), broadcast.event), (topic.as_str(), "message"));
         assert_eq!(broadcast.payload, message.as_str());
         let chunk = json(r#"{"type":"text-delta","delta":"h"}"#);
-        let broadcast = push(&Push::Chunk { session: id(), agent_id: "b\"t".into(), chunk }).unwrap();
+        let broadcast = push(&Push::Chunk { session: id(), agent_id: "b\"t".into(), chunk, place: None }).unwrap();
         assert_eq!((broadcast.topic.as_str(), broadcast.event), (topic.as_str(), "stream_chunk"));
         assert_eq!(broadcast.payload, r#"{"agent_id":"b\"t","chunk":{"type":"text-delta","delta":"h"}}"#);
         assert_eq!(push(&Push::Closed { session: id() }), None);

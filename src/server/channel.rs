@@ -8,10 +8,10 @@ use std::rc::Rc;
 use super::link::Link;
 use super::metrics::Which;
 use super::world::World;
-use crate::api::Ask;
 use crate::api::topics::{self, NoTopic, Topic};
+use crate::api::{Ask, runs};
 use crate::protocol::channels::{Action, Message, Payload, ReplyTo, Status};
-use crate::shard::{ChannelKey, Command, Refusal, Reply, TopicKey, owner_of_session};
+use crate::shard::{ChannelKey, Command, Delivered, Delivery, Heard, Push, Refusal, Reply, TopicKey, owner_of_session};
 
 /// Takes in one message of the client.
 pub(super) fn take(world: &Rc<World>, link: &Rc<Link>, message: Message) {
@@ -79,7 +79,8 @@ struct Joiner {
 impl Joiner {
     fn decide(self, world: &Rc<World>, replies: Vec<Result<Reply, Refusal>>) {
         let Self { link, channel, topic, key } = self;
-        let cursor = replies.iter().flatten().map(cursor_of).max().unwrap_or(0);
+        let heard = replies.iter().flatten().map(heard_of).next().unwrap_or_default();
+        let missed = replies.iter().flatten().flat_map(|reply| missed_chunks(&topic, reply)).collect::<Vec<_>>();
         if let TopicKey::Inbox(user_id) = &key {
             for reply in replies.iter().flatten() {
                 if let Reply::Inbox { entries } = reply {
@@ -96,7 +97,9 @@ impl Joiner {
                 link.topics.borrow_mut().insert(channel, key.clone());
                 let mut deliveries = Vec::new();
                 let member = ChannelKey { connection: link.id, channel };
-                world.with_hub(|hub| hub.join(&key, member, cursor, &mut deliveries));
+                deliveries
+                    .extend(missed.into_iter().map(|push| Delivery { push: Delivered::Push(push), to: vec![member] }));
+                world.with_hub(|hub| hub.join(&key, member, heard, &mut deliveries));
                 world.send_out(deliveries);
             }
             refused_or_gone => {
@@ -114,10 +117,23 @@ impl Joiner {
     }
 }
 
-fn cursor_of(reply: &Reply) -> u64 {
+fn heard_of(reply: &Reply) -> Heard {
     match reply {
-        Reply::Joined(page) => page.session_last_seq,
-        _ => 0,
+        Reply::Joined { page, resumed } => Heard {
+            seq: page.session_last_seq,
+            next_chunk: resumed.as_ref().map(|resumed| (resumed.run, resumed.next_index)),
+        },
+        _ => Heard::default(),
+    }
+}
+
+/// What a client that resumes has not seen of the running answer: it goes behind the reply and before everything live.
+fn missed_chunks(topic: &Topic, reply: &Reply) -> Vec<Push> {
+    match (topic, reply) {
+        (Topic::Session(session), Reply::Joined { resumed: Some(resumed), .. }) => {
+            runs::missed_chunks(*session, resumed)
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -13,12 +13,13 @@ use storage::{File, Sync, Work};
 use super::listener;
 use super::mailbox::{Inbound, Post};
 use super::metrics::{Metrics, Which};
+use super::outbound::{Outbound, Policy, Resolver, Trust};
 use super::pacemaker::Pulse;
 use super::state::SharedState;
 use super::world::World;
 use crate::config::ServeConfig;
 use crate::limits;
-use crate::shard::{Input, Shard, ShardId};
+use crate::shard::{DIRECTORY_SHARD, Input, Shard, ShardId};
 
 /// What a shard's thread starts with.
 pub(super) struct Start {
@@ -33,11 +34,27 @@ pub(super) struct Start {
     pub(super) open: Box<dyn FnOnce() -> Result<Shard<File>, anyhow::Error> + Send>,
     pub(super) opened: mpsc::Sender<Result<u64, anyhow::Error>>,
     pub(super) pulse: Pulse,
+    pub(super) resolver: Resolver,
+    pub(super) trust: Trust,
 }
 
 /// Runs a shard to the end of its drain.
 pub(super) async fn run(start: Start) {
-    let Start { id, shards, config, state, metrics, posts, socket, connections_max, open, opened, pulse } = start;
+    let Start {
+        id,
+        shards,
+        config,
+        state,
+        metrics,
+        posts,
+        socket,
+        connections_max,
+        open,
+        opened,
+        pulse,
+        resolver,
+        trust,
+    } = start;
     pulse.attach();
     let shard = match open() {
         Ok(shard) => shard,
@@ -47,14 +64,19 @@ pub(super) async fn run(start: Start) {
         }
     };
     let sessions = shard.status().sessions;
-    let world = World::new(id, shards, config, state, metrics.of_shard(id), shard);
+    let outbound = Outbound::new(Policy { deny_private: config.deny_private_webhooks }, resolver, trust);
+    let world = World::new(id, shards, config, state, metrics.of_shard(id), shard, outbound);
     world.read_clock();
     meet_peers(&world, posts).await;
     glommio::spawn_local(send_mail(Rc::clone(&world))).detach();
     glommio::spawn_local(perform_disk_work(Rc::clone(&world))).detach();
     glommio::spawn_local(listener::accept(Rc::clone(&world), listener::adopt(socket), connections_max)).detach();
     world.publish_status();
-    let _ = opened.send(Ok(sessions));
+    if id == DIRECTORY_SHARD {
+        world.spread_all(move || drop(opened.send(Ok(sessions)))); // nobody is served before every shard knows every agent
+    } else {
+        let _ = opened.send(Ok(sessions));
+    }
     beat(&world).await;
     drain(&world).await;
 }
@@ -111,20 +133,23 @@ fn heartbeat(world: &Rc<World>, next_sweep_us: &mut u64) {
         *next_sweep_us = now_us + SWEEP_US;
         world.io.watches.sweep(now_us);
         super::longpoll::sweep(world);
+        world.outbound.close_idle(Instant::now());
         world.publish_status();
     }
 }
 
-/// Stops accepting, lets connections finish, serves mail until no shard has a connection, syncs.
+/// Stops accepting, lets connections and answers of agents finish, serves mail until no shard has any, syncs. An answer that takes
+/// longer is taken up by the next start, like after a crash.
 async fn drain(world: &Rc<World>) {
     let deadline = Instant::now() + Duration::from_secs(world.config.drain_s);
     let mut next_sweep_us = 0;
     world.drain_bell.ring();
     world.io.watches.drain();
     super::longpoll::end_all(world);
+    world.hold_runs();
     let mut reported = false;
     while Instant::now() < deadline && !(reported && world.state.all_drained()) {
-        if !reported && world.io.watches.len() == 0 {
+        if !reported && world.io.watches.len() == 0 && world.calls_out.is_empty() {
             reported = true;
             world.state.shard_drained();
             continue;
@@ -137,7 +162,13 @@ async fn drain(world: &Rc<World>) {
         tracing::warn!(shard = world.id.0, connections = left, "the drain's time is over, connections are cut");
     }
     let deadline = Instant::now() + Duration::from_secs(world.config.drain_s);
-    while !world.is_synced() && Instant::now() < deadline {
+    // A helper thread that comes back to an executor that is gone ends the whole process with a panic.
+    let is_idle = || {
+        let disk = world.disk.borrow();
+        disk.works.is_empty() && disk.syncs.is_empty() && world.disk_works.get() + world.disk_syncs.get() == 0
+    };
+    let is_at_rest = || world.is_synced() && is_idle();
+    while !is_at_rest() && Instant::now() < deadline {
         sleep(Duration::from_millis(1)).await;
         heartbeat(world, &mut next_sweep_us);
     }
@@ -145,7 +176,6 @@ async fn drain(world: &Rc<World>) {
 
 /// Performs the shard's syncs and works. Syncs go one at a time and first: replies wait for them.
 async fn perform_disk_work(world: Rc<World>) {
-    let under_way = Rc::new(std::cell::Cell::new(0));
     loop {
         world.disk_bell.heard().await;
         loop {
@@ -153,15 +183,14 @@ async fn perform_disk_work(world: Rc<World>) {
             let Some(sync) = sync else { break };
             glommio::spawn_local(perform_sync(Rc::clone(&world), sync)).detach();
         }
-        while under_way.get() < limits::DISK_WORKS_MAX {
+        while world.disk_works.get() < limits::DISK_WORKS_MAX {
             let work = world.disk.borrow_mut().works.pop_front();
             let Some(work) = work else { break };
-            under_way.set(under_way.get() + 1);
-            let counter = Rc::clone(&under_way);
+            world.disk_works.set(world.disk_works.get() + 1);
             let world = Rc::clone(&world);
             glommio::spawn_local(async move {
                 perform_work(&world, work).await;
-                counter.set(counter.get() - 1);
+                world.disk_works.set(world.disk_works.get() - 1);
                 world.disk_bell.ring();
             })
             .detach();
@@ -171,15 +200,21 @@ async fn perform_disk_work(world: Rc<World>) {
 
 async fn perform_sync(world: Rc<World>, sync: Sync<File>) {
     let started = Instant::now();
+    world.disk_syncs.set(world.disk_syncs.get() + 1);
     let (sync, result) = run_sync(sync).await;
+    world.disk_syncs.set(world.disk_syncs.get() - 1);
     world.metrics.count(Which::Syncs);
     world.metrics.synced_us(started.elapsed().as_micros() as u64);
+    let has_failed = result.is_err();
     if let Err(error) = &result {
         world.metrics.count(Which::SyncFailures);
         tracing::error!(shard = world.id.0, %error, "a sync failed: this shard takes no more appends until a restart");
     }
     world.read_clock();
     world.step(Input::Synced(sync, result));
+    if has_failed {
+        world.publish_status();
+    }
 }
 
 async fn run_sync(sync: Sync<File>) -> (Sync<File>, io::Result<()>) {
@@ -195,4 +230,5 @@ async fn perform_work(world: &Rc<World>, work: Work<File>) {
     let done = glommio::executor().spawn_blocking(move || work.run()).await;
     world.read_clock();
     world.step(Input::Worked(done));
+    world.publish_status(); // a disk that is full, or no longer, is told at once
 }

@@ -201,6 +201,11 @@ impl Link {
         if let Carrier::WebSocket { frames, .. } = &self.carrier
             && self.has_room(world)
         {
+            // What comes right behind a frame over the bound (an answer's `run` behind its message) must not end the socket.
+            // One of them at a time, or one who reads nothing could pile them up.
+            if frame.len() > world.config.outbox_bytes_max && self.granted.get() == 0 {
+                self.granted.set(frame.len());
+            }
             frames.borrow_mut().extend_from_slice(frame);
             self.wake();
         }

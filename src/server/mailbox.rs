@@ -206,6 +206,7 @@ fn subject_of(push: &Push) -> Subject {
     match push {
         Push::Message { session, .. }
         | Push::Chunk { session, .. }
+        | Push::Run { session, .. }
         | Push::Closed { session }
         | Push::Gap { session } => Subject::Session(*session),
         Push::Inbox { user_id, .. } | Push::InboxGap { user_id } => Subject::Inbox(user_id.clone()),

@@ -17,6 +17,11 @@ use crate::shard::{ShardId, ShardStatus};
 /// Milliseconds of the original's append histogram, with finer steps below: an append here takes a fraction of one.
 const APPEND_MS: [f64; 15] =
     [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 150.0, 200.0, 500.0, 1000.0, 2000.0];
+/// Milliseconds of a call of an agent: the original's.
+const WEBHOOK_MS: [f64; 9] = [50.0, 100.0, 250.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0];
+/// Milliseconds from a user's message to the first chunk of its answer: the original's, with finer steps below.
+const FIRST_CHUNK_MS: [f64; 13] =
+    [10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 1500.0, 2000.0, 3000.0, 5000.0, 10_000.0];
 /// Milliseconds of a sync.
 const SYNC_MS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 200.0, 1000.0];
 
@@ -29,6 +34,19 @@ struct ShardLabel {
 struct ResponseLabels {
     shard: u16,
     class: StatusClass,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    shard: u16,
+    result: CallResult,
+}
+
+/// How a call of an agent ended.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+enum CallResult {
+    Success,
+    Failure,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -65,6 +83,8 @@ pub struct Metrics {
     gauges: Vec<(Level, Family<ShardLabel, Gauge>)>,
     append_ms: Family<ShardLabel, Histogram>,
     sync_ms: Family<ShardLabel, Histogram>,
+    webhook_ms: Family<CallLabels, Histogram>,
+    first_chunk_ms: Family<ShardLabel, Histogram>,
 }
 
 /// Things that only grow.
@@ -83,6 +103,16 @@ pub(super) enum Which {
     Appended,
     Replayed,
     MessagesRead,
+    RunsStarted,
+    RunsFinished,
+    RunsFailed,
+    RunsStopped,
+    RunRetries,
+    RunsRecovered,
+    StreamChunks,
+    StreamLinesDropped,
+    Compactions,
+    CompactionsFailed,
 }
 
 /// Things that rise and fall.
@@ -99,9 +129,13 @@ pub(super) enum Level {
     CorruptRecords,
     Poisoned,
     DiskFull,
+    RunsOpen,
+    CallsOpen,
+    RunsBytes,
+    WebhookConnections,
 }
 
-const COUNTERS: [(Which, &str, &str); 13] = [
+const COUNTERS: [(Which, &str, &str); 23] = [
     (Which::Requests, "fleetlm_http_requests", "HTTP requests"),
     (Which::Connections, "fleetlm_connections_accepted", "TCP connections accepted"),
     (Which::SocketsOpened, "fleetlm_sockets_opened", "WebSocket and long-poll sockets opened"),
@@ -119,9 +153,27 @@ const COUNTERS: [(Which, &str, &str); 13] = [
     (Which::Appended, "fleetlm_messages_appended", "Messages appended"),
     (Which::Replayed, "fleetlm_messages_deduplicated", "Appends answered from an earlier one with the same key"),
     (Which::MessagesRead, "fleetlm_messages_read", "Messages read in pages and joins"),
+    (Which::RunsStarted, "fleetlm_agent_runs_started", "Runs whose agent was called"),
+    (Which::RunsFinished, "fleetlm_agent_runs_finished", "Runs that ended with what their agent wanted to say"),
+    (Which::RunsFailed, "fleetlm_agent_dispatch_drops", "Runs that failed for good; their clients were told"),
+    (Which::RunsStopped, "fleetlm_agent_runs_stopped", "Runs that somebody stopped"),
+    (Which::RunRetries, "fleetlm_agent_dispatch_retries", "Attempts after the first of a run"),
+    (
+        Which::RunsRecovered,
+        "fleetlm_agent_runs_recovered",
+        "Runs that a crash had cut off and that were taken up again",
+    ),
+    (Which::StreamChunks, "fleetlm_agent_stream_chunks", "Chunks of answers"),
+    (Which::StreamLinesDropped, "fleetlm_agent_stream_lines_dropped", "Lines of answers that were no chunks"),
+    (Which::Compactions, "fleetlm_agent_compactions", "Sessions compacted"),
+    (
+        Which::CompactionsFailed,
+        "fleetlm_agent_compactions_failed",
+        "Compactions that failed; the agent got the plain window",
+    ),
 ];
 
-const GAUGES: [(Level, &str, &str); 11] = [
+const GAUGES: [(Level, &str, &str); 15] = [
     (Level::ConnectionsOpen, "fleetlm_connections_open", "Open TCP connections"),
     (Level::SocketsOpen, "fleetlm_sockets_open", "Open WebSockets"),
     (Level::LongPollsOpen, "fleetlm_long_polls_open", "Open long-poll sessions"),
@@ -133,6 +185,10 @@ const GAUGES: [(Level, &str, &str); 11] = [
     (Level::CorruptRecords, "fleetlm_log_corruptions", "Places in the log that do not verify"),
     (Level::Poisoned, "fleetlm_log_poisoned", "1 when the log takes no more appends"),
     (Level::DiskFull, "fleetlm_disk_full", "1 when the last segment could not be prepared for want of room"),
+    (Level::RunsOpen, "fleetlm_agent_runs_open", "Runs that wait, are being called or answer"),
+    (Level::CallsOpen, "fleetlm_agent_calls_open", "Calls of agents under way"),
+    (Level::RunsBytes, "fleetlm_agent_runs_bytes", "Bytes of the chunks of running answers"),
+    (Level::WebhookConnections, "fleetlm_webhook_connections_open", "Open connections to webhooks, idle ones included"),
 ];
 
 impl Default for Metrics {
@@ -159,7 +215,12 @@ impl Default for Metrics {
         registry.register("fleetlm_session_append_duration", text, append_ms.clone());
         let sync_ms = Family::new_with_constructor((|| Histogram::new(SYNC_MS)) as fn() -> Histogram);
         registry.register("fleetlm_sync_duration", "Time of one fdatasync", sync_ms.clone());
-        Self { registry, responses, closes, counters, gauges, append_ms, sync_ms }
+        let webhook_ms = Family::new_with_constructor((|| Histogram::new(WEBHOOK_MS)) as fn() -> Histogram);
+        registry.register("fleetlm_agent_webhook_duration", "Time of one call of an agent", webhook_ms.clone());
+        let first_chunk_ms = Family::new_with_constructor((|| Histogram::new(FIRST_CHUNK_MS)) as fn() -> Histogram);
+        let text = "Time from a user's message to the first chunk of its answer";
+        registry.register("fleetlm_agent_ttft_duration", text, first_chunk_ms.clone());
+        Self { registry, responses, closes, counters, gauges, append_ms, sync_ms, webhook_ms, first_chunk_ms }
     }
 }
 
@@ -186,6 +247,9 @@ impl Metrics {
             ],
             append_ms: self.append_ms.get_or_create_owned(&label),
             sync_ms: self.sync_ms.get_or_create_owned(&label),
+            first_chunk_ms: self.first_chunk_ms.get_or_create_owned(&label),
+            webhook_ms: [CallResult::Success, CallResult::Failure]
+                .map(|result| self.webhook_ms.get_or_create_owned(&CallLabels { shard: label.shard, result })),
             all: Arc::clone(self),
             shard,
         }
@@ -199,6 +263,9 @@ pub(super) struct ShardMetrics {
     responses: [Counter<u64, AtomicU64>; 3],
     append_ms: Histogram,
     sync_ms: Histogram,
+    first_chunk_ms: Histogram,
+    /// Of calls that succeeded, and of those that failed.
+    webhook_ms: [Histogram; 2],
     all: Arc<Metrics>,
     shard: ShardId,
 }
@@ -245,6 +312,14 @@ impl ShardMetrics {
         self.sync_ms.observe(micros as f64 / 1000.0);
     }
 
+    pub(super) fn called_us(&self, micros: u64, is_success: bool) {
+        self.webhook_ms[usize::from(!is_success)].observe(micros as f64 / 1000.0);
+    }
+
+    pub(super) fn first_chunk_us(&self, micros: u64) {
+        self.first_chunk_ms.observe(micros as f64 / 1000.0);
+    }
+
     /// Takes over what the shard says of itself; its totals count from the start of the process.
     pub(super) fn take_over(&self, status: &ShardStatus) {
         self.set(Level::Sessions, status.sessions);
@@ -255,10 +330,24 @@ impl ShardMetrics {
         self.set(Level::CorruptRecords, status.corrupt.len() as u64);
         self.set(Level::Poisoned, u64::from(status.poisoned));
         self.set(Level::DiskFull, u64::from(status.disk_full));
+        self.set(Level::RunsOpen, status.runs_open);
+        self.set(Level::CallsOpen, status.calls_open);
+        self.set(Level::RunsBytes, status.runs_bytes);
+        let runs = &status.runs;
         for (which, total) in [
             (Which::Appended, status.appended_total),
             (Which::Replayed, status.replayed_total),
             (Which::MessagesRead, status.read_messages_total),
+            (Which::RunsStarted, runs.started),
+            (Which::RunsFinished, runs.finished),
+            (Which::RunsFailed, runs.failed),
+            (Which::RunsStopped, runs.stopped),
+            (Which::RunRetries, runs.retries),
+            (Which::RunsRecovered, runs.recovered),
+            (Which::StreamChunks, runs.chunks),
+            (Which::StreamLinesDropped, runs.lines_dropped),
+            (Which::Compactions, runs.compactions),
+            (Which::CompactionsFailed, runs.compactions_failed),
         ] {
             let counter = &self.counters[which as usize];
             counter.inc_by(total.saturating_sub(counter.get()));

@@ -7,6 +7,7 @@
 mod channel;
 mod clock;
 mod driver;
+mod echo_agent;
 mod fanout;
 mod http;
 mod link;
@@ -14,9 +15,11 @@ mod listener;
 mod longpoll;
 mod mailbox;
 mod metrics;
+mod outbound;
 mod ring;
 mod state;
 mod watch;
+mod webhook;
 mod websocket;
 mod wire;
 mod world;
@@ -38,7 +41,8 @@ use storage::File;
 
 use crate::config::{Durability, ServeConfig};
 use crate::limits;
-use crate::shard::{Shard, ShardId};
+use crate::session::AgentConfig;
+use crate::shard::{ECHO_AGENT, Shard, ShardId};
 use metrics::Metrics;
 use state::SharedState;
 
@@ -60,6 +64,8 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let connections_max = connections_max(&config);
     let metrics = Arc::new(Metrics::default());
     let mut threads = Vec::new();
+    let resolver = outbound::Resolver::start().context("cannot start the resolver's threads")?;
+    let trust = outbound::Trust::load(config.webhook_ca.as_deref())?;
     let pulses = pacemaker::start(shards)?;
     for (((number, socket), posts), pulse) in (0..shards).zip(sockets).zip(mailbox::lanes(shards)).zip(pulses) {
         let id = ShardId(number);
@@ -75,6 +81,8 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
             open: opening.shard(id),
             opened: opened.clone(),
             pulse,
+            resolver: resolver.clone(),
+            trust: trust.clone(),
         };
         threads.push(start_executor(&config, start)?);
     }
@@ -121,6 +129,7 @@ struct Opening {
     file: File,
     recovered: Arc<storage::Recovered>,
     options: storage::Options,
+    echo: Option<AgentConfig>,
 }
 
 impl Opening {
@@ -144,14 +153,17 @@ impl Opening {
                 "{corruption}: sessions with messages there answer with an error for them, all others work"
             );
         }
-        Ok(Self { file, recovered: Arc::new(recovered), options })
+        let rate = config.echo_chunks_per_s;
+        let echo = (rate > 0).then(|| AgentConfig::echo(ECHO_AGENT, rate));
+        Ok(Self { file, recovered: Arc::new(recovered), options, echo })
     }
 
     fn shard(&self, id: ShardId) -> Box<dyn FnOnce() -> anyhow::Result<Shard<File>> + Send> {
         let file = self.file.clone();
         let recovered = Arc::clone(&self.recovered);
         let options = storage::Options { shard: id.0, ..self.options.clone() };
-        Box::new(move || Ok(Shard::open(file, &recovered, options)?))
+        let echo = self.echo.clone();
+        Box::new(move || Ok(Shard::open(file, &recovered, options, echo)?))
     }
 }
 

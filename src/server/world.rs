@@ -16,14 +16,17 @@ use storage::{File, Sync, Work};
 use super::channel;
 use super::link::Link;
 use super::longpoll::{self, PollAnswer, PollRequest};
-use super::mailbox::{Bell, Event, Mail, Outbound};
+use super::mailbox::{Bell, Event, Mail, Outbound as Peer};
 use super::metrics::{Level, ShardMetrics, Which};
+use super::outbound::Outbound;
 use super::state::SharedState;
+use super::webhook;
 use super::wire::WireIo;
 use crate::api::{self, Target};
 use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
 use crate::protocol::ws;
+use crate::session::AgentPut;
 use crate::shard::{Caller, Command, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId};
 
 /// What is done with the answer to a call, on this shard, in the order in which answers arrive.
@@ -49,8 +52,14 @@ pub(super) struct World {
     pub(super) mail_bell: Bell,
     pub(super) disk_bell: Bell,
     pub(super) drain_bell: Bell,
+    /// Pieces of disk work that helper threads have under way.
+    pub(super) disk_works: Cell<usize>,
+    /// Syncs that helper threads have under way.
+    pub(super) disk_syncs: Cell<usize>,
     pub(super) disk: RefCell<DiskQueue>,
-    pub(super) peers: RefCell<Vec<Outbound>>,
+    pub(super) peers: RefCell<Vec<Peer>>,
+    pub(super) outbound: Rc<Outbound>,
+    pub(super) calls_out: webhook::Calls,
     shard: RefCell<Shard<File>>,
     hub: RefCell<Hub>,
     calls: RefCell<Slab<Waiting>>,
@@ -72,6 +81,7 @@ impl World {
         state: Arc<SharedState>,
         metrics: ShardMetrics,
         shard: Shard<File>,
+        outbound: Rc<Outbound>,
     ) -> Rc<Self> {
         Rc::new(Self {
             id,
@@ -87,8 +97,12 @@ impl World {
             mail_bell: Bell::default(),
             disk_bell: Bell::default(),
             drain_bell: Bell::default(),
+            disk_works: Cell::default(),
+            disk_syncs: Cell::default(),
             disk: RefCell::default(),
             peers: RefCell::default(),
+            outbound,
+            calls_out: webhook::Calls::default(),
             shard: RefCell::new(shard),
             hub: RefCell::new(Hub::default()),
             calls: RefCell::default(),
@@ -117,6 +131,13 @@ impl World {
         self.call_shard(target.shard(self.shards), command, done);
     }
 
+    /// The registrations that this shard keeps, for all others; nothing on a shard without the directory.
+    pub(super) fn spread_all(self: &Rc<Self>, done: impl FnOnce() + 'static) {
+        let notes = self.shard.borrow().registrations();
+        let command = Command::LearnAgents { notes, complete: true };
+        self.gather(&command, move |_, _| done());
+    }
+
     fn call_shard(self: &Rc<Self>, to: ShardId, command: Command, done: Done) {
         let token = self.calls.borrow_mut().insert(Waiting::Reply(done)) as u64;
         let caller = Caller { shard: self.id, token };
@@ -125,7 +146,15 @@ impl World {
             return;
         }
         self.metrics.count(Which::CommandsMailed);
-        let refused = self.with_peer(to, |peer| peer.command(Mail::Command(caller, command)).is_err());
+        let mail = Mail::Command(caller, command);
+        let refused = self.with_peer(to, |peer| match &mail {
+            // A shard that missed one would not know an agent; there are as many of them as registrations under way.
+            Mail::Command(_, Command::LearnAgents { .. }) => {
+                peer.command_unbounded(mail);
+                false
+            }
+            _ => peer.command(mail).is_err(),
+        });
         if refused {
             self.metrics.count(Which::MailRefused);
             self.complete(token, Err(Refusal::Overloaded));
@@ -197,6 +226,9 @@ impl World {
                     self.metrics.count(Which::PushesDropped);
                 }
             }
+            Output::Spread { to, reply, note } => self.spread(vec![*note], false, to, reply),
+            Output::Call(call) => webhook::begin(self, call),
+            Output::StopCall { session, run } => self.calls_out.stop(session, run),
             Output::Sync(sync) => {
                 self.disk.borrow_mut().syncs.push_back(sync);
                 self.disk_bell.ring();
@@ -206,6 +238,14 @@ impl World {
                 self.disk_bell.ring();
             }
         }
+    }
+
+    /// Tells every shard of registrations; when all know, `to` is answered.
+    pub(super) fn spread(self: &Rc<Self>, notes: Vec<AgentPut>, complete: bool, to: Caller, reply: Reply) {
+        self.gather(&Command::LearnAgents { notes, complete }, move |world, replies| {
+            let refused = replies.into_iter().find_map(Result::err);
+            world.perform(Output::Reply { to, reply: refused.map_or(Ok(reply), Err) });
+        });
     }
 
     /// Takes in a batch of commands from another shard.
@@ -283,7 +323,7 @@ impl World {
         }
     }
 
-    fn with_peer<R>(&self, to: ShardId, act: impl FnOnce(&Outbound) -> R) -> R {
+    fn with_peer<R>(&self, to: ShardId, act: impl FnOnce(&Peer) -> R) -> R {
         let peers = self.peers.borrow();
         let peer = peers.iter().find(|peer| peer.peer == to).expect("every other shard is a peer");
         let result = act(peer);
@@ -300,15 +340,21 @@ impl World {
 
     /// Whether mail waits for room, so that the heartbeat must try again.
     pub(super) fn mail_waits(&self) -> bool {
-        self.peers.borrow().iter().any(Outbound::is_waiting)
+        self.peers.borrow().iter().any(Peer::is_waiting)
     }
 
     /// Publishes the shard's status for health and metrics.
     pub(super) fn publish_status(&self) {
         let status = self.shard.borrow().status();
         self.metrics.take_over(&status);
+        self.metrics.set(Level::WebhookConnections, self.outbound.open_connections() as u64);
         self.metrics.set(Level::LongPollsOpen, self.long_polls.borrow().len() as u64);
         self.state.publish(self.id, &status);
+    }
+
+    /// Begins no further call of an agent.
+    pub(super) fn hold_runs(&self) {
+        self.shard.borrow_mut().hold_runs();
     }
 
     /// Whether everything that was appended is durable.

@@ -6,12 +6,11 @@
 //! carries the mark keeps the stored value, so that a client may write back what it read.
 //! Not here: whether an id is taken (the directory knows), calling the agent, caching.
 
+use super::cast::{Cast, Least};
 use super::{Json, rfc3339};
-use crate::limits::{AGENT_HEADERS_BYTES_MAX, AGENT_URL_BYTES_MAX, NAME_BYTES_MAX};
+use crate::limits::{AGENT_SECRET_BYTES_MAX, AGENT_URL_BYTES_MAX, NAME_BYTES_MAX};
 use serde::{Deserialize, Serialize};
-use simd_json::{OwnedValue, StaticNode};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// Fields that broke a rule, each with its messages, in the words of the original.
 pub type FieldErrors = BTreeMap<String, Vec<String>>;
@@ -19,14 +18,14 @@ pub type FieldErrors = BTreeMap<String, Vec<String>>;
 /// What stands in place of a header's value wherever clients read it.
 pub const REDACTED: &str = "[redacted]";
 
-const BLANK: &str = "can't be blank";
-const INVALID: &str = "is invalid";
 const WEBHOOK_PATH_DEFAULT: &str = "/webhook";
 const HISTORY_LIMIT_DEFAULT: u32 = 50;
 const TIMEOUT_MS_DEFAULT: u32 = 30_000;
 const DEBOUNCE_MS_DEFAULT: u32 = 500;
 const TOKEN_BUDGET_DEFAULT: u32 = 50_000;
 const TRIGGER_RATIO_DEFAULT: f64 = 0.7;
+const DEBOUNCE_MAX_WAIT_MS_DEFAULT: u32 = 5_000;
+const TOTAL_TIMEOUT_MS_DEFAULT: u32 = 600_000;
 
 /// Which part of a session an agent is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +49,17 @@ pub enum AgentStatus {
     Enabled,
     /// It stays registered and is not called.
     Disabled,
+}
+
+/// What becomes of an answer that the end of the process has cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCrash {
+    /// What was produced is kept as a message with `termination: "abort"` and `recovered: true`.
+    #[default]
+    Abort,
+    /// It is dropped, and the agent is called again.
+    Retry,
 }
 
 /// A registered agent. Made by [`AgentConfig::create`], changed by [`AgentConfig::update`].
@@ -81,6 +91,14 @@ pub struct AgentConfig {
     pub compaction_trigger_ratio: f64,
     /// Who summarises.
     pub compaction_webhook_url: Option<String>,
+    /// Milliseconds after the first unanswered message at which the agent is called however often its user goes on.
+    pub debounce_max_wait_ms: u32,
+    /// Milliseconds of one call from its beginning to the end of the answer; `timeout_ms` bounds each wait within.
+    pub total_timeout_ms: u32,
+    /// What becomes of a half-written answer after a crash.
+    pub on_crash: OnCrash,
+    /// Signs every call. Shown as [`REDACTED`].
+    pub secret: Option<String>,
     /// Microseconds since 1970.
     pub inserted_at_us: u64,
     /// Microseconds since 1970; moves only when a field changes.
@@ -105,6 +123,10 @@ impl Default for AgentConfig {
             compaction_token_budget: TOKEN_BUDGET_DEFAULT,
             compaction_trigger_ratio: TRIGGER_RATIO_DEFAULT,
             compaction_webhook_url: None,
+            debounce_max_wait_ms: DEBOUNCE_MAX_WAIT_MS_DEFAULT,
+            total_timeout_ms: TOTAL_TIMEOUT_MS_DEFAULT,
+            on_crash: OnCrash::default(),
+            secret: None,
             inserted_at_us: 0,
             updated_at_us: 0,
         }
@@ -142,6 +164,19 @@ impl AgentConfig {
         Self { status: AgentStatus::Disabled, ..self.clone() }.stamped(self, now_us)
     }
 
+    /// The built-in agent: it is called at once and answers in `chunks_per_s` pieces a second.
+    pub fn echo(id: &str, chunks_per_s: u32) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: "Echo (built in)".to_owned(),
+            origin_url: format!("builtin:echo?chunks_per_s={chunks_per_s}"),
+            webhook_path: String::new(),
+            message_history_mode: HistoryMode::Last,
+            debounce_window_ms: 0,
+            ..Self::default()
+        }
+    }
+
     /// The id, as the caller chose it.
     pub fn id(&self) -> &str {
         &self.id
@@ -157,7 +192,7 @@ impl AgentConfig {
         self.status == AgentStatus::Enabled
     }
 
-    /// The agent as clients read it: the original's eleven keys, then the five that it stored and never showed.
+    /// The agent as clients read it: the original's eleven keys, the five that it stored and never showed, then ours.
     pub fn render(&self) -> Json {
         let headers: BTreeMap<&str, &str> = self.headers.keys().map(|name| (name.as_str(), REDACTED)).collect();
         let shown = Rendered {
@@ -177,6 +212,10 @@ impl AgentConfig {
             compaction_token_budget: self.compaction_token_budget,
             compaction_trigger_ratio: self.compaction_trigger_ratio,
             compaction_webhook_url: self.compaction_webhook_url.as_deref(),
+            debounce_max_wait_ms: self.debounce_max_wait_ms,
+            total_timeout_ms: self.total_timeout_ms,
+            on_crash: self.on_crash,
+            secret: self.secret.as_ref().map(|_| REDACTED),
         };
         let text = serde_json::to_string(&shown).expect("strings, numbers and maps with text keys always serialise");
         Json::parse(&text).expect("serde_json writes valid JSON")
@@ -219,6 +258,10 @@ impl AgentConfig {
         cast.integer("compaction_token_budget", &mut self.compaction_token_budget, TOKEN_BUDGET_DEFAULT, Least::One);
         cast.ratio("compaction_trigger_ratio", &mut self.compaction_trigger_ratio, TRIGGER_RATIO_DEFAULT);
         cast.optional_text("compaction_webhook_url", &mut self.compaction_webhook_url, AGENT_URL_BYTES_MAX);
+        cast.integer("debounce_max_wait_ms", &mut self.debounce_max_wait_ms, DEBOUNCE_MAX_WAIT_MS_DEFAULT, Least::Zero);
+        cast.integer("total_timeout_ms", &mut self.total_timeout_ms, TOTAL_TIMEOUT_MS_DEFAULT, Least::One);
+        cast.word("on_crash", &mut self.on_crash, OnCrash::parse);
+        cast.secret("secret", &mut self.secret, AGENT_SECRET_BYTES_MAX);
         if cast.errors.is_empty() { Ok(self) } else { Err(cast.errors) }
     }
 }
@@ -244,6 +287,16 @@ impl AgentStatus {
     }
 }
 
+impl OnCrash {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "abort" => Some(Self::Abort),
+            "retry" => Some(Self::Retry),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Rendered<'a> {
     id: &'a str,
@@ -262,197 +315,17 @@ struct Rendered<'a> {
     compaction_token_budget: u32,
     compaction_trigger_ratio: f64,
     compaction_webhook_url: Option<&'a str>,
-}
-
-#[derive(Clone, Copy)]
-enum Least {
-    Zero,
-    One,
-}
-
-/// A caller's object on its way into a configuration. Each method looks at one field: absent leaves the target, blank
-/// text sets its default, null or a wrong type is an error (the original answered null with 500).
-struct Cast {
-    fields: simd_json::owned::Object,
-    errors: FieldErrors,
-}
-
-impl Cast {
-    fn new(fields: &Json) -> Result<Self, FieldErrors> {
-        let mut text = fields.as_str().as_bytes().to_vec(); // simd-json rewrites what it reads
-        match simd_json::to_owned_value(&mut text) {
-            Ok(OwnedValue::Object(fields)) => Ok(Self { fields: *fields, errors: FieldErrors::new() }),
-            // Valid JSON that cannot be a value of ours: a number out of range, half a surrogate pair.
-            _ => Err(FieldErrors::from([("agent".into(), vec![INVALID.into()])])),
-        }
-    }
-
-    fn fail(&mut self, field: &str, message: impl Into<String>) {
-        self.errors.entry(field.into()).or_default().push(message.into());
-    }
-
-    /// The field's value; `Err` (noted) for null, which stands for no value of a required field.
-    fn value(&mut self, field: &str) -> Option<OwnedValue> {
-        let value = self.fields.remove(field)?;
-        if value == OwnedValue::Static(StaticNode::Null) {
-            self.fail(field, BLANK);
-            return None;
-        }
-        Some(value)
-    }
-
-    fn text(&mut self, field: &str, target: &mut String, default: &str, bytes_max: usize) {
-        match self.value(field) {
-            None => {}
-            Some(OwnedValue::String(text)) if is_blank(&text) => *target = default.into(),
-            Some(OwnedValue::String(text)) if text.len() > bytes_max => {
-                self.fail(field, format!("should be at most {bytes_max} byte(s)"));
-            }
-            Some(OwnedValue::String(text)) => *target = text,
-            Some(_) => self.fail(field, INVALID),
-        }
-        if target.is_empty() && !self.errors.contains_key(field) {
-            self.fail(field, BLANK);
-        }
-    }
-
-    fn optional_text(&mut self, field: &str, target: &mut Option<String>, bytes_max: usize) {
-        if self.fields.get(field) == Some(&OwnedValue::Static(StaticNode::Null)) {
-            *target = None;
-            return;
-        }
-        match self.value(field) {
-            None => {}
-            Some(OwnedValue::String(text)) if is_blank(&text) => *target = None,
-            Some(OwnedValue::String(text)) if text.len() > bytes_max => {
-                self.fail(field, format!("should be at most {bytes_max} byte(s)"));
-            }
-            Some(OwnedValue::String(text)) => *target = Some(text),
-            Some(_) => self.fail(field, INVALID),
-        }
-    }
-
-    fn word<T: Default>(&mut self, field: &str, target: &mut T, parse: impl Fn(&str) -> Option<T>) {
-        let word = match self.value(field) {
-            None => return,
-            Some(OwnedValue::String(text)) if is_blank(&text) => Some(T::default()),
-            Some(OwnedValue::String(text)) => parse(&text),
-            Some(_) => None,
-        };
-        match word {
-            Some(word) => *target = word,
-            None => self.fail(field, INVALID),
-        }
-    }
-
-    fn integer(&mut self, field: &str, target: &mut u32, default: u32, least: Least) {
-        let number = match self.value(field) {
-            None => return,
-            Some(OwnedValue::String(text)) if is_blank(&text) => Some(i64::from(default)),
-            Some(OwnedValue::String(text)) => text.parse().ok(),
-            Some(OwnedValue::Static(StaticNode::I64(number))) => Some(number),
-            Some(OwnedValue::Static(StaticNode::U64(number))) => Some(i64::try_from(number).unwrap_or(i64::MAX)),
-            Some(_) => None,
-        };
-        match (number, least) {
-            (None, _) => self.fail(field, INVALID),
-            (Some(number), Least::One) if number < 1 => self.fail(field, "must be greater than 0"),
-            (Some(number), Least::Zero) if number < 0 => self.fail(field, "must be greater than or equal to 0"),
-            // The original's columns were 32 bits wide with a sign.
-            (Some(number), _) if number > i64::from(i32::MAX) => {
-                self.fail(field, format!("must be less than or equal to {}", i32::MAX));
-            }
-            (Some(number), _) => *target = u32::try_from(number).expect("between 0 and i32::MAX"),
-        }
-    }
-
-    fn ratio(&mut self, field: &str, target: &mut f64, default: f64) {
-        let number = match self.value(field) {
-            None => return,
-            Some(OwnedValue::String(text)) if is_blank(&text) => Some(default),
-            // Rust also reads `inf`, `nan`, `.5` and `1.`, which are no numbers of JSON.
-            Some(OwnedValue::String(text)) => serde_json::from_str(&text).ok(),
-            Some(OwnedValue::Static(StaticNode::F64(number))) => Some(number),
-            Some(OwnedValue::Static(StaticNode::I64(number))) => Some(number as f64),
-            Some(OwnedValue::Static(StaticNode::U64(number))) => Some(number as f64),
-            Some(_) => None,
-        };
-        match number {
-            None => self.fail(field, INVALID),
-            Some(number) if number <= 0.0 => self.fail(field, "must be greater than 0"),
-            Some(number) if number <= 1.0 => *target = number,
-            Some(_) => self.fail(field, "must be less than or equal to 1"),
-        }
-    }
-
-    fn flag(&mut self, field: &str, target: &mut bool) {
-        match self.value(field) {
-            None => {}
-            Some(OwnedValue::Static(StaticNode::Bool(flag))) => *target = flag,
-            Some(OwnedValue::String(text)) if is_blank(&text) => *target = false,
-            Some(OwnedValue::String(text)) if text == "true" || text == "1" => *target = true,
-            Some(OwnedValue::String(text)) if text == "false" || text == "0" => *target = false,
-            Some(_) => self.fail(field, INVALID),
-        }
-    }
-
-    /// Header names must be HTTP tokens and values free of control characters: they are written into a request head.
-    /// The original took any object and would have failed at the call.
-    fn headers(&mut self, field: &str, target: &mut BTreeMap<String, String>) {
-        let Some(value) = self.fields.remove(field) else { return };
-        let taken = match value {
-            OwnedValue::String(text) if is_blank(&text) => Some(BTreeMap::new()),
-            OwnedValue::Object(headers) => {
-                headers.into_iter().map(|(name, value)| header(name, value, target)).collect()
-            }
-            _ => None,
-        };
-        match taken {
-            Some(headers) if headers_bytes(&headers) > AGENT_HEADERS_BYTES_MAX => {
-                self.fail(field, format!("should be at most {AGENT_HEADERS_BYTES_MAX} byte(s)"));
-            }
-            Some(headers) => *target = headers,
-            None => self.fail(field, INVALID),
-        }
-    }
-}
-
-fn headers_bytes(headers: &BTreeMap<String, String>) -> usize {
-    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
-}
-
-/// One header of a caller's object. The redaction mark stands for the stored value; without one it is refused, for nobody's
-/// secret is the mark itself.
-fn header(name: String, value: OwnedValue, stored: &BTreeMap<String, String>) -> Option<(String, String)> {
-    let value = match value {
-        OwnedValue::String(text) if text == REDACTED => {
-            stored.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name))?.1.clone()
-        }
-        OwnedValue::String(text) => text,
-        OwnedValue::Static(StaticNode::Null) => return None,
-        OwnedValue::Static(number_or_flag) => {
-            let mut text = String::new();
-            write!(text, "{number_or_flag}").ok()?;
-            text
-        }
-        OwnedValue::Array(_) | OwnedValue::Object(_) => return None,
-    };
-    let is_value = value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
-    (is_token(&name) && is_value).then_some((name, value))
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
-fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
+    debounce_max_wait_ms: u32,
+    total_timeout_ms: u32,
+    on_crash: OnCrash,
+    secret: Option<&'a str>,
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::cast::{BLANK, INVALID};
     use super::*;
+    use crate::limits::AGENT_HEADERS_BYTES_MAX;
     use proptest::prelude::*;
 
     const NOW_US: u64 = 1_761_216_480_123_456;
@@ -484,7 +357,7 @@ mod tests {
     fn a_minimal_agent_has_the_defaults_of_the_contract() {
         assert_eq!(
             minimal().render().as_str(),
-            r#"{"id":"a","name":"A","origin_url":"http://a","webhook_path":"/webhook","message_history_mode":"tail","message_history_limit":50,"timeout_ms":30000,"headers":{},"status":"enabled","inserted_at":"2025-10-23T10:48:00.123456Z","updated_at":"2025-10-23T10:48:00.123456Z","debounce_window_ms":500,"compaction_enabled":false,"compaction_token_budget":50000,"compaction_trigger_ratio":0.7,"compaction_webhook_url":null}"#
+            r#"{"id":"a","name":"A","origin_url":"http://a","webhook_path":"/webhook","message_history_mode":"tail","message_history_limit":50,"timeout_ms":30000,"headers":{},"status":"enabled","inserted_at":"2025-10-23T10:48:00.123456Z","updated_at":"2025-10-23T10:48:00.123456Z","debounce_window_ms":500,"compaction_enabled":false,"compaction_token_budget":50000,"compaction_trigger_ratio":0.7,"compaction_webhook_url":null,"debounce_max_wait_ms":5000,"total_timeout_ms":600000,"on_crash":"abort","secret":null}"#
         );
     }
 
@@ -577,7 +450,7 @@ mod tests {
             .unwrap();
         assert_eq!(back, minimal());
         assert_eq!(
-            changed.update(&json(r#"{"compaction_webhook_url":null}"#), 0).unwrap().compaction_webhook_url,
+            changed.update(&json(r#"{"compaction_webhook_url":null,"debounce_max_wait_ms":5000,"total_timeout_ms":600000,"on_crash":"abort","secret":null}"#), 0).unwrap().compaction_webhook_url,
             None
         );
     }

@@ -62,6 +62,13 @@ ulid_id!(
     RunId
 );
 
+/// Below every run.
+impl Default for RunId {
+    fn default() -> Self {
+        Self::from(0)
+    }
+}
+
 impl RunId {
     /// The id just above this one.
     #[must_use]

@@ -58,6 +58,29 @@ impl Json {
     }
 }
 
+/// Whether arrays and objects stand in each other deeper than `depth_max` in this valid JSON.
+pub fn nests_deeper_than(json: &str, depth_max: usize) -> bool {
+    // Counting openers is far cheaper than following them, and almost all JSON has few.
+    if memchr::memchr2_iter(b'[', b'{', json.as_bytes()).take(depth_max + 1).count() <= depth_max {
+        return false;
+    }
+    let (mut depth, mut is_string, mut is_escaped) = (0usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            b'[' | b'{' if !is_string => depth += 1,
+            b']' | b'}' if !is_string => depth -= 1,
+            _ => {}
+        }
+        if depth > depth_max {
+            return true;
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +91,15 @@ mod tests {
         assert_eq!(json.as_str(), "{  \"a\":   \"x\\n\"}");
         assert!(json.is_object());
         assert!(Json::parse("{").is_err());
+    }
+
+    #[test]
+    fn depth_is_what_stands_in_each_other_not_beside() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(!nests_deeper_than(&nested(100), 100));
+        assert!(nests_deeper_than(&nested(101), 100));
+        assert!(nests_deeper_than(&nested(1_000_000), 100));
+        assert!(!nests_deeper_than(&format!("[{}{{}}]", "{},".repeat(1000)), 100));
+        assert!(!nests_deeper_than(&format!("[\"{}\\\"{}\"]", "[".repeat(1000), "{".repeat(1000)), 100));
     }
 }

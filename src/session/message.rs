@@ -94,11 +94,27 @@ pub struct MessageMeta<'a> {
     pub own_total: u32,
     /// The idempotency key and the request that came with it.
     pub keyed: Option<(KeyHash, Fingerprint)>,
+    /// What it has to do with runs.
+    pub run: RunPart,
+}
+
+/// What a message has to do with runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunPart {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its author waits for the session's agent, which was enabled when the message was appended.
+    Owes,
+    /// A run made it: every message up to this seq is answered.
+    Answers(u32),
 }
 
 const FLAG_USER: u8 = 1;
 const FLAG_AGENT: u8 = 2;
 const FLAG_KEYED: u8 = 4;
+const FLAG_OWES: u8 = 8;
+const FLAG_ANSWERS: u8 = 16;
 
 impl<'a> MessageMeta<'a> {
     /// The record's flags.
@@ -108,16 +124,24 @@ impl<'a> MessageMeta<'a> {
             Sender::Agent => FLAG_AGENT,
             Sender::Other(_) => 0,
         };
-        sender | if self.keyed.is_some() { FLAG_KEYED } else { 0 }
+        let run = match self.run {
+            RunPart::None => 0,
+            RunPart::Owes => FLAG_OWES,
+            RunPart::Answers(_) => FLAG_ANSWERS,
+        };
+        sender | run | if self.keyed.is_some() { FLAG_KEYED } else { 0 }
     }
 
-    /// The record's meta bytes: own_total, then key hash and fingerprint if keyed, then the sender unless the flags
-    /// name it.
+    /// The record's meta bytes: own_total, then key hash and fingerprint if keyed, then the seq up to which it answers
+    /// if it does, then the sender unless the flags name it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.own_total.to_le_bytes());
         if let Some((key, fingerprint)) = self.keyed {
             out.extend_from_slice(&key.0.to_le_bytes());
             out.extend_from_slice(&fingerprint.0.to_le_bytes());
+        }
+        if let RunPart::Answers(upto_seq) = self.run {
+            out.extend_from_slice(&upto_seq.to_le_bytes());
         }
         if let Sender::Other(id) = self.sender {
             out.extend_from_slice(id.as_bytes());
@@ -135,13 +159,22 @@ impl<'a> MessageMeta<'a> {
             let key = KeyHash(u128::from_le_bytes(*key));
             (Some((key, Fingerprint(u64::from_le_bytes(*fingerprint)))), rest)
         };
+        let (run, rest) = match flags & (FLAG_OWES | FLAG_ANSWERS) {
+            0 => (RunPart::None, rest),
+            FLAG_OWES => (RunPart::Owes, rest),
+            FLAG_ANSWERS => {
+                let (upto_seq, rest) = rest.split_first_chunk::<4>()?;
+                (RunPart::Answers(u32::from_le_bytes(*upto_seq)), rest)
+            }
+            _ => return None,
+        };
         let sender = match flags & (FLAG_USER | FLAG_AGENT) {
             FLAG_USER => Sender::User,
             FLAG_AGENT => Sender::Agent,
             0 => Sender::Other(std::str::from_utf8(rest).ok()?),
             _ => return None,
         };
-        Some(Self { sender, own_total: u32::from_le_bytes(*own_total), keyed })
+        Some(Self { sender, own_total: u32::from_le_bytes(*own_total), keyed, run })
     }
 }
 
@@ -180,7 +213,8 @@ mod tests {
 
     #[test]
     fn meta_bytes_that_are_too_short_are_not_a_messages() {
-        let meta = MessageMeta { sender: Sender::User, own_total: 1, keyed: Some((KeyHash(1), Fingerprint(2))) };
+        let keyed = Some((KeyHash(1), Fingerprint(2)));
+        let meta = MessageMeta { sender: Sender::User, own_total: 1, keyed, run: RunPart::Answers(7) };
         let mut bytes = Vec::new();
         meta.encode(&mut bytes);
         for length in 0..bytes.len() {
@@ -195,10 +229,13 @@ mod tests {
             own_total: u32,
             keyed in proptest::option::of((any::<u128>(), any::<u64>())),
             who in 0..3,
+            (role, upto_seq) in (0..3, any::<u32>()),
             other in ".{0,40}",
         ) {
             let sender = match who { 0 => Sender::User, 1 => Sender::Agent, _ => Sender::Other(&other) };
-            let meta = MessageMeta { sender, own_total, keyed: keyed.map(|(k, f)| (KeyHash(k), Fingerprint(f))) };
+            let run = match role { 0 => RunPart::None, 1 => RunPart::Owes, _ => RunPart::Answers(upto_seq) };
+            let keyed = keyed.map(|(k, f)| (KeyHash(k), Fingerprint(f)));
+            let meta = MessageMeta { sender, own_total, keyed, run };
             let mut bytes = Vec::new();
             meta.encode(&mut bytes);
             prop_assert_eq!(MessageMeta::decode(meta.flags(), &bytes), Some(meta));

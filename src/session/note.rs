@@ -20,6 +20,14 @@ pub mod kind {
     pub const SESSION_DELETED: u8 = 4;
     /// A reader's cursor moved.
     pub const CURSOR_MOVED: u8 = 5;
+    /// A run began: its agent is about to be called.
+    pub const RUN_OPENED: u8 = 6;
+    /// A live piece of an answer. Transient: worthless once the run has ended.
+    pub const RUN_CHUNK: u8 = 7;
+    /// A run ended without a message.
+    pub const RUN_CLOSED: u8 = 8;
+    /// What stands in calls in the place of a session's older messages.
+    pub const SESSION_COMPACTED: u8 = 9;
     /// An agent was registered or changed.
     pub const AGENT_PUT: u8 = 64;
 }

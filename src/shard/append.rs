@@ -3,11 +3,12 @@
 //! Order of checks: the session exists, the author may write, the idempotency key, `expected_seq`, the size. What was
 //! decided on top of records that are not yet durable is told only when they are.
 
+use super::answer::MessageRun;
 use super::commit::Effect;
 use super::park::Walk;
 use super::{Append, Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{IDEMPOTENCY_WINDOW, MESSAGE_BYTES_MAX, SESSION_MESSAGES_MAX};
-use crate::session::{Fingerprint, Json, KeyHash, Lookup, MessageMeta, MessageParts, Sender, Window, kind};
+use crate::session::{Fingerprint, Json, KeyHash, Lookup, MessageMeta, MessageParts, RunPart, Sender, Window, kind};
 use storage::{Key, Kind, Lsn, Medium, NewRecord, Slot};
 
 impl<M: Medium> Shard<M> {
@@ -61,7 +62,9 @@ impl<M: Medium> Shard<M> {
         let own = sender == Sender::User;
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
         let own_total = entry.own_total + self.commits.of(slot).own + u32::from(own);
-        let meta = MessageMeta { sender, own_total, keyed };
+        let owes = own && entry.user != entry.agent && self.is_callable(entry.agent);
+        let (part, run) = if owes { (RunPart::Owes, MessageRun::Owes) } else { (RunPart::None, MessageRun::None) };
+        let meta = MessageMeta { sender, own_total, keyed, run: part };
         self.scratch.clear();
         meta.encode(&mut self.scratch);
         let record = NewRecord {
@@ -80,7 +83,7 @@ impl<M: Medium> Shard<M> {
             self.windows.insert(slot, seq, key, fingerprint);
         }
         self.counters.appended_total += 1;
-        self.commits.push(lsn, from, Effect::Message { slot, seq, json, sender, own, time_us: now.unix_us });
+        self.commits.push(lsn, from, Effect::Message { slot, seq, json, sender, own, time_us: now.unix_us, run });
         Ok(Outcome::Later)
     }
 

@@ -45,6 +45,17 @@ pub struct Extra {
     pub cursors: Vec<(NameId, u32)>,
     /// Last change of the session itself, microseconds since 1970; 0 when it never changed.
     pub updated_at_us: u64,
+    /// What its older messages were compacted to.
+    pub compacted: Option<Compacted>,
+}
+
+/// Where it stands what a session's older messages were compacted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// The last message that it stands for.
+    pub upto_seq: u64,
+    /// Its note.
+    pub note: Lsn,
 }
 
 const OCCUPIED: u8 = 1;

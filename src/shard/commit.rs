@@ -4,10 +4,12 @@
 //! queue is bounded by number and bytes. Of a session with something in the queue it is known how much, so that what
 //! is committed can be told from what is appended.
 
+use super::answer::MessageRun;
+use super::catalog::Compacted;
 use super::names::NameId;
-use super::{Caller, Refusal};
+use super::{Caller, Refusal, RunEvent};
 use crate::limits::{PENDING_COMMIT_BYTES_MAX, PENDING_COMMITS_MAX};
-use crate::session::{Json, SessionId};
+use crate::session::{Json, RunId, SessionId};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use storage::{Lsn, Slot};
@@ -47,7 +49,25 @@ pub enum Effect {
         own: bool,
         /// When.
         time_us: u64,
+        /// What it has to do with runs.
+        run: MessageRun,
     },
+    /// The run of a session ended without a message.
+    RunClosed {
+        /// Whose.
+        slot: Slot,
+        /// Which.
+        run: RunId,
+    },
+    /// A session's older messages were compacted.
+    Compacted {
+        /// Whose.
+        slot: Slot,
+        /// To what.
+        compacted: Compacted,
+    },
+    /// Nothing; the answer to who stopped a run.
+    Stopped(Box<RunEvent>),
     /// A session left the inbox.
     Archived {
         /// Which.
@@ -109,8 +129,10 @@ impl Effect {
             | Self::Message { slot, .. }
             | Self::Archived { slot, .. }
             | Self::CursorMoved { slot, .. }
+            | Self::RunClosed { slot, .. }
+            | Self::Compacted { slot, .. }
             | Self::Deleted { slot, .. } => Some(*slot),
-            Self::AgentPut { .. } | Self::Replayed { .. } | Self::Refused(_) => None,
+            Self::AgentPut { .. } | Self::Replayed { .. } | Self::Stopped(_) | Self::Refused(_) => None,
         }
     }
 
@@ -120,7 +142,12 @@ impl Effect {
                 json.as_str().len()
             }
             Self::Archived { facts, .. } | Self::CursorMoved { facts, .. } => facts.metadata.as_str().len(),
-            Self::Deleted { .. } | Self::AgentPut { .. } | Self::Refused(_) => 0,
+            Self::Deleted { .. }
+            | Self::AgentPut { .. }
+            | Self::RunClosed { .. }
+            | Self::Compacted { .. }
+            | Self::Stopped(_)
+            | Self::Refused(_) => 0,
         }
     }
 }
@@ -234,7 +261,7 @@ mod tests {
 
     fn message(slot: u32, own: bool) -> Effect {
         let json = Json::empty_object();
-        Effect::Message { slot: Slot(slot), seq: 1, json, sender: NameId::NONE, own, time_us: 1 }
+        Effect::Message { slot: Slot(slot), seq: 1, json, sender: NameId::NONE, own, time_us: 1, run: MessageRun::None }
     }
 
     #[test]

@@ -53,15 +53,20 @@ impl Directory {
         self.pending.push_back(note);
     }
 
-    /// The oldest pending note became durable. Gives the agent as clients read it.
+    /// The oldest pending note became durable. Gives the agent as clients read it, and the note.
     ///
     /// # Panics
     /// If no note is pending: commits come in the order of appends.
-    pub fn commit(&mut self, time_us: u64) -> Json {
+    pub fn commit(&mut self, time_us: u64) -> (Json, AgentPut) {
         let note = self.pending.pop_front().expect("a commit follows its append");
         let json = note.agent.render();
-        self.fold(note, time_us);
-        json
+        self.fold(note.clone(), time_us);
+        (json, note)
+    }
+
+    /// Every registration, for those who keep a copy.
+    pub fn all(&self) -> Vec<AgentPut> {
+        self.committed.values().map(|agent| AgentPut { former_id: None, agent: agent.clone() }).collect()
     }
 
     /// The log was poisoned: what is pending will never be durable.
@@ -249,7 +254,7 @@ mod tests {
         push(&mut directory, &update("a", r#"{"name":"B"}"#));
         push(&mut directory, &update("a", r#"{"timeout_ms":5}"#));
         directory.commit(5);
-        let json: serde_json::Value = serde_json::from_str(directory.commit(5).as_str()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(directory.commit(5).0.as_str()).unwrap();
         assert_eq!((json["name"].as_str(), json["timeout_ms"].as_u64()), (Some("B"), Some(5)));
     }
 

@@ -4,10 +4,15 @@
 //! it already. So everything in a record is absolute, and after the last record the state is what it was, whatever
 //! came twice. A snapshot's bytes start with a version; bytes of an unknown version are refused by name.
 
-use super::catalog::{Catalog, Entry};
+use super::catalog::{Catalog, Compacted, Entry};
 use super::directory::Directory;
+use super::folded::FoldedRun;
 use super::names::{NameId, Names};
-use crate::session::{AgentPut, CursorMoved, MessageMeta, Sender, SessionCreated, kind};
+use crate::session::{
+    AgentPut, ChunkMeta, CursorMoved, MessageMeta, RunId, RunNote, RunPart, Sender, SessionCompacted, SessionCreated,
+    kind,
+};
+use hashbrown::HashMap;
 use storage::{Fold, Key, Lsn, Record, Slot};
 
 /// What recovery builds.
@@ -15,6 +20,10 @@ pub(super) struct Folding {
     pub(super) catalog: Catalog,
     /// On the directory's shard.
     pub(super) directory: Option<Directory>,
+    /// Sessions that owe an answer, were in the middle of one, or had one in the records that were folded.
+    pub(super) runs: HashMap<Slot, FoldedRun>,
+    /// The greatest run.
+    pub(super) last_run: RunId,
     /// The first thing that could not be understood.
     pub(super) unreadable: Option<Unreadable>,
 }
@@ -30,7 +39,8 @@ pub struct Unreadable {
 impl Folding {
     pub(super) fn new(seed: u64, is_directory: bool) -> Self {
         let directory = is_directory.then(Directory::default);
-        Self { catalog: Catalog::new(seed), directory, unreadable: None }
+        let runs = HashMap::new();
+        Self { catalog: Catalog::new(seed), directory, runs, last_run: RunId::default(), unreadable: None }
     }
 
     fn note_unreadable(&mut self, what: impl FnOnce() -> String) {
@@ -42,6 +52,7 @@ impl Folding {
             kind::MESSAGE => {
                 let meta = MessageMeta::decode(record.flags, record.meta)?;
                 self.message(record, &meta, slot);
+                self.message_of_run(meta.run, record.seq, slot);
             }
             kind::SESSION_CREATED => {
                 let note = SessionCreated::parse(record.payload)?;
@@ -53,6 +64,7 @@ impl Folding {
                 }
             }
             kind::SESSION_DELETED => {
+                self.runs.remove(&slot);
                 if self.catalog.entry(slot).is_some() {
                     self.catalog.remove(slot, |_| unreachable!("nothing is shown while folding"));
                 }
@@ -64,9 +76,54 @@ impl Folding {
                     entry.move_cursor(reader, u32::try_from(note.last_seq).ok()?, note.own_at.unwrap_or(0));
                 }
             }
+            kind::RUN_OPENED | kind::RUN_CHUNK | kind::RUN_CLOSED => return self.run_note(record, slot),
+            kind::SESSION_COMPACTED => {
+                let upto_seq = SessionCompacted::parse(record.payload)?.upto_seq;
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.extra_mut().compacted = Some(Compacted { upto_seq, note: record.lsn });
+                }
+            }
             _ => return None,
         }
         Some(())
+    }
+
+    fn run_note(&mut self, record: &Record<'_>, slot: Slot) -> Option<()> {
+        let folded = self.runs.entry(slot).or_default();
+        if record.kind.0 == kind::RUN_CHUNK {
+            folded.chunk(&ChunkMeta::decode(record.meta)?, record.lsn);
+            return Some(());
+        }
+        let note = RunNote::parse(record.payload)?;
+        if record.kind.0 == kind::RUN_OPENED {
+            folded.opened(note.run()?, note.upto_seq);
+            self.last_run = self.last_run.max(note.run()?);
+        } else {
+            folded.closed(note.upto_seq);
+        }
+        self.drop_idle(slot);
+        Some(())
+    }
+
+    /// Most sessions owe nothing: recovery must not hold a million of them. What is open without anything owed stays,
+    /// for chunks may follow.
+    fn drop_idle(&mut self, slot: Slot) {
+        if self.runs.get(&slot).is_some_and(|folded| folded.is_idle() && folded.open.is_none()) {
+            self.runs.remove(&slot);
+        }
+    }
+
+    fn message_of_run(&mut self, run: RunPart, seq: u64, slot: Slot) {
+        match run {
+            RunPart::None => {}
+            RunPart::Owes => self.runs.entry(slot).or_default().owes(seq),
+            RunPart::Answers(upto_seq) => {
+                if let Some(folded) = self.runs.get_mut(&slot) {
+                    folded.answered(u64::from(upto_seq));
+                    self.drop_idle(slot);
+                }
+            }
+        }
     }
 
     fn message(&mut self, record: &Record<'_>, meta: &MessageMeta<'_>, slot: Slot) {
@@ -92,7 +149,16 @@ impl Folding {
 impl Fold for Folding {
     fn snapshot(&mut self, entry: Option<(Key, Slot)>, state: &[u8]) {
         let understood = match entry {
-            Some((_, slot)) => decode_session(&mut self.catalog, slot, state),
+            Some((_, slot)) => match decode_session(&mut self.catalog, slot, state) {
+                Some(Some(folded)) => {
+                    self.last_run =
+                        self.last_run.max(folded.open.as_ref().map_or_else(RunId::default, |open| open.run));
+                    self.runs.insert(slot, folded);
+                    Some(())
+                }
+                Some(None) => Some(()),
+                None => None,
+            },
             None => match &mut self.directory {
                 Some(directory) if !state.is_empty() => directory.fold_snapshot(state),
                 _ => Some(()),
@@ -123,10 +189,12 @@ impl Fold for Folding {
     }
 }
 
-const VERSION: u8 = 1;
+/// Of snapshots before there were runs; still read.
+const VERSION_WITHOUT_RUNS: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One session's state for a snapshot. Nothing for a session that is not shown: its notes stand in the log.
-pub(super) fn encode_session(catalog: &Catalog, slot: Slot, out: &mut Vec<u8>) {
+pub(super) fn encode_session(catalog: &Catalog, run: Option<FoldedRun>, slot: Slot, out: &mut Vec<u8>) {
     let Some(entry) = catalog.entry(slot) else { return };
     out.extend_from_slice(&[VERSION, entry.kept_flags()]);
     for number in [entry.created.0, entry.last_activity_us, entry.updated_at_us().unwrap_or(0)] {
@@ -144,6 +212,15 @@ pub(super) fn encode_session(catalog: &Catalog, slot: Slot, out: &mut Vec<u8>) {
     for &(reader, last_seq) in cursors {
         encode_name(names.text(reader), out);
         out.extend_from_slice(&last_seq.to_le_bytes());
+    }
+    let compacted = entry.extra.as_ref().and_then(|extra| extra.compacted);
+    out.push(u8::from(run.is_some()) | u8::from(compacted.is_some()) << 1);
+    if let Some(run) = run {
+        run.encode(out);
+    }
+    if let Some(Compacted { upto_seq, note }) = compacted {
+        out.extend_from_slice(&upto_seq.to_le_bytes());
+        out.extend_from_slice(&note.0.to_le_bytes());
     }
 }
 
@@ -169,13 +246,13 @@ fn encode_sender(names: &Names, entry: &Entry, out: &mut Vec<u8>) {
     }
 }
 
-/// Takes over what [`encode_session`] wrote. `None`: the bytes are not that.
-fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<()> {
+/// Takes over what [`encode_session`] wrote, and gives the run that it holds. `None`: the bytes are not that.
+fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<Option<FoldedRun>> {
     if state.is_empty() {
-        return Some(());
+        return Some(None);
     }
     let mut reader = Reader(state);
-    let [VERSION, flags] = reader.take::<2>()? else { return None };
+    let [version @ (VERSION_WITHOUT_RUNS | VERSION), flags] = reader.take::<2>()? else { return None };
     let (created, last_activity_us, updated_at_us) = (reader.u64()?, reader.u64()?, reader.u64()?);
     let (user_cursor, own_total, own_at_cursor) = (reader.u32()?, reader.u32()?, reader.u32()?);
     let (user_id, agent_id) = (reader.name()?, reader.name()?);
@@ -203,13 +280,24 @@ fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<()>
     if !cursors.is_empty() {
         entry.extra_mut().cursors = cursors;
     }
-    reader.0.is_empty().then_some(())
+    let run = if version == VERSION { decode_runs(&mut reader, entry)? } else { None };
+    reader.0.is_empty().then_some(run)
 }
 
-struct Reader<'a>(&'a [u8]);
+fn decode_runs(reader: &mut Reader<'_>, entry: &mut Entry) -> Option<Option<FoldedRun>> {
+    let [parts] = reader.take::<1>()?;
+    let run = if parts & 1 != 0 { Some(FoldedRun::decode(reader)?) } else { None };
+    if parts & 2 != 0 {
+        entry.extra_mut().compacted = Some(Compacted { upto_seq: reader.u64()?, note: Lsn(reader.u64()?) });
+    }
+    Some(run)
+}
+
+/// Reads what stands in a snapshot, little-endian.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (bytes, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*bytes)
@@ -219,11 +307,11 @@ impl<'a> Reader<'a> {
         self.take().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
     }
 

@@ -5,16 +5,17 @@
 //!
 //! Invariants:
 //! - A channel gets the messages of its session in the order of seq, each once, none left out, starting right above the
-//!   last one of its join's reply, in whatever order the reply and the pushes arrive. Where that cannot be held it gets a
+//!   last one of its join's reply, in whatever order the reply and the pushes arrive; likewise the chunks of a run from
+//!   the first one that it is given (or that its join's reply names) on. Where that cannot be held it gets a
 //!   [`Push::Gap`] instead and has to join again. The seq of each push is checked, so a push lost anywhere shows.
 //! - A topic that nobody listens to any more is reported by [`Hub::take_abandoned`] until its owner knows.
 //!
 //! Inboxes have rules of their own: `inbox_view`.
 
 use super::inbox_view::InboxView;
-use super::{InboxEntry, Now, Push};
+use super::{ChunkPlace, InboxEntry, Now, Push};
 use crate::limits::JOINING_PUSHES_MAX;
-use crate::session::SessionId;
+use crate::session::{RunId, SessionId};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 
@@ -72,7 +73,7 @@ pub struct Hub {
 
 #[derive(Debug, Default)]
 struct SessionTopic {
-    channels: Vec<(ChannelKey, u64)>,
+    channels: Vec<Member>,
     /// Joins whose reply has not arrived.
     joining: u32,
     /// Pushes since the oldest of those began, for the channels to come.
@@ -84,6 +85,22 @@ struct SessionTopic {
     broken_joins: u32,
 }
 
+/// A channel on a session.
+#[derive(Debug)]
+struct Member {
+    channel: ChannelKey,
+    heard: Heard,
+}
+
+/// What a channel has been given of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The last message.
+    pub seq: u64,
+    /// The next chunk and its run; of runs before it nothing is wanted. `None`: whatever comes is taken.
+    pub next_chunk: Option<(RunId, u32)>,
+}
+
 #[derive(Debug, Default)]
 struct InboxTopic {
     channels: Vec<ChannelKey>,
@@ -91,6 +108,8 @@ struct InboxTopic {
     view: InboxView,
     /// Something changed while a join was on its way: its reply may not say it, although others were told.
     changed_while_joining: bool,
+    /// Of the joins whose replies have not all arrived, those that were under way when changes were lost.
+    broken_joins: u32,
     /// Stands in [`Hub::waiting`].
     waiting: bool,
 }
@@ -106,17 +125,13 @@ impl Hub {
         }
     }
 
-    /// The owner has let `channel` in. `cursor` is the `session_last_seq` of the reply, or 0 for an inbox. Pushes
-    /// that overtook the reply are delivered now: behind the reply, which the driver writes first.
-    pub fn join(&mut self, topic: &TopicKey, channel: ChannelKey, cursor: u64, out: &mut Vec<Delivery>) {
+    /// The owner has let `channel` in. `heard` is what the reply holds: up to its `session_last_seq`, and the chunks of a
+    /// running answer if they were asked for; nothing for an inbox. Pushes that overtook the reply are delivered now: behind the
+    /// reply, which the driver writes first.
+    pub fn join(&mut self, topic: &TopicKey, channel: ChannelKey, heard: Heard, out: &mut Vec<Delivery>) {
         match topic {
-            TopicKey::Session(session) => self.join_session(*session, channel, cursor, out),
-            TopicKey::Inbox(user) => {
-                let topic = self.inboxes.entry_ref(user).or_default();
-                topic.channels.push(channel);
-                topic.end_join();
-                topic.wait(user, &mut self.waiting);
-            }
+            TopicKey::Session(session) => self.join_session(*session, channel, heard, out),
+            TopicKey::Inbox(user) => self.join_inbox(user, channel, out),
         }
     }
 
@@ -143,7 +158,7 @@ impl Hub {
         match topic {
             TopicKey::Session(session) => {
                 if let Some(topic) = self.sessions.get_mut(session) {
-                    topic.channels.retain(|(other, _)| *other != channel);
+                    topic.channels.retain(|member| member.channel != channel);
                 }
             }
             TopicKey::Inbox(user) => {
@@ -158,12 +173,15 @@ impl Hub {
     /// An event arrived from an owner.
     pub fn push(&mut self, now: Now, push: Push, out: &mut Vec<Delivery>) {
         match push {
-            Push::Message { session, .. } | Push::Chunk { session, .. } => self.push_live(session, push, out),
+            Push::Message { session, .. } | Push::Chunk { session, .. } | Push::Run { session, .. } => {
+                self.push_live(session, push, out);
+            }
             Push::Closed { session } | Push::Gap { session } => self.end_session_topic(session, push, out),
             Push::Inbox { user_id, entry } => self.push_inbox(now, user_id, entry, out),
             Push::InboxGap { ref user_id } => {
                 let topic = TopicKey::Inbox(user_id.clone());
                 let Some(inbox) = self.inboxes.get_mut(user_id) else { return self.abandon(topic) };
+                inbox.broken_joins = inbox.joining; // what was lost may not be in their replies
                 deliver(Delivered::Push(push), std::mem::take(&mut inbox.channels), out);
                 if self.drop_if_empty(&topic) {
                     self.abandon(topic);
@@ -204,7 +222,7 @@ impl Hub {
         match topic {
             TopicKey::Session(session) => {
                 let channels = self.sessions.get(session).map_or(&[][..], |topic| &topic.channels);
-                channels.iter().map(|(channel, _)| *channel).collect()
+                channels.iter().map(|member| member.channel).collect()
             }
             TopicKey::Inbox(user) => self.inboxes.get(user).map(|topic| topic.channels.clone()).unwrap_or_default(),
         }
@@ -215,10 +233,10 @@ impl Hub {
         self.sessions.len() + self.inboxes.len()
     }
 
-    fn join_session(&mut self, session: SessionId, channel: ChannelKey, cursor: u64, out: &mut Vec<Delivery>) {
+    fn join_session(&mut self, session: SessionId, channel: ChannelKey, heard: Heard, out: &mut Vec<Delivery>) {
         let topic = self.sessions.entry(session).or_default();
-        let mut at = cursor;
-        let mut gap = topic.take_broken_join() || cursor < topic.lost_to;
+        let mut at = heard;
+        let mut gap = topic.take_broken_join() || heard.seq < topic.lost_to;
         for push in &topic.kept {
             match step(at, push) {
                 Step::Deliver(next) if !gap => {
@@ -238,16 +256,33 @@ impl Hub {
             }
             return;
         }
-        topic.channels.push((channel, at));
+        topic.channels.push(Member { channel, heard: at });
+    }
+
+    fn join_inbox(&mut self, user: &str, channel: ChannelKey, out: &mut Vec<Delivery>) {
+        let topic = self.inboxes.entry_ref(user).or_default();
+        if topic.broken_joins > 0 {
+            topic.broken_joins -= 1;
+            topic.end_join();
+            deliver(Delivered::Push(Push::InboxGap { user_id: user.to_owned() }), vec![channel], out);
+            let topic = TopicKey::Inbox(user.to_owned());
+            if self.drop_if_empty(&topic) {
+                self.abandon(topic);
+            }
+            return;
+        }
+        topic.channels.push(channel);
+        topic.end_join();
+        topic.wait(user, &mut self.waiting);
     }
 
     fn push_live(&mut self, session: SessionId, push: Push, out: &mut Vec<Delivery>) {
         let Some(topic) = self.sessions.get_mut(&session) else { return self.abandon(TopicKey::Session(session)) };
         let mut to = Vec::with_capacity(topic.channels.len());
         let mut gapped = Vec::new();
-        topic.channels.retain_mut(|(channel, cursor)| match step(*cursor, &push) {
+        topic.channels.retain_mut(|Member { channel, heard }| match step(*heard, &push) {
             Step::Deliver(next) => {
-                *cursor = next;
+                *heard = next;
                 to.push(*channel);
                 true
             }
@@ -276,7 +311,7 @@ impl Hub {
         };
         // Joins that are still on their way must not believe that they heard everything.
         topic.broken_joins = topic.joining;
-        let to = std::mem::take(&mut topic.channels).into_iter().map(|(channel, _)| channel).collect();
+        let to = std::mem::take(&mut topic.channels).into_iter().map(|member| member.channel).collect();
         deliver(Delivered::Push(push), to, out);
         let topic = TopicKey::Session(session);
         if self.drop_if_empty(&topic) && !closed {
@@ -350,6 +385,7 @@ impl SessionTopic {
 impl InboxTopic {
     fn end_join(&mut self) {
         self.joining = self.joining.saturating_sub(1);
+        self.broken_joins = self.broken_joins.min(self.joining);
         if self.changed_while_joining {
             self.view.tell_again();
         }
@@ -379,20 +415,33 @@ impl InboxTopic {
 }
 
 enum Step {
-    /// The channel gets it and stands at this seq.
-    Deliver(u64),
-    /// The channel has it.
+    /// The channel gets it and has then heard this.
+    Deliver(Heard),
+    /// The channel has it, or it is older than what the channel has.
     Known,
     /// Something before it is missing.
     Gap,
 }
 
-fn step(cursor: u64, push: &Push) -> Step {
+fn step(heard: Heard, push: &Push) -> Step {
     match push {
-        Push::Message { seq, .. } if *seq <= cursor => Step::Known,
-        Push::Message { seq, .. } if *seq > cursor + 1 => Step::Gap,
-        Push::Message { seq, .. } => Step::Deliver(*seq),
-        _ => Step::Deliver(cursor),
+        Push::Message { seq, .. } if *seq <= heard.seq => Step::Known,
+        Push::Message { seq, .. } if *seq > heard.seq + 1 => Step::Gap,
+        Push::Message { seq, .. } => Step::Deliver(Heard { seq: *seq, ..heard }),
+        Push::Chunk { place: Some(place), .. } => step_chunk(heard, *place),
+        Push::Run { event, .. } if heard.next_chunk.is_some_and(|(run, _)| event.run < run) => Step::Known,
+        _ => Step::Deliver(heard),
+    }
+}
+
+fn step_chunk(heard: Heard, ChunkPlace { run, index }: ChunkPlace) -> Step {
+    let next = Heard { next_chunk: Some((run, index + 1)), ..heard };
+    match heard.next_chunk {
+        None => Step::Deliver(next),
+        Some((known, _)) if run < known => Step::Known,
+        Some((known, wanted)) if run == known && index < wanted => Step::Known,
+        Some((known, wanted)) if index == if run == known { wanted } else { 0 } => Step::Deliver(next),
+        Some(_) => Step::Gap,
     }
 }
 
@@ -431,7 +480,11 @@ mod tests {
     }
 
     fn chunk() -> Push {
-        Push::Chunk { session: session(), agent_id: "bot".into(), chunk: Json::empty_object() }
+        Push::Chunk { session: session(), agent_id: "bot".into(), chunk: Json::empty_object(), place: None }
+    }
+
+    fn at_seq(seq: u64) -> Heard {
+        Heard { seq, next_chunk: None }
     }
 
     /// What each channel was given: seqs of messages, 0 for a chunk, -1 for a gap, -2 for closed.
@@ -459,7 +512,7 @@ mod tests {
 
         fn join(&mut self, n: u32, cursor: u64) {
             self.hub.begin_join(&topic());
-            self.hub.join(&topic(), channel(n), cursor, &mut self.out);
+            self.hub.join(&topic(), channel(n), at_seq(cursor), &mut self.out);
         }
 
         fn push(&mut self, push: Push) {
@@ -483,6 +536,57 @@ mod tests {
         assert_eq!(bench.heard(1), [4, 5, 0]);
     }
 
+    fn placed(run: u128, index: u32) -> Push {
+        let place = Some(ChunkPlace { run: RunId::from(run), index });
+        Push::Chunk { session: session(), agent_id: "bot".into(), chunk: Json::empty_object(), place }
+    }
+
+    /// Run and index of each chunk that a channel was given; (0, 0) for a gap.
+    fn chunks(deliveries: &[Delivery], channel: ChannelKey) -> Vec<(u128, u32)> {
+        let to_channel = deliveries.iter().filter(|delivery| delivery.to.contains(&channel));
+        let place = |delivery: &Delivery| match &delivery.push {
+            Delivered::Push(Push::Chunk { place: Some(place), .. }) => (place.run.to_u128(), place.index),
+            Delivered::Push(Push::Gap { .. }) => (0, 0),
+            other => panic!("unexpected {other:?}"),
+        };
+        to_channel.map(place).collect()
+    }
+
+    #[test]
+    fn a_channel_that_resumes_gets_the_chunks_that_its_reply_left_out_once_in_any_order() {
+        let resumed = Heard { seq: 0, next_chunk: Some((RunId::from(7), 3)) };
+        for early in 0..=5 {
+            let mut bench = Bench::new();
+            bench.hub.begin_join(&topic());
+            (0..early).for_each(|index| bench.push(placed(7, index)));
+            bench.push(placed(6, 9));
+            bench.hub.join(&topic(), channel(1), resumed, &mut bench.out);
+            (early.min(3)..6).for_each(|index| bench.push(placed(7, index)));
+            bench.push(placed(8, 0));
+            let expected = [(7, 3), (7, 4), (7, 5), (8, 0)];
+            assert_eq!(chunks(&bench.out, channel(1)), expected, "{early} chunks overtook the reply");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_did_not_ask_joins_in_the_middle_and_misses_nothing_from_there() {
+        let mut bench = Bench::new();
+        bench.join(1, 0);
+        bench.push(placed(7, 4));
+        bench.push(placed(7, 5));
+        bench.push(placed(7, 7));
+        assert_eq!(chunks(&bench.out, channel(1)), [(7, 4), (7, 5), (0, 0)]);
+    }
+
+    #[test]
+    fn a_run_that_begins_in_the_middle_is_a_gap_to_those_who_heard_the_one_before() {
+        let mut bench = Bench::new();
+        bench.join(1, 0);
+        bench.push(placed(7, 0));
+        bench.push(placed(8, 1));
+        assert_eq!(chunks(&bench.out, channel(1)), [(7, 0), (0, 0)]);
+    }
+
     #[test]
     fn channels_with_different_cursors_share_one_event() {
         let mut bench = Bench::new();
@@ -503,7 +607,7 @@ mod tests {
         bench.push(chunk());
         bench.push(message(6));
         assert!(bench.out.is_empty());
-        bench.hub.join(&topic(), channel(1), 4, &mut bench.out);
+        bench.hub.join(&topic(), channel(1), at_seq(4), &mut bench.out);
         bench.push(message(7));
         assert_eq!(bench.heard(1), [5, 0, 6, 7]);
     }
@@ -529,7 +633,7 @@ mod tests {
         bench.hub.begin_join(&topic());
         bench.push(Push::Gap { session: session() });
         assert_eq!(bench.heard(1), [-1]);
-        bench.hub.join(&topic(), channel(2), 9, &mut bench.out);
+        bench.hub.join(&topic(), channel(2), at_seq(9), &mut bench.out);
         assert_eq!(bench.heard(2), [-1]);
         bench.join(3, 9);
         bench.push(message(10));
@@ -541,7 +645,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.hub.begin_join(&topic());
         (1..=JOINING_PUSHES_MAX as u64 + 1).for_each(|seq| bench.push(message(seq)));
-        bench.hub.join(&topic(), channel(1), 0, &mut bench.out);
+        bench.hub.join(&topic(), channel(1), at_seq(0), &mut bench.out);
         let heard = bench.heard(1);
         assert_eq!(heard.last(), Some(&-1));
     }
@@ -551,7 +655,7 @@ mod tests {
         for n in 1..=rounds {
             bench.hub.begin_join(&topic());
             let cursor = between(bench);
-            bench.hub.join(&topic(), channel(n), cursor, &mut bench.out);
+            bench.hub.join(&topic(), channel(n), at_seq(cursor), &mut bench.out);
         }
     }
 
@@ -578,8 +682,8 @@ mod tests {
         let last = JOINING_PUSHES_MAX as u64 + 10;
         (0..2).for_each(|_| bench.hub.begin_join(&topic()));
         (1..=last).for_each(|seq| bench.push(message(seq)));
-        bench.hub.join(&topic(), channel(1), 10, &mut bench.out);
-        bench.hub.join(&topic(), channel(2), 9, &mut bench.out);
+        bench.hub.join(&topic(), channel(1), at_seq(10), &mut bench.out);
+        bench.hub.join(&topic(), channel(2), at_seq(9), &mut bench.out);
         assert!(bench.heard(1).into_iter().eq(11..=last as i64));
         assert_eq!(bench.heard(2), [-1]);
     }
@@ -590,7 +694,7 @@ mod tests {
         bench.hub.begin_join(&topic());
         (0..JOINING_PUSHES_MAX).for_each(|_| bench.push(chunk()));
         bench.push(message(1));
-        bench.hub.join(&topic(), channel(1), 0, &mut bench.out);
+        bench.hub.join(&topic(), channel(1), at_seq(0), &mut bench.out);
         assert_eq!(bench.heard(1).last(), Some(&1));
     }
 
@@ -600,7 +704,7 @@ mod tests {
         (0..2).for_each(|_| bench.hub.begin_join(&topic()));
         bench.push(Push::Gap { session: session() });
         bench.hub.begin_join(&topic());
-        (1..=3).for_each(|n| bench.hub.join(&topic(), channel(n), 0, &mut bench.out));
+        (1..=3).for_each(|n| bench.hub.join(&topic(), channel(n), at_seq(0), &mut bench.out));
         bench.push(message(1));
         assert_eq!([bench.heard(1), bench.heard(2), bench.heard(3)], [vec![-1], vec![-1], vec![1]]);
     }
@@ -662,7 +766,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.hub.begin_join(&inbox());
         bench.hub.inbox_joined("u", entries);
-        bench.hub.join(&inbox(), channel(1), 0, &mut bench.out);
+        bench.hub.join(&inbox(), channel(1), Heard::default(), &mut bench.out);
         bench
     }
 
@@ -744,7 +848,7 @@ mod tests {
         bench.change(1, entry(1, 5));
         bench.change(1, InboxEntry { gone: true, ..entry(2, 6) });
         bench.hub.inbox_joined("u", vec![entry(1, 4), entry(2, 4), entry(3, 4)]);
-        bench.hub.join(&inbox(), channel(1), 0, &mut bench.out);
+        bench.hub.join(&inbox(), channel(1), Heard::default(), &mut bench.out);
         bench.tick(2);
         assert_eq!(bench.deltas(), [[(1, 5), (3, 4)]]); // the reply did not say it: said behind it
         bench.change(3, entry(1, 3));
@@ -757,7 +861,7 @@ mod tests {
         let mut bench = watched(vec![entry(1, 1)]);
         bench.hub.begin_join(&inbox());
         bench.hub.inbox_joined("u", vec![entry(1, 2)]);
-        bench.hub.join(&inbox(), channel(2), 0, &mut bench.out);
+        bench.hub.join(&inbox(), channel(2), Heard::default(), &mut bench.out);
         bench.change(1, entry(1, 2)); // the push that the reply has overtaken
         bench.tick(2 * INBOX_INTERVAL_US);
         assert_eq!(bench.deltas(), [[(1, 2)]]);
@@ -770,10 +874,22 @@ mod tests {
         bench.change(1, entry(1, 2));
         assert_eq!(bench.deltas(), [[(1, 2)]]);
         bench.hub.inbox_joined("u", vec![entry(1, 1)]);
-        bench.hub.join(&inbox(), channel(2), 0, &mut bench.out);
+        bench.hub.join(&inbox(), channel(2), Heard::default(), &mut bench.out);
         bench.tick(2 * INBOX_INTERVAL_US);
         assert_eq!(bench.out.last().unwrap().to.len(), 2);
         assert_eq!(bench.deltas(), [[(1, 2)]]);
+    }
+
+    #[test]
+    fn an_inbox_gap_ends_the_joins_that_were_under_way_and_no_later_ones() {
+        let mut bench = Bench::new();
+        bench.hub.begin_join(&inbox());
+        bench.push(Push::InboxGap { user_id: "u".into() });
+        bench.hub.begin_join(&inbox());
+        bench.hub.join(&inbox(), channel(1), Heard::default(), &mut bench.out);
+        bench.hub.join(&inbox(), channel(2), Heard::default(), &mut bench.out);
+        assert_eq!((bench.heard(1), bench.heard(2)), (vec![-1], vec![]));
+        assert_eq!(bench.hub.channels_of(&inbox()), [channel(2)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a shard is told: commands, finished disk work, time.
 
-use super::ShardId;
-use crate::session::{Json, MessageId, SessionId};
+use super::{CallEvent, ShardId};
+use crate::session::{AgentPut, Json, MessageId, RunId, SessionId};
 
 /// The time of a turn, read once by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,11 @@ pub struct Caller {
     pub shard: ShardId,
     /// The driver's name for the request on that shard.
     pub token: u64,
+}
+
+impl Caller {
+    /// The token of nobody: the shard's own commands are answered to it, and the driver lets the answer fall.
+    pub const NOBODY: u64 = u64::MAX;
 }
 
 /// Who wrote a message.
@@ -71,6 +76,20 @@ pub enum PageFrom {
     After(u64),
     /// The messages just below this seq, given in ascending order. `u64::MAX`: the newest.
     Before(u64),
+}
+
+/// Which chunks of a running answer a joining client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// All.
+    All,
+    /// It has those of this run below this index. Of another run it has none.
+    From {
+        /// The run.
+        run: RunId,
+        /// The first that it has not.
+        index: u32,
+    },
 }
 
 /// What the registration of an agent holds. Defaults and rules: `session::agent_config`.
@@ -179,6 +198,8 @@ pub enum Command {
         after_seq: u64,
         /// At most this many.
         limit: usize,
+        /// The chunks of a running answer are wanted too.
+        resume: Option<Resume>,
     },
     /// The caller's shard has no more channel on the session. Not answered.
     Unsubscribe {
@@ -211,6 +232,32 @@ pub enum Command {
     },
     /// The directory of agents. Only for [`super::DIRECTORY_SHARD`].
     Agents(AgentCommand),
+    /// Registrations, from the directory's shard.
+    LearnAgents {
+        /// In the order in which they were made.
+        notes: Vec<AgentPut>,
+        /// These are all that there are.
+        complete: bool,
+    },
+    /// Ends the session's run for everybody; what was produced is kept.
+    StopRun {
+        /// The session.
+        session: SessionId,
+        /// Which run; `None`: whichever it is.
+        run: Option<RunId>,
+        /// Only the session's user or agent may (channels); REST callers may be anybody.
+        identity: Option<String>,
+    },
+    /// The last calls of an agent by this shard.
+    ReadDeliveries {
+        /// The agent.
+        agent_id: String,
+    },
+    /// The shard's own: the session's run is due. Not answered.
+    Dispatch {
+        /// The session.
+        session: SessionId,
+    },
     /// Counters and gauges of the shard.
     ReadStatus,
 }
@@ -229,11 +276,15 @@ impl Command {
             | Self::ReadCursors { session }
             | Self::Join { session, .. }
             | Self::Unsubscribe { session, .. }
+            | Self::Dispatch { session }
+            | Self::StopRun { session, .. }
             | Self::Chunk { session, .. } => Some(*session),
             Self::ListSessions { .. }
             | Self::WatchInbox { .. }
             | Self::UnwatchInbox { .. }
             | Self::Agents(_)
+            | Self::LearnAgents { .. }
+            | Self::ReadDeliveries { .. }
             | Self::ReadStatus => None,
         }
     }
@@ -245,6 +296,8 @@ impl Command {
             | Self::ArchiveSession { .. }
             | Self::DeleteSession { .. }
             | Self::Append(_)
+            | Self::StopRun { .. }
+            | Self::Dispatch { .. }
             | Self::MarkRead { .. } => true,
             Self::Agents(command) => !matches!(command, AgentCommand::List { .. } | AgentCommand::Read { .. }),
             _ => false,
@@ -253,7 +306,7 @@ impl Command {
 
     /// Whether it is answered by a reply.
     pub fn is_answered(&self) -> bool {
-        !matches!(self, Self::Unsubscribe { .. } | Self::UnwatchInbox { .. })
+        !matches!(self, Self::Unsubscribe { .. } | Self::UnwatchInbox { .. } | Self::Dispatch { .. })
     }
 }
 
@@ -271,6 +324,17 @@ pub enum Input<M: storage::Medium> {
     Synced(storage::Sync<M>, std::io::Result<()>),
     /// Work that [`super::Output::Work`] asked for was performed.
     Worked(storage::WorkDone<M>),
+    /// Something came of a call that [`super::Output::Call`] asked for.
+    Called {
+        /// The call's session.
+        session: SessionId,
+        /// The call's run.
+        run: RunId,
+        /// The call's attempt.
+        attempt: u32,
+        /// What came.
+        event: CallEvent,
+    },
     /// Time passed: every 10 ms or so.
     Tick,
 }

@@ -11,13 +11,20 @@
 //!
 //! Reading order: `input` and `output` (the words), this file (one step), `append`, `sessions`, `read`, `inbox` (the
 //! commands), `commit` and `release` (what durability sets free), `catalog` (the memory), `fold` (recovery); `hub` is
-//! the other side, that of the connections.
+//! the other side, that of the connections. Runs of agents: `call` (the words), `dispatch`, `answer`, `resume`, `compact`
+//! (what happens, in this order), `runs` (the memory), `folded` (recovery).
 
+mod agents;
+mod answer;
 mod append;
+mod call;
 mod catalog;
 mod commit;
+mod compact;
 mod directory;
+mod dispatch;
 mod fold;
+mod folded;
 mod hub;
 mod inbox;
 mod inbox_view;
@@ -27,28 +34,38 @@ mod output;
 mod park;
 mod read;
 mod release;
+mod reports;
+mod resume;
+mod roster;
 mod routing;
+mod runs;
 mod sessions;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod windows;
 
+pub use call::*;
 pub use fold::Unreadable;
-pub use hub::{ChannelKey, Delivered, Delivery, Hub, TopicKey};
+pub use hub::{ChannelKey, Delivered, Delivery, Heard, Hub, TopicKey};
 pub use input::*;
 pub use output::*;
+pub use roster::ECHO_AGENT;
 pub use routing::*;
 
 use crate::limits::NAME_BYTES_MAX;
-use crate::session::{AgentPut, Json, SessionId, kind};
+use crate::session::{AgentConfig, SessionId};
 use catalog::Catalog;
 use commit::{Commits, Effect};
-use directory::{Decision, Directory};
+use directory::Directory;
 use fold::Folding;
 use park::Parked;
+use reports::Reports;
+use roster::Roster;
+use runs::Runs;
 use std::collections::BTreeMap;
-use storage::{AppendError, Cold, Key, Kind, Log, Lsn, Medium, NewRecord, ReadError, Recovered, Slot};
+use storage::{AppendError, Cold, Key, Log, Lsn, Medium, ReadError, Recovered, Slot};
 use tail::Listeners;
 use windows::Windows;
 
@@ -68,11 +85,25 @@ pub struct Shard<M: Medium> {
     watchers: Listeners<String>,
     windows: Windows,
     parked: Parked,
+    roster: Roster,
+    runs: Runs,
+    reports: Reports,
+    /// The time of this turn.
+    now: Now,
+    id: ShardId,
+    /// For what looks like chance.
+    seed: u64,
     /// The last record whose effect was released.
     released: Lsn,
     poisoned: bool,
     /// When maps were last given back.
     maps_released_us: u64,
+    /// Runs that have not begun stay as they are.
+    holds_runs: bool,
+    /// When the log was last told which chunks are dead.
+    floor_raised_us: u64,
+    /// When the last sync began.
+    synced_us: u64,
     counters: Counters,
     scratch: Vec<u8>,
 }
@@ -146,16 +177,20 @@ impl From<AppendError> for Stop {
     }
 }
 
-/// Bytes of state that one tick adds to a snapshot.
-const SNAPSHOT_STEP: usize = 512;
-
+/// Microseconds after which what nobody waits for is synced.
+const UNAWAITED_SYNC_US: u64 = 100_000;
 impl<M: Medium> Shard<M> {
     /// Opens the shard `options.shard` of a recovered folder and folds what it owns. Blocks for the time of that.
     ///
     /// # Errors
     /// See [`OpenShardError`].
-    pub fn open(medium: M, recovered: &Recovered, options: storage::Options) -> Result<Self, OpenShardError> {
-        let (id, shards) = (ShardId(options.shard), options.shards);
+    pub fn open(
+        medium: M,
+        recovered: &Recovered,
+        options: storage::Options,
+        echo: Option<AgentConfig>,
+    ) -> Result<Self, OpenShardError> {
+        let (id, shards, seed) = (ShardId(options.shard), options.shards, options.seed);
         let mut folding = Folding::new(options.seed, id == DIRECTORY_SHARD);
         let owns = move |key: Key| owner_of_session(SessionId::from(key.0), shards) == id;
         let log = Log::open(medium, recovered, options, owns, &mut folding)?;
@@ -163,6 +198,9 @@ impl<M: Medium> Shard<M> {
             return Err(unreadable.into());
         }
         folding.catalog.show_all(|slot| SessionId::from(log.key(slot).0));
+        let mut runs = Runs::above(folding.last_run);
+        folding.runs.retain(|&slot, _| folding.catalog.entry(slot).is_some()); // else its created note is damaged
+        resume::revive(&log, folding.runs, &mut runs);
         Ok(Self {
             log,
             catalog: folding.catalog,
@@ -172,9 +210,18 @@ impl<M: Medium> Shard<M> {
             watchers: Listeners::default(),
             windows: Windows::default(),
             parked: Parked::default(),
+            roster: Roster::with_echo(echo),
+            runs,
+            reports: Reports::default(),
+            now: Now { unix_us: 0, mono_us: 0 },
+            id,
+            seed,
             released: Lsn::NONE,
             poisoned: false,
             maps_released_us: 0,
+            holds_runs: false,
+            floor_raised_us: 0,
+            synced_us: 0,
             counters: Counters::default(),
             scratch: Vec::new(),
         })
@@ -190,6 +237,7 @@ impl<M: Medium> Shard<M> {
     /// them all.
     pub fn take(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
         self.log.tick(now.mono_us);
+        self.now = now;
         match input {
             Input::Call { from, command } => {
                 if self.parked.blocks(&command) {
@@ -208,31 +256,28 @@ impl<M: Medium> Shard<M> {
                     self.retry_parked(now, out);
                 }
             }
+            Input::Called { session, run, attempt, event } => self.called(session, run, attempt, event, out),
             Input::Tick => {
                 self.retry_parked(now, out);
                 self.release(out); // a snapshot holds everything that is durable
                 self.snapshot();
                 self.release_maps(now);
+                self.raise_floor(now);
             }
-        }
-    }
-
-    /// Maps of sealed segments come back when they are read again.
-    fn release_maps(&mut self, now: Now) {
-        const INTERVAL_US: u64 = 60_000_000;
-        if now.mono_us >= self.maps_released_us + INTERVAL_US {
-            self.maps_released_us = now.mono_us;
-            self.log.release_maps();
         }
     }
 
     /// Releases what became durable and asks for the disk work that the log wants.
     pub fn settle(&mut self, out: &mut Out<M>) {
         self.release(out);
+        self.run_due(out);
         for cold in self.parked.take_wanted() {
             out.extend(self.log.begin_warm(cold).map(Output::Work));
         }
-        if self.log.wants_sync() {
+        // Chunks of answers are in the log and wait for nobody: the disk need not turn for each of them.
+        let is_awaited = self.commits.len() > 0 || self.now.mono_us >= self.synced_us + UNAWAITED_SYNC_US;
+        if is_awaited && self.log.wants_sync() {
+            self.synced_us = self.now.mono_us;
             out.extend(self.log.begin_sync().map(Output::Sync));
         }
         while let Some(work) = self.log.begin_work() {
@@ -251,6 +296,9 @@ impl<M: Medium> Shard<M> {
         let reply = match outcome {
             Ok(Outcome::Reply(reply)) => Ok(reply),
             Ok(Outcome::Later | Outcome::Silent) => return,
+            Err(Stop::Refuse(refusal) | Stop::Behind(refusal)) if let Command::Dispatch { session } = command => {
+                return self.dispatch_refused(session, &refusal, out);
+            }
             Err(Stop::Refuse(refusal)) => Err(refusal),
             Err(Stop::Behind(_)) if self.poisoned => Err(Refusal::LogPoisoned), // it may rest on what was lost
             Err(Stop::Behind(refusal)) => match self.commits.push_behind(from, Effect::Refused(refusal)) {
@@ -276,13 +324,13 @@ impl<M: Medium> Shard<M> {
                 self.list_sessions(now, user_id.as_deref(), *before, *limit)
             }
             Command::ArchiveSession { id } => self.archive_session(now, from, *id),
-            Command::DeleteSession { id } => self.delete_session(now, from, *id),
+            Command::DeleteSession { id } => self.delete_session(now, from, *id, out),
             Command::Append(append) => self.append(now, from, append),
             Command::ReadMessages { session, from, limit } => self.read_messages(*session, *from, *limit),
             Command::MarkRead { session, user_id, last_seq } => self.mark_read(now, from, *session, user_id, *last_seq),
             Command::ReadCursors { session } => self.read_cursors(*session),
-            Command::Join { session, identity, after_seq, limit } => {
-                self.join(from, *session, identity, *after_seq, *limit)
+            Command::Join { session, identity, after_seq, limit, resume } => {
+                self.join(from, *session, identity, *after_seq, *limit, *resume)
             }
             Command::Unsubscribe { session, shard } => Ok(self.unsubscribe(*session, *shard)),
             Command::Chunk { session, agent_id, chunk } => self.chunk(*session, agent_id, chunk, out),
@@ -292,56 +340,17 @@ impl<M: Medium> Shard<M> {
                 Ok(Outcome::Silent)
             }
             Command::Agents(command) => self.agents(now, from, command),
+            Command::LearnAgents { notes, complete } => {
+                self.roster.learn(&mut self.catalog.names, notes.clone(), *complete);
+                Ok(Outcome::Reply(Reply::Done))
+            }
+            Command::StopRun { session, run, identity } => {
+                self.stop_run(from, *session, *run, identity.as_deref(), out)
+            }
+            Command::ReadDeliveries { agent_id } => self.deliveries(agent_id),
+            Command::Dispatch { session } => self.dispatch(now, *session, out),
             Command::ReadStatus => Ok(Outcome::Reply(Reply::Status(Box::new(self.status())))),
         }
-    }
-
-    fn unsubscribe(&mut self, session: SessionId, shard: ShardId) -> Outcome {
-        if let Some(slot) = self.log.slot(Key(session.to_u128())) {
-            self.tails.remove(&slot, shard);
-        }
-        Outcome::Silent
-    }
-
-    fn chunk(&mut self, session: SessionId, agent_id: &str, chunk: &Json, out: &mut Out<M>) -> Result<Outcome, Stop> {
-        let slot = self.readable(session)?;
-        let entry = self.catalog.entry(slot).expect("a readable session has an entry");
-        if self.catalog.names.text(entry.agent) != agent_id {
-            return Err(Refusal::Unauthorized.into());
-        }
-        out.extend(self.tails.of(&slot).iter().map(|&to| {
-            let push = Push::Chunk { session, agent_id: agent_id.to_owned(), chunk: chunk.clone() };
-            Output::Push { to, push }
-        }));
-        Ok(Outcome::Reply(Reply::Done))
-    }
-
-    fn agents(&mut self, now: Now, from: Caller, command: &AgentCommand) -> Result<Outcome, Stop> {
-        let directory = self.directory.as_mut().expect("commands for agents go to the directory's shard");
-        let note = match directory.decide(command, now.unix_us) {
-            Decision::Reply(reply) => return Ok(Outcome::Reply(reply)),
-            Decision::Refuse(refusal) if directory.has_pending() => return Err(Stop::Behind(refusal)),
-            Decision::Refuse(refusal) => return Err(refusal.into()),
-            Decision::Put(note) => *note,
-        };
-        let lsn = self.append_agent(now, &note)?;
-        self.directory.as_mut().expect("it was there above").push(note);
-        self.commits.push(lsn, from, Effect::AgentPut { time_us: now.unix_us });
-        Ok(Outcome::Later)
-    }
-
-    fn append_agent(&mut self, now: Now, note: &AgentPut) -> Result<Lsn, Stop> {
-        let (payload, meta) = note.render();
-        let record = NewRecord {
-            kind: Kind(kind::AGENT_PUT),
-            flags: 0,
-            key: Key(xxhash_rust::xxh3::xxh3_128(note.agent.id().as_bytes())),
-            seq: 0,
-            time_us: now.unix_us,
-            meta: &meta,
-            payload: &[&payload],
-        };
-        Ok(self.log.append(record)?.lsn)
     }
 
     /// Counters and gauges, as [`Command::ReadStatus`] answers.
@@ -353,6 +362,10 @@ impl<M: Medium> Shard<M> {
             replayed_total: self.counters.replayed_total,
             read_messages_total: self.counters.read_messages_total,
             pending_commits: self.commits.len() as u64,
+            runs_open: self.runs.len() as u64,
+            calls_open: self.runs.calls as u64,
+            runs_bytes: self.runs.chunks_bytes as u64,
+            runs: self.runs.totals,
             subscriptions: self.tails.total(),
             catalog_bytes: self.catalog.memory_bytes() as u64,
             log_bytes: log.bytes,
@@ -361,6 +374,11 @@ impl<M: Medium> Shard<M> {
             disk_full: log.disk_full,
             corrupt: log.corrupt.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    /// Begins no further call: the server shuts down, and the next start takes up what is owed.
+    pub fn hold_runs(&mut self) {
+        self.holds_runs = true;
     }
 
     /// Whether there is nothing to wait for: everything that was appended is durable, or never will be.
@@ -391,17 +409,6 @@ impl<M: Medium> Shard<M> {
             self.take(now, Input::Call { from: parked.from, command: parked.command }, out);
         }
         self.parked.retrying(None);
-    }
-
-    fn snapshot(&mut self) {
-        if !self.log.snapshot_due() {
-            return;
-        }
-        let Self { log, catalog, directory, .. } = self;
-        log.snapshot_step(SNAPSHOT_STEP, &mut |slot, out| match slot {
-            Some(slot) => fold::encode_session(catalog, slot, out),
-            None => directory.iter().for_each(|directory| directory.to_snapshot(out)),
-        });
     }
 
     /// The slot of a session that clients may see.
@@ -444,6 +451,15 @@ impl<M: Medium> Shard<M> {
     /// The last seq of the session at `slot` that is released.
     fn committed_seq(&self, slot: Slot) -> u64 {
         self.log.last_seq(slot) - u64::from(self.commits.of(slot).messages)
+    }
+
+    /// Who asks for what the shard does of its own accord.
+    fn nobody(&self) -> Caller {
+        Caller { shard: self.id, token: Caller::NOBODY }
+    }
+
+    fn slot_of(&self, session: SessionId) -> Option<Slot> {
+        self.log.slot(Key(session.to_u128())).filter(|&slot| self.catalog.entry(slot).is_some())
     }
 
     fn id_of(&self, slot: Slot) -> SessionId {

@@ -1,7 +1,7 @@
 //! What a shard says: replies, pushes, and the disk work it wants done.
 
-use super::{Caller, ShardId};
-use crate::session::{Json, SessionId};
+use super::{Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId};
+use crate::session::{AgentPut, Json, RunId, SessionId};
 use std::collections::BTreeMap;
 
 /// The answer to a command.
@@ -33,7 +33,16 @@ pub enum Reply {
     /// A page of messages.
     Messages(Page),
     /// A channel may open.
-    Joined(Page),
+    Joined {
+        /// The messages above its cursor.
+        page: Page,
+        /// The running answer, if it was asked for.
+        resumed: Option<Box<Resumed>>,
+    },
+    /// A run was stopped.
+    Run(Box<RunEvent>),
+    /// Calls of an agent by the answering shard, latest first.
+    Deliveries(Vec<CallReport>),
     /// Cursors by reader, sorted.
     Cursors {
         /// Reader and last seq.
@@ -150,6 +159,9 @@ pub enum Refusal {
     /// A sync of this shard's log failed; it takes no more appends until the server is restarted.
     #[error("the log is poisoned: a sync failed")]
     LogPoisoned,
+    /// No such run, or it has ended.
+    #[error("run not found")]
+    RunNotFound,
     /// A record of this session does not verify.
     #[error("corrupt: {file} at offset {offset}")]
     Corrupt {
@@ -180,6 +192,15 @@ pub enum Push {
         agent_id: String,
         /// Verbatim.
         chunk: Json,
+        /// Its place in the run that produced it; `None` for what an agent sends over its own socket.
+        place: Option<ChunkPlace>,
+    },
+    /// A run began, will be tried again, or has ended.
+    Run {
+        /// Its session.
+        session: SessionId,
+        /// What happened.
+        event: Box<RunEvent>,
     },
     /// An entry of a user's inbox changed.
     Inbox {
@@ -205,6 +226,15 @@ pub enum Push {
     },
 }
 
+/// Where a chunk stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkPlace {
+    /// Its run.
+    pub run: RunId,
+    /// Which chunk of it, from 0.
+    pub index: u32,
+}
+
 /// What an operator wants to know of a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ShardStatus {
@@ -218,6 +248,14 @@ pub struct ShardStatus {
     pub read_messages_total: u64,
     /// Commands waiting for their commit.
     pub pending_commits: u64,
+    /// Runs that wait, are being called or are answering.
+    pub runs_open: u64,
+    /// Calls under way.
+    pub calls_open: u64,
+    /// Bytes of the chunks of running answers.
+    pub runs_bytes: u64,
+    /// What runs came to since start.
+    pub runs: RunTotals,
     /// Subscriptions of shards to sessions.
     pub subscriptions: u64,
     /// Bytes of memory of the table of sessions, the log's own index aside.
@@ -250,6 +288,24 @@ pub enum Output<S, W> {
         to: ShardId,
         /// What.
         push: Push,
+    },
+    /// Tell every shard of a registration ([`super::Command::LearnAgents`]); answer when all of them know.
+    Spread {
+        /// Whom to answer.
+        to: Caller,
+        /// What.
+        reply: Reply,
+        /// The registration.
+        note: Box<AgentPut>,
+    },
+    /// Make a call; what comes of it is handed in as [`Input::Called`](super::Input).
+    Call(Box<Call>),
+    /// End a call; what it still says is not heard.
+    StopCall {
+        /// Its session.
+        session: SessionId,
+        /// Its run.
+        run: RunId,
     },
     /// Perform a sync and hand it back as [`Input::Synced`](super::Input).
     Sync(S),

@@ -4,7 +4,7 @@
 //! not there.
 
 use super::park::Walk;
-use super::{Caller, Outcome, Page, PageFrom, Refusal, Reply, Shard, Stop};
+use super::{Caller, Outcome, Page, PageFrom, Refusal, Reply, Resume, Shard, Stop};
 use crate::limits::{JOIN_MESSAGES_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX};
 use crate::session::{Sender, SessionId};
 use storage::{Lsn, Medium, ReadError, Slot};
@@ -32,6 +32,7 @@ impl<M: Medium> Shard<M> {
         identity: &str,
         after_seq: u64,
         limit: usize,
+        resume: Option<Resume>,
     ) -> Result<Outcome, Stop> {
         let slot = self.readable(id)?;
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
@@ -42,7 +43,8 @@ impl<M: Medium> Shard<M> {
         let page = self.page_after(slot, after_seq, limit.min(JOIN_MESSAGES_MAX))?;
         self.counters.read_messages_total += page.count as u64;
         self.tails.add(slot, from.shard);
-        Ok(Outcome::Reply(Reply::Joined(page)))
+        let resumed = resume.map(|resume| Box::new(self.resumed(slot, resume)));
+        Ok(Outcome::Reply(Reply::Joined { page, resumed }))
     }
 
     /// The first messages above `after`, ascending. When bytes run out it is the highest ones that are left out.
@@ -108,7 +110,7 @@ impl<M: Medium> Shard<M> {
     }
 
     /// The last messages below `before`, ascending. When bytes run out it is the lowest ones that are left out.
-    fn page_before(&mut self, slot: Slot, before: u64, limit: usize) -> Result<Page, Stop> {
+    pub(super) fn page_before(&mut self, slot: Slot, before: u64, limit: usize) -> Result<Page, Stop> {
         let last = self.committed_seq(slot);
         let upto = before.saturating_sub(1).min(last);
         if upto == 0 || limit == 0 {

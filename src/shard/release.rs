@@ -1,10 +1,18 @@
 //! The durable mark has passed: state changes, callers are answered, listeners are told, in the order of the log.
 
+use super::answer::MessageRun;
 use super::commit::{Effect, Facts, Pending};
 use super::names::NameId;
 use super::{Caller, Output, Push, Refusal, Reply, Shard};
 use crate::session::{Json, SessionId};
 use storage::{Key, Medium, Slot, Sync, Work};
+
+/// Answers whoever asked, if anybody did.
+pub(super) fn reply<S, W>(to: Caller, reply: Result<Reply, Refusal>, out: &mut Vec<Output<S, W>>) {
+    if to.token != Caller::NOBODY {
+        out.push(Output::Reply { to, reply });
+    }
+}
 
 impl<M: Medium> Shard<M> {
     /// Releases everything that is durable; when the log is poisoned, fails everything else.
@@ -13,9 +21,9 @@ impl<M: Medium> Shard<M> {
         while let Some(pending) = self.commits.pop_below(durable) {
             self.released = self.released.max(pending.lsn);
             let from = pending.from;
-            let reply = self.take_effect(pending, out);
-            if let Some(reply) = reply {
-                out.push(Output::Reply { to: from, reply });
+            let answer = self.take_effect(pending, out);
+            if let Some(answer) = answer {
+                reply(from, answer, out);
             }
         }
         if self.poisoned {
@@ -26,7 +34,10 @@ impl<M: Medium> Shard<M> {
     /// Nothing more will become durable. State was never changed, so there is nothing to undo.
     fn fail_pending(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
         while let Some(pending) = self.commits.pop_lost() {
-            out.push(Output::Reply { to: pending.from, reply: Err(Refusal::LogPoisoned) });
+            reply(pending.from, Err(Refusal::LogPoisoned), out);
+        }
+        for slot in self.runs.slots() {
+            self.abandon(slot, out);
         }
         if let Some(directory) = &mut self.directory {
             directory.forget_pending();
@@ -40,11 +51,25 @@ impl<M: Medium> Shard<M> {
         out: &mut Vec<Output<Sync<M>, Work<M>>>,
     ) -> Option<Result<Reply, Refusal>> {
         let reply = match pending.effect {
-            Effect::Message { slot, seq, json, sender, own, time_us } => {
+            Effect::Message { slot, seq, json, sender, own, time_us, run } => {
                 self.commit_message(slot, sender, own, time_us);
                 self.tell_message(pending.from, slot, seq, json, out);
+                match run {
+                    MessageRun::None => {}
+                    MessageRun::Owes => self.user_spoke(slot, seq),
+                    MessageRun::Answers(run) => self.answer_committed(slot, run, seq, out),
+                }
                 return None;
             }
+            Effect::RunClosed { slot, run } => {
+                self.run_closed(slot, run, out);
+                return None;
+            }
+            Effect::Compacted { slot, compacted } => {
+                self.commit_compaction(slot, compacted);
+                return None;
+            }
+            Effect::Stopped(event) => Reply::Run(event),
             Effect::Created { slot, json } => {
                 let log = &self.log;
                 self.catalog.show(slot, |slot| SessionId::from(log.key(slot).0));
@@ -64,7 +89,9 @@ impl<M: Medium> Shard<M> {
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
             Effect::AgentPut { time_us } => {
                 let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
-                Reply::Agent { json: directory.commit(time_us) }
+                let (json, note) = directory.commit(time_us);
+                out.push(Output::Spread { to: pending.from, reply: Reply::Agent { json }, note: Box::new(note) });
+                return None;
             }
             Effect::Replayed { seq, json } => {
                 self.counters.replayed_total += 1;
@@ -90,7 +117,9 @@ impl<M: Medium> Shard<M> {
         out.extend(
             tails.iter().map(|&to| Output::Push { to, push: Push::Message { session, seq, json: json.clone() } }),
         );
-        out.insert(reply_at, Output::Reply { to: from, reply: Ok(Reply::Appended { seq, json, replayed: false }) });
+        if from.token != Caller::NOBODY {
+            out.insert(reply_at, Output::Reply { to: from, reply: Ok(Reply::Appended { seq, json, replayed: false }) });
+        }
         self.push_inbox(slot, false, out);
     }
 

@@ -2,7 +2,7 @@
 
 use super::commit::{Effect, Facts};
 use super::names::NameId;
-use super::{Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
+use super::{Caller, Now, Out, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{CURSORS_MAX, PAGE_SESSIONS_MAX};
 use crate::session::{
     CursorMoved, Json, MessageMeta, SessionCreated, SessionId, SessionParts, SessionStatus, advance, kind,
@@ -79,11 +79,18 @@ impl<M: Medium> Shard<M> {
         Ok(Outcome::Later)
     }
 
-    pub(super) fn delete_session(&mut self, now: Now, from: Caller, id: SessionId) -> Result<Outcome, Stop> {
+    pub(super) fn delete_session(
+        &mut self,
+        now: Now,
+        from: Caller,
+        id: SessionId,
+        out: &mut Out<M>,
+    ) -> Result<Outcome, Stop> {
         let slot = self.readable(id)?;
         self.check_not_deleting(slot)?;
         let (lsn, _) = self.append_note(now, id, kind::SESSION_DELETED, ENDS_KEY, b"{}")?;
         self.catalog.entry_mut(slot).expect("a readable session has an entry").set_deleting();
+        self.drop_run(slot, out);
         self.commits.push(lsn, from, Effect::Deleted { slot, session: id });
         Ok(Outcome::Later)
     }
@@ -175,7 +182,7 @@ impl<M: Medium> Shard<M> {
             .own_total)
     }
 
-    fn append_note(
+    pub(super) fn append_note(
         &mut self,
         now: Now,
         id: SessionId,

@@ -37,7 +37,7 @@ mod work;
 pub use check::{CheckError, CheckReport, ScanError, ScannedRecord, scan};
 pub use file::{File, FileError};
 pub use log::{AppendError, Appended, Log, LogStatus, Poisoned, Sync};
-pub use medium::Medium;
+pub use medium::{Medium, View};
 pub use memory::{Fate, Memory, SECTOR_BYTES, Unsynced};
 pub use open::{Fold, OpenError};
 pub use probe::sync_write_amplification;

@@ -302,8 +302,7 @@ impl<M: Medium> Log<M> {
             end: self.end(),
             body_bytes: 0,
             body_crc: 0,
-            // Those of open runs are among them: they will be dead before the next start has read far.
-            bytes_dead: self.reclaim.transient_bytes(),
+            bytes_dead: 0,
             index_every: self.options.index_every,
         };
         let bytes_appended = self.status.bytes_appended;
@@ -327,7 +326,8 @@ impl<M: Medium> Log<M> {
                 writing.buffer.extend_from_slice(&blob);
                 writing.walked = true;
                 writing.info.end = self.end();
-                writing.info.bytes_dead += self.status.bytes_dead;
+                // A start that does not fold them would not know of transient records that wait for the floor.
+                writing.info.bytes_dead = self.status.bytes_dead + self.reclaim.transient_bytes();
                 return;
             }
             let slot = Slot(writing.next_slot);

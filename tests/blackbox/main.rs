@@ -27,3 +27,4 @@ mod sessions;
 mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;
+mod webhooks;

@@ -1,5 +1,5 @@
-// What a browser has and Node.js has not, for the `phoenix` client: a WebSocket, and an XMLHttpRequest for releases that
-// know no fetch. Loaded before anything else.
+// What a browser has and Node.js has not, for the `phoenix` client: a WebSocket, an XMLHttpRequest for releases that know
+// no fetch, a console that shortens nothing. Loaded before anything else.
 
 import http from "node:http";
 import WebSocket from "ws";
@@ -58,6 +58,12 @@ class XMLHttpRequest {
     clearTimeout(this.timer);
     if (!this.aborted) this.onerror?.();
   }
+}
+
+// A browser's console shows whole values; this one shows them as JSON, each in one line.
+if (process.env.CONSOLE === "JSON") {
+  const shown = (word) => (typeof word === "string" ? word : JSON.stringify(word));
+  console.log = console.debug = (...words) => process.stdout.write(`${words.map(shown).join(" ")}\n`);
 }
 
 if (process.env.AJAX === "XMLHttpRequest") globalThis.XMLHttpRequest = XMLHttpRequest;

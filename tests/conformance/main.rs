@@ -1,5 +1,5 @@
-//! Other people's clients and other people's tests against the real binaries: the npm `phoenix` client, the published
-//! example code unmodified (the URL aside), curl, and Autobahn's WebSocket cases.
+//! Other people's clients, agents and tests against the real binaries: the npm `phoenix` client, the published example code
+//! unmodified (the URL aside), agents written with the AI SDK, curl, and Autobahn's WebSocket cases.
 //!
 //! Packages are installed by name below the build folder and reused (`packages`). Where a tool cannot be had the test
 //! says so loudly and proves nothing, except under `CI=true`, where it fails.
@@ -8,9 +8,13 @@
 #[allow(dead_code, unused_imports)] // shared with the black-box tests, which use all of it
 mod harness;
 
+mod agent;
+mod ai_sdk;
+mod assembler;
 mod autobahn;
 mod curl;
 mod node;
 mod packages;
 mod phoenix_client;
 mod published_code;
+mod resume;

@@ -1,4 +1,4 @@
-//! One run of Node.js with the `phoenix` client: its files, its environment, its lines of output.
+//! One run of Node.js: its files, its environment, its lines of output.
 
 use crate::harness::HANG;
 use std::io::{BufRead, BufReader};
@@ -26,15 +26,20 @@ pub enum Transport {
 impl Node {
     /// Runs a script beside an installed `phoenix`, with these variables.
     pub fn run(packages: &Path, transport: Transport, script: &str, environment: &[(&str, &str)]) -> Self {
-        let scripts = tempfile::Builder::new().prefix("run-").tempdir_in(packages).expect("a folder can be created");
-        let write = |name: &str, text: &str| {
-            std::fs::write(scripts.path().join(name), text).expect("a script can be written");
-        };
-        write("browser.mjs", include_str!("browser.mjs"));
-        write("script.mjs", script);
+        let scripts = [("script.mjs", script), ("browser.mjs", include_str!("browser.mjs"))];
+        let transport = format!("{transport:?}");
+        let environment = [environment, &[("TRANSPORT", transport.as_str())]].concat();
+        Self::start(packages, &["--import", "./browser.mjs"], &scripts, &environment)
+    }
+
+    /// Runs the first of these scripts (names and texts) below a folder of packages; the others lie beside it.
+    pub fn start(packages: &Path, flags: &[&str], scripts: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(packages).expect("a folder can be created");
+        for (name, text) in scripts {
+            std::fs::write(folder.path().join(name), text).expect("a script can be written");
+        }
         let mut node = Command::new("node");
-        node.args(["--import", "./browser.mjs", "script.mjs"]).current_dir(scripts.path());
-        node.envs(environment.iter().copied()).env("TRANSPORT", format!("{transport:?}"));
+        node.args(flags).arg(scripts[0].0).current_dir(folder.path()).envs(environment.iter().copied());
         let mut child = node.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("node starts");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let (told, lines) = mpsc::channel();
@@ -45,17 +50,37 @@ impl Node {
                 }
             }
         });
-        Self { child, lines, seen: Vec::new(), _scripts: scripts }
+        Self { child, lines, seen: Vec::new(), _scripts: folder }
+    }
+
+    /// The next line; `None` at the end of the output.
+    #[track_caller]
+    pub fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(2 * HANG) {
+            Ok(line) => {
+                self.seen.push(line.clone());
+                Some(line)
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the script said nothing more:\n{}", self.seen.join("\n")),
+        }
+    }
+
+    /// Everything that a script says which ends by itself and in order.
+    #[track_caller]
+    pub fn output(mut self) -> Vec<String> {
+        while self.line().is_some() {}
+        self.succeeded();
+        std::mem::take(&mut self.seen)
     }
 
     /// Reads lines up to one that holds this text.
     #[track_caller]
     pub fn until(&mut self, text: &str) -> String {
         loop {
-            let Ok(line) = self.lines.recv_timeout(2 * HANG) else {
-                panic!("the client never said {text:?} but:\n{}", self.seen.join("\n"));
+            let Some(line) = self.line() else {
+                panic!("the script never said {text:?} but:\n{}", self.seen.join("\n"));
             };
-            self.seen.push(line.clone());
             if line.contains(text) {
                 return line;
             }
@@ -66,6 +91,11 @@ impl Node {
     #[track_caller]
     pub fn finished(mut self) {
         self.until("all steps done");
+        self.succeeded();
+    }
+
+    #[track_caller]
+    fn succeeded(&mut self) {
         let status = self.child.wait().expect("node can be waited for");
         assert!(status.success(), "{status}:\n{}", self.seen.join("\n"));
     }

@@ -8,6 +8,10 @@ use std::sync::Mutex;
 
 /// The oldest `phoenix` client that example projects pin, and the newest.
 pub const PHOENIX_VERSIONS: [&str; 2] = ["1.7.14", "1.8.16"];
+/// Releases of the AI SDK: the one whose reducer the assembler is held against (`assembler.json` names it), and the newest.
+pub const AI_VERSIONS: [&str; 2] = ["6.0.326", "7.0.173"];
+/// The release of the schema package that the AI SDK wants beside it.
+const ZOD: &str = "zod@4.6.7";
 /// WebSockets for a Node.js that has none of its own.
 const WS: &str = "ws@8.23.0";
 /// Runs Autobahn's 517 cases.
@@ -31,21 +35,31 @@ pub fn missing(what: &str) {
 
 /// A folder from which `phoenix` of this version and `ws` can be imported.
 pub fn phoenix(version: &str) -> Option<PathBuf> {
+    npm(&format!("phoenix-{version}"), [("phoenix", &format!("phoenix@{version}")), ("ws", WS)])
+}
+
+/// A folder from which the AI SDK of this version can be imported.
+pub fn ai(version: &str) -> Option<PathBuf> {
+    npm(&format!("ai-{version}"), [("ai", &format!("ai@{version}")), ("zod", ZOD)])
+}
+
+/// A folder into which npm has put these packages, each given as its name and as what npm is asked for.
+fn npm(name: &str, packages: [(&str, &str); 2]) -> Option<PathBuf> {
     if !runs("node", &["--version"]) {
-        missing("Node.js is not installed: the phoenix client was not run");
+        missing(&format!("Node.js is not installed: nothing of {name} was run"));
         return None;
     }
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let folder = folder().join(format!("phoenix-{version}"));
-    let complete = |folder: &Path| ["phoenix", "ws"].iter().all(|name| folder.join("node_modules").join(name).exists());
+    let folder = folder().join(name);
+    let complete = |folder: &Path| packages.iter().all(|(name, _)| folder.join("node_modules").join(name).exists());
     if !complete(&folder) {
         std::fs::create_dir_all(&folder).expect("a folder below the build can be created");
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefix"]);
-        npm.arg(&folder).arg(format!("phoenix@{version}")).arg(WS);
+        npm.arg(&folder).args(packages.map(|(_, asked)| asked));
         perform(npm);
     }
-    found(folder, complete, "npm could not install the phoenix client")
+    found(folder, complete, &format!("npm could not install {name}"))
 }
 
 /// The program that runs Autobahn's cases.

@@ -4,11 +4,12 @@ use crate::harness::{Server, Socket, json};
 use crate::node::{Node, Transport};
 use crate::packages::{PHOENIX_VERSIONS, phoenix};
 
-const PAGES: [&str; 2] =
+/// The pages' client code.
+pub const PAGES: [&str; 2] =
     [include_str!("seeds/rest-first/websocket.js"), include_str!("seeds/websocket-first/websocket.js")];
 
 /// The one change that is allowed.
-fn pointed_at(page: &str, server: &Server) -> String {
+pub fn pointed_at(page: &str, server: &Server) -> String {
     let url = "ws://localhost:4000/socket";
     assert!(page.contains(url), "the page connects to {url}");
     page.replace(url, &format!("ws://{}/socket", server.address()))

@@ -3,7 +3,7 @@
 
 use crate::oracle::{Op, Plan, seq_and_op};
 use crate::world::{Bug, World};
-use fleetlm::session::{Json, MessageId, SessionId};
+use fleetlm::session::{Json, MessageId, RunId, SessionId};
 use fleetlm::shard::*;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +44,10 @@ pub struct Tail {
     known: u64,
     backfilling: bool,
     left: bool,
+    /// The chunk that must come next, once one has come or was named.
+    pub next_chunk: Option<(RunId, u32)>,
+    /// It asked for the chunks of a running answer.
+    resumes: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,6 +88,8 @@ impl Tail {
             known: 0,
             backfilling: false,
             left: false,
+            next_chunk: None,
+            resumes: false,
         }
     }
 
@@ -300,12 +306,19 @@ impl World {
             return;
         }
         let (shard, limit) = (self.somewhere(), 1 + self.random.below(8) as usize);
+        let resumes = self.random.chance(70);
         let state = &mut self.clients.tails[tail];
+        let resume = match state.next_chunk {
+            _ if !resumes => None,
+            Some((run, index)) => Some(Resume::From { run, index }),
+            None => Some(Resume::All),
+        };
+        state.resumes = resumes;
         state.attempt += 1;
         (state.state, state.shard, state.left) = (State::Joining, shard, false);
         let (attempt, after_seq) = (state.attempt, state.cursor());
         self.hubs[usize::from(shard.0)].begin_join(&TopicKey::Session(plan.id));
-        let command = Command::Join { session: plan.id, identity: plan.user.into(), after_seq, limit };
+        let command = Command::Join { session: plan.id, identity: plan.user.into(), after_seq, limit, resume };
         self.send(shard, self.owner(plan.id), command, Some(Asked::Join { tail, attempt }));
     }
 
@@ -313,8 +326,8 @@ impl World {
         let topic = self.topic_of(tail);
         let shard = self.clients.tails[tail].shard;
         let hub = &mut self.hubs[usize::from(shard.0)];
-        let page = match reply {
-            Ok(Reply::Joined(page)) if !self.clients.tails[tail].left => page,
+        let (page, resumed) = match reply {
+            Ok(Reply::Joined { page, resumed }) if !self.clients.tails[tail].left => (page, resumed),
             reply => {
                 if hub.join_failed(&topic) {
                     self.unsubscribe(shard, &topic);
@@ -336,10 +349,29 @@ impl World {
         state.known = state.known.max(page.session_last_seq);
         self.take_page(tail, &page);
         let mut deliveries = Vec::new();
-        self.hubs[usize::from(shard.0)].join(&topic, channel, page.session_last_seq, &mut deliveries);
+        let next_chunk = resumed.as_ref().map(|resumed| (resumed.run, resumed.next_index));
+        self.take_resumed(tail, resumed.as_deref());
+        let heard = Heard { seq: page.session_last_seq, next_chunk };
+        self.hubs[usize::from(shard.0)].join(&topic, channel, heard, &mut deliveries);
         self.deliver(shard, deliveries);
         self.tell_abandoned(shard);
         self.backfill(tail);
+    }
+
+    /// The chunks of the reply must go on where the tail's own end; after that the hub goes on where the reply ends.
+    fn take_resumed(&mut self, tail: usize, resumed: Option<&Resumed>) {
+        let before = self.clients.tails[tail].next_chunk.take();
+        let Some(Resumed { run, next_index, running }) = resumed else { return };
+        let Some(running) = running else { return };
+        let known = before.filter(|(of, _)| of == run).map_or(0, |(_, index)| index);
+        let end = running.first_index + running.chunks.len() as u32;
+        let covered = running.chunks.is_empty(); // what no message covers is all there is
+        if !covered && (end != *next_index || running.first_index > known && known > 0) {
+            let text = format!("tail {tail} resumes {run} at {known} and is given {} to {end}", running.first_index);
+            self.oracle.violation(text);
+        }
+        self.summary.resumed += u64::from(!running.chunks.is_empty());
+        self.clients.tails[tail].next_chunk = Some((*run, *next_index));
     }
 
     /// Reads what lies between its own last message and the live ones.
@@ -416,7 +448,7 @@ impl World {
         let channel = ChannelKey { connection: 1_000 + watcher as u64, channel: self.clients.channels };
         (state.state, state.channel) = (State::In, Some(channel));
         let mut deliveries = Vec::new();
-        self.hubs[usize::from(shard.0)].join(&topic, channel, 0, &mut deliveries);
+        self.hubs[usize::from(shard.0)].join(&topic, channel, Heard::default(), &mut deliveries);
         self.deliver(shard, deliveries);
     }
 
@@ -524,6 +556,8 @@ impl World {
                 let message: Value = serde_json::from_str(json.as_str()).expect("a message is JSON");
                 self.oracle.saw(session, &message);
             }
+            Delivered::Push(Push::Chunk { place: Some(place), .. }) => self.check_chunk(tail, *place),
+            Delivered::Push(Push::Run { .. }) => {}
             Delivered::Push(Push::Gap { .. }) => {
                 self.summary.gaps += 1;
                 state.out();

@@ -27,6 +27,9 @@ impl World {
                 open.push(format!("tail {n} of session {} at {} of {last}", tail.session, tail.cursor()));
             }
         }
+        if !self.runs_are_over() {
+            open.push("a run".to_owned());
+        }
         let out = self.clients.watchers.iter().enumerate().filter(|(_, watcher)| watcher.state != State::In);
         open.extend(out.map(|(n, _)| format!("watcher {n}")));
         open
@@ -95,6 +98,8 @@ impl World {
         };
         let messages: Vec<Value> = serde_json::from_str(&format!("[{}]", page.joined)).expect("a page is JSON");
         messages.iter().for_each(|message| self.oracle.saw(session, message));
+        self.check_answers(session, &messages);
+        self.check_unanswered(session, &messages);
         let cursor = cursors.iter().find(|(reader, _)| reader == user).map_or(0, |(_, cursor)| *cursor);
         let messages = messages.iter().map(seq_and_op).collect();
         self.oracle.check(session, &Final { messages, cursor, unread: inbox.get(&id).copied(), archived });

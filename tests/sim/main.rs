@@ -8,6 +8,7 @@
 //! `cargo test --test sim` runs a bounded number of seeds. `FLEETLM_SIM_SEEDS=5000` runs more, `FLEETLM_SIM_SEED=17` runs one. A
 //! failure prints its seed; `FLEETLM_SIM_TRACE=1` beside one seed prints every step of it.
 
+mod agents;
 mod clients;
 mod ending;
 mod oracle;
@@ -68,6 +69,11 @@ fn a_planted_acknowledgement_before_the_sync_is_found() {
 #[test]
 fn a_planted_loss_of_a_push_is_found() {
     assert!(complaints(Bug::DropPushSilently, &["tail"]) > 0);
+}
+
+#[test]
+fn a_planted_second_answer_is_found() {
+    assert!(complaints(Bug::AnswerTwice, &["was answered before"]) > 0);
 }
 
 #[test]

@@ -50,10 +50,17 @@ pub struct Final {
     pub archived: bool,
 }
 
+/// Answers of agents are ops of their own, numbered from here by their seq: a session has no two at one.
+pub const ANSWERS: usize = 1 << 40;
+
 /// Seq and op of a message as clients read it.
 pub fn seq_and_op(message: &Value) -> (u64, usize) {
+    let seq = message["seq"].as_u64().expect("every message has a seq");
+    if message["kind"] == "assistant" {
+        return (seq, ANSWERS + seq as usize);
+    }
     let op = message["content"]["op"].as_u64().expect("every message of the simulation carries its op");
-    (message["seq"].as_u64().expect("every message has a seq"), op as usize)
+    (seq, op as usize)
 }
 
 impl Oracle {
@@ -64,10 +71,12 @@ impl Oracle {
     /// Somebody sees a message. What is seen once must be there for ever.
     pub fn saw(&mut self, session: usize, message: &Value) {
         let (seq, op) = seq_and_op(message);
-        if message["session_id"] != self.sessions[session].id.to_string() || self.ops[op].session != session {
+        let of_session = op >= ANSWERS || self.ops[op].session == session;
+        if message["session_id"] != self.sessions[session].id.to_string() || !of_session {
             self.violation(format!("a message of another session was seen: {message}"));
         }
-        if message["sender_id"] != self.ops[op].author {
+        let author = if op >= ANSWERS { "bot" } else { self.ops[op].author };
+        if message["sender_id"] != author {
             self.violation(format!("op {op} has another sender: {message}"));
         }
         let known = self.seen.entry(session).or_default().entry(seq).or_insert(op);
@@ -119,7 +128,8 @@ impl Oracle {
         if end.cursor < plan.marked {
             found.push(format!("the cursor was acknowledged at {} and is {}", plan.marked, end.cursor));
         }
-        let by_others = |(seq, op): &&(u64, usize)| *seq > end.cursor && self.ops[*op].author != plan.user;
+        let by_others =
+            |(seq, op): &&(u64, usize)| *seq > end.cursor && (*op >= ANSWERS || self.ops[*op].author != plan.user);
         let unread = end.messages.iter().filter(by_others).count() as u64;
         if end.unread != (!end.archived).then_some(unread) {
             found.push(format!("unread is {:?}, by brute force {unread}, archived: {}", end.unread, end.archived));

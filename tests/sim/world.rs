@@ -3,10 +3,11 @@
 //! Mail goes in three lanes per ordered pair of shards (commands, replies, pushes). A lane keeps its order; lanes do
 //! not wait for each other. Everything of a life ends with it: mail, syncs under way, hubs.
 
+use crate::agents::Calls;
 use crate::clients::{Asked, Clients};
 use crate::oracle::Oracle;
 use crate::random::Random;
-use fleetlm::session::SessionId;
+use fleetlm::session::{RunId, SessionId};
 use fleetlm::shard::*;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -21,6 +22,8 @@ pub enum Bug {
     DropPushSilently,
     /// Retries go without their key.
     ForgetKeys,
+    /// What an agent says comes twice, the second time as if it were another message of the same answer.
+    AnswerTwice,
 }
 
 /// How much of what happened over the runs.
@@ -39,10 +42,16 @@ pub struct Summary {
     pub snapshots: u64,
     pub deleted: u64,
     pub disk_full: u64,
+    pub calls: u64,
+    pub answers: u64,
+    pub chunks: u64,
+    pub resumed: u64,
+    pub failed_runs: u64,
+    pub recovered_runs: u64,
 }
 
 impl Summary {
-    fn counters(&self) -> [(&'static str, u64); 13] {
+    fn counters(&self) -> [(&'static str, u64); 19] {
         [
             ("acked", self.acked),
             ("replayed", self.replayed),
@@ -57,6 +66,12 @@ impl Summary {
             ("snapshots", self.snapshots),
             ("deleted", self.deleted),
             ("refusals of a full disk", self.disk_full),
+            ("calls of agents", self.calls),
+            ("answers", self.answers),
+            ("chunks", self.chunks),
+            ("resumed answers", self.resumed),
+            ("failed runs", self.failed_runs),
+            ("recovered runs", self.recovered_runs),
         ]
     }
 
@@ -75,6 +90,12 @@ impl Summary {
             (&mut self.snapshots, other.snapshots),
             (&mut self.deleted, other.deleted),
             (&mut self.disk_full, other.disk_full),
+            (&mut self.calls, other.calls),
+            (&mut self.answers, other.answers),
+            (&mut self.chunks, other.chunks),
+            (&mut self.resumed, other.resumed),
+            (&mut self.failed_runs, other.failed_runs),
+            (&mut self.recovered_runs, other.recovered_runs),
         ];
         pairs.into_iter().for_each(|(sum, part)| *sum += part);
     }
@@ -94,12 +115,13 @@ enum Lane {
     Pushes,
 }
 
-enum Event {
+pub enum Event {
     Command { to: ShardId, from: Caller, command: Command },
     Reply { to: Caller, reply: Result<Reply, Refusal> },
     Push { to: ShardId, push: Push },
     Synced { shard: ShardId, sync: Sync<Memory>, fails: bool },
     Worked { shard: ShardId, work: Work<Memory> },
+    Called { shard: ShardId, session: SessionId, run: RunId, attempt: u32, event: CallEvent },
     Tick,
     Act,
     Restart,
@@ -113,6 +135,7 @@ pub struct World {
     pub clients: Clients,
     pub summary: Summary,
     pub hubs: Vec<Hub>,
+    pub calls: Calls,
     /// What is asked and not answered, by token.
     pub asked: HashMap<u64, Asked>,
     /// Nothing goes wrong any more: everything that was promised must now come true.
@@ -122,7 +145,7 @@ pub struct World {
     events_total: u64,
     lanes: HashMap<(ShardId, ShardId, Lane), u64>,
     tokens: u64,
-    disk: Memory,
+    pub disk: Memory,
     shards: Vec<Shard<Memory>>,
     lives: u64,
     acts_left: u64,
@@ -171,6 +194,7 @@ impl World {
             clients: Clients::default(),
             summary: Summary::default(),
             hubs: Vec::new(),
+            calls: Calls::default(),
             asked: HashMap::new(),
             settling: false,
             now_us: 1_000_000,
@@ -206,7 +230,7 @@ impl World {
         }
     }
 
-    fn at(&mut self, in_us: u64, event: Event) {
+    pub fn at(&mut self, in_us: u64, event: Event) {
         self.events_total += 1;
         self.events.insert((self.now_us + in_us, self.events_total), event);
     }
@@ -234,6 +258,9 @@ impl World {
                 let result = if fails { Err(io::Error::other("planned")) } else { sync.run() };
                 self.summary.poisoned += u64::from(fails);
                 self.step(shard, Input::Synced(sync, result));
+            }
+            Event::Called { shard, session, run, attempt, event } => {
+                self.hear_agent(shard, session, run, attempt, event);
             }
             Event::Worked { shard, work } => self.step(shard, Input::Worked(work.run())),
             Event::Tick => self.tick(),
@@ -280,7 +307,7 @@ impl World {
 
     // Shards.
 
-    fn step(&mut self, shard: ShardId, input: Input<Memory>) {
+    pub fn step(&mut self, shard: ShardId, input: Input<Memory>) {
         let mut out = Vec::new();
         let now = self.now();
         if !matches!(input, Input::Tick) {
@@ -290,6 +317,10 @@ impl World {
         for output in out {
             self.trace(|| format!("life {} shard {} says {}", self.lives, shard.0, brief(&output)));
             match output {
+                Output::Reply { to, .. } if to.token == Caller::NOBODY => {}
+                Output::Spread { .. } => self.oracle.violation("nobody registers an agent here".to_owned()),
+                Output::Call(call) => self.call_agent(shard, &call),
+                Output::StopCall { session, run } => self.stop_call(session, run),
                 Output::Reply { to, reply } => {
                     let delay_us = self.random.delay_us(100);
                     self.mail(shard, to.shard, Lane::Replies, delay_us, Event::Reply { to, reply });
@@ -318,10 +349,17 @@ impl World {
 
     /// A push, or, when the mailbox is full, a gap in its place.
     fn send_push(&mut self, from: ShardId, to: ShardId, push: Push) {
-        let full = !self.settling && self.random.chance(2);
+        let loses = self.bug == Some(Bug::DropPushSilently);
+        let full = (!self.settling || loses) && self.random.chance(2);
         let push = match (full, push) {
-            (true, Push::Message { .. } | Push::Chunk { .. }) if self.bug == Some(Bug::DropPushSilently) => return,
-            (true, Push::Message { session, .. } | Push::Chunk { session, .. }) => Push::Gap { session },
+            (true, Push::Message { .. } | Push::Chunk { .. } | Push::Run { .. })
+                if self.bug == Some(Bug::DropPushSilently) =>
+            {
+                return;
+            }
+            (true, Push::Message { session, .. } | Push::Chunk { session, .. } | Push::Run { session, .. }) => {
+                Push::Gap { session }
+            }
             (true, Push::Inbox { user_id, .. }) => Push::InboxGap { user_id },
             (_, push) => push,
         };
@@ -388,6 +426,7 @@ impl World {
     // Lives.
 
     fn crash(&mut self) {
+        self.count_runs();
         self.disk = if self.random.chance(70) {
             self.summary.power_cuts += 1;
             let random = &mut self.random;
@@ -422,7 +461,7 @@ impl World {
         }
         let open = |shard| {
             let options = storage::Options { shard, ..options.clone() };
-            Shard::open(self.disk.clone(), &recovered, options).expect("a recovered log opens")
+            Shard::open(self.disk.clone(), &recovered, options, None).expect("a recovered log opens")
         };
         self.shards = (0..shards).map(open).collect();
         self.trace(|| format!("life {} has {shards} shards, {:?}", self.lives, recovered.report));
@@ -433,6 +472,19 @@ impl World {
         self.events.retain(|_, event| keeps(event));
         self.lanes.clear();
         self.at(TICK_US, Event::Tick);
+        self.register_agent();
+    }
+
+    /// Of a call that was stopped nothing more is heard but its end.
+    pub fn drop_lines(&mut self, of_session: SessionId, of_run: RunId) {
+        self.events.retain(|_, event| match event {
+            Event::Called { session, run, event: CallEvent::Lines(_), .. } => (*session, *run) != (of_session, of_run),
+            _ => true,
+        });
+    }
+
+    pub fn all_shards(&self) -> &[Shard<Memory>] {
+        &self.shards
     }
 
     // The end.
@@ -457,14 +509,29 @@ impl World {
                         inputs.push(Input::Synced(sync, result));
                     }
                     Output::Work(work) => inputs.push(Input::Worked(work.run())),
-                    Output::Reply { .. } | Output::Push { .. } => {}
+                    Output::Reply { .. }
+                    | Output::Push { .. }
+                    | Output::Spread { .. }
+                    | Output::Call(_)
+                    | Output::StopCall { .. } => {}
                 }
             }
         }
         answer.expect("a shard that is not waiting answers at once")
     }
 
+    /// Adds up what this life's runs came to.
+    fn count_runs(&mut self) {
+        for shard in &self.shards {
+            let runs = shard.status().runs;
+            self.summary.answers += runs.finished;
+            self.summary.failed_runs += runs.failed;
+            self.summary.recovered_runs += runs.recovered;
+        }
+    }
+
     fn final_checks(&mut self) {
+        self.count_runs();
         let files = self.disk.list().expect("a disk in memory can be listed");
         self.summary.snapshots += files.iter().filter(|file| file.name.ends_with(".snapshot")).count() as u64;
         self.check_everything();

@@ -22,10 +22,15 @@ use std::time::Duration;
 const SESSIONS_PER_SOCKET: usize = 100;
 /// How often an agent looks whether its readers have caught up (closed loop), and a reader whether the agents have ended.
 const LOOK_NS: u64 = 200_000;
+/// The chunk that ends an answer.
+pub(super) const FINISH: &str = r#"{"type":"finish"}"#;
 /// Chunks that an agent writes before it reads again.
 const BURST_MAX: usize = 256;
 
 pub async fn perform(worker: &Rc<Worker>, options: &Fanout) -> Result<()> {
+    if options.webhook {
+        return super::fanout_webhook::perform(worker, options).await;
+    }
     let numbers = worker.share(options.sessions);
     let own = provision::create(worker, numbers.clone()).await?;
     worker.shared.sessions.lock().expect("no worker panics").extend(numbers.zip(own.iter().cloned()));
@@ -86,7 +91,7 @@ impl Role {
 }
 
 /// Sent and received chunks of session `number`, over all threads.
-fn counters(worker: &Worker, number: usize) -> &(AtomicU64, AtomicU64) {
+pub(super) fn counters(worker: &Worker, number: usize) -> &(AtomicU64, AtomicU64) {
     &worker.shared.chunks.get().expect("set before anybody connects")[number]
 }
 
@@ -219,7 +224,7 @@ impl Agent {
 }
 
 /// A socket on one session's channel.
-struct Reader {
+pub(super) struct Reader {
     worker: Rc<Worker>,
     socket: Socket,
     number: usize,
@@ -231,7 +236,12 @@ struct Reader {
 }
 
 impl Reader {
-    async fn connect(worker: &Rc<Worker>, sessions: &[Session], number: usize, options: &Fanout) -> Result<Self> {
+    pub(super) async fn connect(
+        worker: &Rc<Worker>,
+        sessions: &[Session],
+        number: usize,
+        options: &Fanout,
+    ) -> Result<Self> {
         let Session { user, topic, tag, .. } = &sessions[number];
         let mut socket = Socket::connect(&worker.target, &format!("user_id={user}")).await?;
         socket.join(1, topic, "{}", |_| Ok(())).await?;
@@ -247,7 +257,7 @@ impl Reader {
         })
     }
 
-    async fn run(mut self, window: Window, agents: usize) -> Result<()> {
+    pub(super) async fn run(mut self, window: Window, agents: usize) -> Result<()> {
         loop {
             let now_ns = now_ns();
             // The order matters: only a total read after the agents' end is the total.
@@ -268,6 +278,7 @@ impl Reader {
 
     fn read(&mut self, window: &Window) -> Result<()> {
         let now_ns = now_ns();
+        let ended = now_ns >= window.end_ns;
         let mut outcome = self.worker.outcome.borrow_mut();
         let mut received = 0;
         while let Some(incoming) = self.socket.pop()? {
@@ -279,6 +290,9 @@ impl Reader {
             }
             received += 1;
             let view: ChunkView = serde_json::from_str(incoming.payload).context("reading a chunk")?;
+            if view.chunk.get() == FINISH && ended {
+                continue; // a webhook says that its answer is complete; over the agent's socket nothing does
+            }
             let Some((n, due_ns)) = read_chunk(view.chunk.get()) else {
                 outcome.integrity.report(Violation::Unreadable, || format!("{}: chunk {}", self.topic, view.chunk));
                 continue;

@@ -1,6 +1,7 @@
 //! What is measured. A scenario runs once on each worker thread and shares the work with the others.
 
 mod fanout;
+mod fanout_webhook;
 mod hot_path;
 mod replay;
 mod rest;

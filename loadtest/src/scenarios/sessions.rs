@@ -7,7 +7,7 @@ use crate::clock::now_ns;
 use crate::http::Http;
 use crate::options::Sessions;
 use crate::phoenix;
-use crate::provision::{created, creation, user};
+use crate::provision::{AGENT, created, creation, user};
 use crate::run::Worker;
 use crate::socket::Socket;
 use crate::usage::{self, Memory};
@@ -95,7 +95,7 @@ impl Creator {
         let mut queued = numbers.start;
         for number in numbers.clone() {
             while queued < numbers.end && waiting.len() < self.pipeline {
-                self.http.post("/api/sessions", creation(&self.user(queued)).as_bytes());
+                self.http.post("/api/sessions", creation(&self.user(queued), AGENT).as_bytes());
                 waiting.push_back(now_ns());
                 queued += 1;
             }

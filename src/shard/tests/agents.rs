@@ -61,7 +61,7 @@ fn only_the_directorys_shard_keeps_agents_and_any_number_of_shards_finds_them() 
     let directories: Vec<bool> = (0..3)
         .map(|shard| {
             let options = storage::Options { shard, ..options.clone() };
-            Shard::open(disk.clone(), &recovered, options).unwrap().directory.is_some()
+            Shard::open(disk.clone(), &recovered, options, None).unwrap().directory.is_some()
         })
         .collect();
     assert_eq!(directories, [true, false, false]);

@@ -6,11 +6,13 @@ mod durability;
 mod inboxes;
 mod reads;
 mod recovery;
+mod runs;
+mod runs_lost;
 mod sessions;
 mod tails;
 
 use super::*;
-use crate::session::MessageId;
+use crate::session::{Json, MessageId, RunId};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -31,6 +33,9 @@ struct Bench {
     said: Vec<Said>,
     syncs: VecDeque<storage::Sync<Memory>>,
     works: VecDeque<storage::Work<Memory>>,
+    calls: VecDeque<Call>,
+    /// Runs whose call was ended early.
+    stopped: Vec<RunId>,
     hold_syncs: bool,
     hold_works: bool,
     now_us: u64,
@@ -48,7 +53,7 @@ fn options() -> storage::Options {
 
 fn open(disk: &Memory, options: &storage::Options) -> Shard<Memory> {
     let recovered = storage::recover(disk, options).expect("the disk can be recovered");
-    Shard::open(disk.clone(), &recovered, options.clone()).expect("the shard opens")
+    Shard::open(disk.clone(), &recovered, options.clone(), None).expect("the shard opens")
 }
 
 fn id(n: u64) -> SessionId {
@@ -71,9 +76,23 @@ impl Bench {
     fn with(options: storage::Options) -> Self {
         let disk = Memory::new();
         let shard = open(&disk, &options);
-        let (said, syncs, works) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        let (said, syncs, works, calls) = (Vec::new(), VecDeque::new(), VecDeque::new(), VecDeque::new());
         let (hold_syncs, hold_works) = (false, false);
-        Self { disk, options, shard, said, syncs, works, hold_syncs, hold_works, now_us: START_US, tokens: 0, lives: 1 }
+        Self {
+            disk,
+            options,
+            shard,
+            said,
+            syncs,
+            works,
+            calls,
+            stopped: Vec::new(),
+            hold_syncs,
+            hold_works,
+            now_us: START_US,
+            tokens: 0,
+            lives: 1,
+        }
     }
 
     /// A bench with the session `id(1)` of alice and bot.
@@ -97,6 +116,16 @@ impl Bench {
                 Output::Push { to, push } => self.said.push(Said::Push(to, push)),
                 Output::Sync(sync) => self.syncs.push_back(sync),
                 Output::Work(work) => self.works.push_back(work),
+                Output::Call(call) => self.calls.push_back(*call),
+                Output::StopCall { run, .. } => self.stopped.push(run),
+                Output::Spread { to, reply, note } => {
+                    let from = Caller { shard: HERE, token: Caller::NOBODY };
+                    let command = Command::LearnAgents { notes: vec![*note], complete: false };
+                    let mut out = Vec::new();
+                    self.shard.step(self.now(), Input::Call { from, command }, &mut out);
+                    assert!(matches!(out[..], [Output::Reply { .. }]), "a shard that learns says that it did");
+                    self.said.push(Said::Reply(to.token, Ok(reply)));
+                }
             }
         }
     }
@@ -239,7 +268,7 @@ impl Bench {
     fn join(&mut self, shard: ShardId, n: u64, identity: &str, after_seq: u64) -> Result<Page, Refusal> {
         let token = self.send_from(shard, join(n, identity, after_seq));
         self.answer(token).expect("the join was answered").map(|reply| match reply {
-            Reply::Joined(page) => page,
+            Reply::Joined { page, .. } => page,
             other => panic!("unexpected {other:?}"),
         })
     }
@@ -281,7 +310,7 @@ fn mark_read(n: u64, user: &str, last_seq: u64) -> Command {
 }
 
 fn join(n: u64, identity: &str, after_seq: u64) -> Command {
-    Command::Join { session: id(n), identity: identity.into(), after_seq, limit: 100 }
+    Command::Join { session: id(n), identity: identity.into(), after_seq, limit: 100, resume: None }
 }
 
 fn appended(answer: Result<Reply, Refusal>) -> (u64, Value, bool) {

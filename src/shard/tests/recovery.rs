@@ -50,7 +50,7 @@ fn another_number_of_shards_finds_every_session() {
         let mut sessions = 0;
         for shard in 0..shards {
             let options = storage::Options { shard, ..options.clone() };
-            let mut opened = Shard::open(disk.clone(), &recovered, options).unwrap();
+            let mut opened = Shard::open(disk.clone(), &recovered, options, None).unwrap();
             sessions += opened.status().sessions;
             for n in 1..=40 {
                 let owned = owner_of_session(id(n), shards) == ShardId(shard);

@@ -25,8 +25,8 @@ fn a_join_replays_what_is_above_its_cursor_and_then_stays_live() {
 fn a_join_with_more_messages_than_it_asked_for_says_so() {
     let mut bench = Bench::with_session();
     (0..4).for_each(|_| drop(bench.append(1, "alice")));
-    let Ok(Reply::Joined(page)) =
-        bench.call(Command::Join { session: id(1), identity: "bot".into(), after_seq: 0, limit: 3 })
+    let Ok(Reply::Joined { page, .. }) =
+        bench.call(Command::Join { session: id(1), identity: "bot".into(), after_seq: 0, limit: 3, resume: None })
     else {
         panic!()
     };
@@ -106,7 +106,7 @@ fn a_chunk_of_the_sessions_agent_reaches_everybody_at_once_and_is_not_stored() {
     let chunk = json(r#"{"type": "text-delta", "delta": "He"}"#);
     let command = |agent: &str| Command::Chunk { session: id(1), agent_id: agent.into(), chunk: chunk.clone() };
     assert_eq!(bench.call(command("bot")), Ok(Reply::Done));
-    let push = Push::Chunk { session: id(1), agent_id: "bot".into(), chunk: chunk.clone() };
+    let push = Push::Chunk { session: id(1), agent_id: "bot".into(), chunk: chunk.clone(), place: None };
     assert_eq!(bench.pushes(), [(HERE, push.clone()), (THERE, push)]);
     assert_eq!(bench.call(command("alice")), Err(Refusal::Unauthorized));
     assert!(bench.seqs(1).is_empty());

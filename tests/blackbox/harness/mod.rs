@@ -3,6 +3,8 @@
 //! Owns processes and sockets of a test and ends them with it. Timeouts here are guards against a hang, never a way to
 //! wait for something to have happened: every wait is for a byte, a line or the end of a process.
 
+pub mod agent;
+pub mod authority;
 pub mod folder;
 pub mod http;
 pub mod phoenix;
@@ -13,6 +15,8 @@ pub mod websocket;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use agent::{Absent, Agent, Call};
+pub use authority::Authority;
 pub use folder::Folder;
 pub use http::{Answer, Connection};
 pub use phoenix::{Frame, Socket};

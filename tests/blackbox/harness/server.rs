@@ -141,6 +141,11 @@ impl Server {
         self.address
     }
 
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Everything that the process wrote so far, stdout and stderr.
     pub fn log(&self) -> String {
         self.log.lock().expect("no reader panicked").clone()

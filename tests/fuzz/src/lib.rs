@@ -12,11 +12,13 @@
 //! without coverage feedback, so that the stable toolchain is enough; a run is determined by its seed. A failing input is printed as hex
 //! with the run's seed.
 
+mod agents;
 mod channels;
 mod http;
 mod mutation;
 mod ws;
 
+pub use agents::{answer, assembler};
 pub use channels::{api, channel_message, channel_socket};
 pub use http::http;
 pub use mutation::{Random, mutate};
@@ -41,6 +43,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "channel_message", run: channel_message, seeds: channels::message_seeds },
     Target { name: "channel_socket", run: channel_socket, seeds: channels::socket_seeds },
     Target { name: "api", run: api, seeds: channels::api_seeds },
+    Target { name: "answer", run: answer, seeds: agents::answer_seeds },
+    Target { name: "assembler", run: assembler, seeds: agents::assembler_seeds },
 ];
 
 /// Inputs longer than this only make a run slow.

@@ -1,0 +1,74 @@
+//! Agents: the directory's registrations, their calls' reports, and the chunks that an agent sends over its own socket.
+
+use super::commit::Effect;
+use super::directory::Decision;
+use super::{AgentCommand, Caller, Now, Out, Outcome, Output, Push, Refusal, Reply, Shard, ShardId, Stop};
+use crate::session::{AgentPut, Json, SessionId, kind};
+use storage::{Key, Kind, Lsn, Medium, NewRecord};
+
+impl<M: Medium> Shard<M> {
+    pub(super) fn agents(&mut self, now: Now, from: Caller, command: &AgentCommand) -> Result<Outcome, Stop> {
+        let directory = self.directory.as_mut().expect("commands for agents go to the directory's shard");
+        let note = match directory.decide(command, now.unix_us) {
+            Decision::Reply(reply) => return Ok(Outcome::Reply(reply)),
+            Decision::Refuse(refusal) if directory.has_pending() => return Err(Stop::Behind(refusal)),
+            Decision::Refuse(refusal) => return Err(refusal.into()),
+            Decision::Put(note) => *note,
+        };
+        let lsn = self.append_agent(now, &note)?;
+        self.directory.as_mut().expect("it was there above").push(note);
+        self.commits.push(lsn, from, Effect::AgentPut { time_us: now.unix_us });
+        Ok(Outcome::Later)
+    }
+
+    fn append_agent(&mut self, now: Now, note: &AgentPut) -> Result<Lsn, Stop> {
+        let (payload, meta) = note.render();
+        let record = NewRecord {
+            kind: Kind(kind::AGENT_PUT),
+            flags: 0,
+            key: Key(xxhash_rust::xxh3::xxh3_128(note.agent.id().as_bytes())),
+            seq: 0,
+            time_us: now.unix_us,
+            meta: &meta,
+            payload: &[&payload],
+        };
+        Ok(self.log.append(record)?.lsn)
+    }
+
+    /// Every registration, for the other shards. Empty on shards that have no directory.
+    pub fn registrations(&self) -> Vec<AgentPut> {
+        self.directory.as_ref().map(super::directory::Directory::all).unwrap_or_default()
+    }
+
+    pub(super) fn deliveries(&mut self, agent_id: &str) -> Result<Outcome, Stop> {
+        let names = &mut self.catalog.names;
+        let known = self.roster.find(names, agent_id).ok_or(Refusal::AgentNotFound)?;
+        Ok(Outcome::Reply(Reply::Deliveries(self.reports.of(known))))
+    }
+
+    pub(super) fn unsubscribe(&mut self, session: SessionId, shard: ShardId) -> Outcome {
+        if let Some(slot) = self.log.slot(Key(session.to_u128())) {
+            self.tails.remove(&slot, shard);
+        }
+        Outcome::Silent
+    }
+
+    pub(super) fn chunk(
+        &mut self,
+        session: SessionId,
+        agent_id: &str,
+        chunk: &Json,
+        out: &mut Out<M>,
+    ) -> Result<Outcome, Stop> {
+        let slot = self.readable(session)?;
+        let entry = self.catalog.entry(slot).expect("a readable session has an entry");
+        if self.catalog.names.text(entry.agent) != agent_id {
+            return Err(Refusal::Unauthorized.into());
+        }
+        out.extend(self.tails.of(&slot).iter().map(|&to| {
+            let push = Push::Chunk { session, agent_id: agent_id.to_owned(), chunk: chunk.clone(), place: None };
+            Output::Push { to, push }
+        }));
+        Ok(Outcome::Reply(Reply::Done))
+    }
+}

@@ -1,0 +1,44 @@
+//! A certificate authority of a test's own, which nobody trusts who is not told to.
+
+use super::Folder;
+use futures_rustls::pki_types::PrivateKeyDer;
+use futures_rustls::rustls::{ServerConfig, crypto};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// What a server with a certificate for `name` needs.
+    pub fn server(&self, name: &str) -> ServerConfig {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key of our own");
+        ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites for both versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .expect("certificate and key belong together")
+    }
+
+    /// A file with the authority's certificate.
+    pub fn file(&self, folder: &Folder) -> PathBuf {
+        let path = folder.path().join("authority.pem");
+        std::fs::write(&path, &self.pem).expect("the folder can be written");
+        path
+    }
+}
