@@ -114,6 +114,9 @@ pub struct ServeConfig {
     /// Pieces a second in which the built-in agent `echo` answers; 0 switches it off.
     #[arg(long, env = "FLEETLM_ECHO_CHUNKS_PER_S", default_value_t = limits::ECHO_CHUNKS_PER_S, value_name = "COUNT")]
     pub echo_chunks_per_s: u32,
+    /// Call no agent. Messages wait for no answer, and what was owed before stays as it is.
+    #[arg(long, env = "FLEETLM_DISABLE_AGENT_WEBHOOKS")]
+    pub disable_agent_webhooks: bool,
     /// Call webhooks on addresses of the public Internet only: no loopback, private or link-local ones. For servers on which
     /// strangers may register agents.
     #[arg(long, env = "FLEETLM_DENY_PRIVATE_WEBHOOKS")]

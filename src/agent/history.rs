@@ -55,6 +55,13 @@ impl History {
         history
     }
 
+    /// The tokens of stored messages from `first_seq` on.
+    pub fn tokens_of_page(joined: &str, first_seq: u64) -> u64 {
+        let list = format!("[{joined}]");
+        let messages: Vec<Shown<'_>> = serde_json::from_str(&list).expect("stored messages have the eight keys");
+        messages.iter().filter(|message| message.seq >= first_seq).map(|message| tokens(message.content)).sum()
+    }
+
     /// The body of a call (contract 4.4). `compacted`: what stands for the messages before these.
     pub fn call_body(&self, session: SessionId, agent_id: &str, user_id: &str, compacted: Option<&Json>) -> Vec<u8> {
         let mut body = self.parties(session, agent_id, user_id);

@@ -25,6 +25,8 @@ pub struct Failure {
     pub status: Option<u16>,
     /// Another attempt may go better.
     pub is_retryable: bool,
+    /// The server has no room for the call now: it was not an attempt.
+    pub is_ours: bool,
     /// What the agent asked for (`Retry-After`), milliseconds.
     pub retry_after_ms: Option<u64>,
     /// One sentence for people; no payload, no secret.
@@ -34,7 +36,7 @@ pub struct Failure {
 impl Failure {
     /// A failure that no other attempt mends.
     pub fn fatal(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, status: None, is_retryable: false, retry_after_ms: None, detail: detail.into() }
+        Self { reason, status: None, is_retryable: false, is_ours: false, retry_after_ms: None, detail: detail.into() }
     }
 
     /// An HTTP status that is no success.
@@ -43,6 +45,7 @@ impl Failure {
             reason: "http_status",
             status: Some(status),
             is_retryable: is_retryable_status(status),
+            is_ours: false,
             retry_after_ms,
             detail: format!("the webhook answered with status {status}"),
         }

@@ -94,7 +94,7 @@ pub fn joined(topic: &Topic, replies: Vec<Result<Reply, Refusal>>) -> Result<Str
     let mut replies = replies.map_err(|refusal| ApiError::from(refusal).join_response())?;
     match topic {
         Topic::Session(session) => match replies.pop() {
-            Some(Reply::Joined { page, resumed }) => Ok(history(*session, &page, resumed.as_deref())),
+            Some(Reply::Joined { page, resumed }) => Ok(history(*session, &page, &resumed)),
             _ => Err(ApiError::from(Kind::Internal).join_response()),
         },
         Topic::Inbox(_) => {
@@ -240,9 +240,9 @@ fn fields<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Option<T> {
 
 /// `last_seq` is the session's: what lies between it and the last message is more, or comes as events. `run` only when the
 /// client asked to resume.
-fn history(session: SessionId, page: &Page, resumed: Option<&Resumed>) -> String {
+fn history(session: SessionId, page: &Page, resumed: &Resumed) -> String {
     let Page { joined, has_more, session_last_seq, .. } = page;
-    let run = resumed.map(|resumed| format!(",\"run\":{}", runs::running(resumed))).unwrap_or_default();
+    let run = if resumed.asked { format!(",\"run\":{}", runs::running(resumed)) } else { String::new() };
     format!(
         "{{\"session_id\":\"{session}\",\"messages\":[{joined}],\"has_more\":{has_more},\"last_seq\":{session_last_seq}{run}}}"
     )
@@ -313,6 +313,10 @@ mod tests {
         Json::parse(text).unwrap()
     }
 
+    fn idle() -> Box<Resumed> {
+        Box::new(Resumed { run: RunId::default(), next_index: u32::MAX, running: None, asked: false })
+    }
+
     fn join_of(text: &str) -> Result<Ask, String> {
         join(&session(), "alice", &payload(text))
     }
@@ -381,11 +385,11 @@ mod tests {
             session_last_seq: 30,
         };
         assert_eq!(
-            joined(&session(), vec![Ok(Reply::Joined { page, resumed: None })]).unwrap(),
+            joined(&session(), vec![Ok(Reply::Joined { page, resumed: idle() })]).unwrap(),
             format!(r#"{{"session_id":"{ID}","messages":[{{"seq":8}},{{"seq":9}}],"has_more":true,"last_seq":30}}"#)
         );
         assert_eq!(
-            joined(&session(), vec![Ok(Reply::Joined { page: Page::default(), resumed: None })]).unwrap(),
+            joined(&session(), vec![Ok(Reply::Joined { page: Page::default(), resumed: idle() })]).unwrap(),
             format!(r#"{{"session_id":"{ID}","messages":[],"has_more":false,"last_seq":0}}"#)
         );
     }

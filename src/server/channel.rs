@@ -97,6 +97,10 @@ impl Joiner {
                 link.topics.borrow_mut().insert(channel, key.clone());
                 let mut deliveries = Vec::new();
                 let member = ChannelKey { connection: link.id, channel };
+                link.make_room_for(missed.iter().map(|push| match push {
+                    Push::Chunk { chunk, agent_id, .. } => chunk.as_str().len() + agent_id.len(),
+                    _ => 0,
+                }));
                 deliveries
                     .extend(missed.into_iter().map(|push| Delivery { push: Delivered::Push(push), to: vec![member] }));
                 world.with_hub(|hub| hub.join(&key, member, heard, &mut deliveries));
@@ -119,10 +123,9 @@ impl Joiner {
 
 fn heard_of(reply: &Reply) -> Heard {
     match reply {
-        Reply::Joined { page, resumed } => Heard {
-            seq: page.session_last_seq,
-            next_chunk: resumed.as_ref().map(|resumed| (resumed.run, resumed.next_index)),
-        },
+        Reply::Joined { page, resumed } => {
+            Heard { seq: page.session_last_seq, next_chunk: Some((resumed.run, resumed.next_index)) }
+        }
         _ => Heard::default(),
     }
 }
@@ -130,9 +133,7 @@ fn heard_of(reply: &Reply) -> Heard {
 /// What a client that resumes has not seen of the running answer: it goes behind the reply and before everything live.
 fn missed_chunks(topic: &Topic, reply: &Reply) -> Vec<Push> {
     match (topic, reply) {
-        (Topic::Session(session), Reply::Joined { resumed: Some(resumed), .. }) => {
-            runs::missed_chunks(*session, resumed)
-        }
+        (Topic::Session(session), Reply::Joined { resumed, .. }) => runs::missed_chunks(*session, resumed),
         _ => Vec::new(),
     }
 }

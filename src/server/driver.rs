@@ -56,7 +56,7 @@ pub(super) async fn run(start: Start) {
         trust,
     } = start;
     pulse.attach();
-    let shard = match open() {
+    let mut shard = match open() {
         Ok(shard) => shard,
         Err(error) => {
             let _ = opened.send(Err(error)); // the main thread waits for this answer, unless it gave up already
@@ -64,20 +64,23 @@ pub(super) async fn run(start: Start) {
         }
     };
     let sessions = shard.status().sessions;
+    if config.disable_agent_webhooks {
+        shard.disable_agents();
+    }
     let outbound = Outbound::new(Policy { deny_private: config.deny_private_webhooks }, resolver, trust);
     let world = World::new(id, shards, config, state, metrics.of_shard(id), shard, outbound);
     world.read_clock();
     meet_peers(&world, posts).await;
     glommio::spawn_local(send_mail(Rc::clone(&world))).detach();
     glommio::spawn_local(perform_disk_work(Rc::clone(&world))).detach();
-    glommio::spawn_local(listener::accept(Rc::clone(&world), listener::adopt(socket), connections_max)).detach();
     world.publish_status();
     if id == DIRECTORY_SHARD {
-        world.spread_all(move || drop(opened.send(Ok(sessions)))); // nobody is served before every shard knows every agent
+        world.spread_all(move || drop(opened.send(Ok(sessions))));
     } else {
         let _ = opened.send(Ok(sessions));
     }
-    beat(&world).await;
+    let accept = listener::accept(Rc::clone(&world), listener::adopt(socket), connections_max);
+    beat(&world, accept).await;
     drain(&world).await;
 }
 
@@ -112,10 +115,17 @@ async fn send_mail(world: Rc<World>) {
     }
 }
 
-/// Beats until the drain begins.
-async fn beat(world: &Rc<World>) {
+/// Beats until the drain begins. Accepts connections from when every shard knows every agent: a message must not be taken as one
+/// that nobody answers.
+async fn beat(world: &Rc<World>, accept: impl Future<Output = ()> + 'static) {
     let mut next_sweep_us = 0;
+    let mut accept = Some(accept);
     while !world.state.is_draining() {
+        if world.state.is_serving()
+            && let Some(accept) = accept.take()
+        {
+            glommio::spawn_local(accept).detach();
+        }
         sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
         heartbeat(world, &mut next_sweep_us);
     }

@@ -5,7 +5,7 @@
 //! name `echo`. Options stand behind a question mark: `chunks_per_s` (0: as fast as it can), `chunks` (so many pieces
 //! instead of the words), `bytes` (of each piece then).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::timer::sleep;
 use serde_json::Value;
@@ -18,6 +18,8 @@ pub(super) const SCHEME: &str = "builtin:";
 
 /// Pieces of one answer at the most, whatever is asked for.
 const CHUNKS_MAX: usize = 100_000;
+/// Bytes of all pieces at the most: they are kept while the answer runs.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of one piece at the most.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// Pieces said before other tasks of the shard get their turn.
@@ -43,23 +45,57 @@ impl Options {
                 _ => return None,
             }
         }
+        if let Some(chunks) = &mut options.chunks {
+            *chunks = (*chunks).min(BYTES_MAX / options.chunk_bytes.max(1));
+        }
         (name == "echo").then_some(options)
     }
 }
 
-/// Says the answer to a call, line by line.
-pub(super) async fn answer(options: &str, body: &[u8], stop: &Stop, mut say: impl FnMut(String)) -> Option<Failure> {
+/// What the agent says, piece by piece.
+enum Pieces {
+    /// So many pieces of this text.
+    Same(String, usize),
+    /// These.
+    Words(Vec<String>),
+}
+
+impl Pieces {
+    fn count(&self) -> usize {
+        match self {
+            Self::Same(_, count) => *count,
+            Self::Words(words) => words.len(),
+        }
+    }
+
+    fn at(&self, n: usize) -> &str {
+        match self {
+            Self::Same(text, _) => text,
+            Self::Words(words) => &words[n],
+        }
+    }
+}
+
+/// Says the answer to a call, line by line, within `total`.
+pub(super) async fn answer(
+    options: &str,
+    body: &[u8],
+    stop: &Stop,
+    total: Duration,
+    mut say: impl FnMut(String),
+) -> Option<Failure> {
+    let began = Instant::now();
     let Some(options) = Options::parse(options) else {
         return Some(Failure::fatal("invalid_url", "there is no such built-in agent"));
     };
     let pieces = match options.chunks {
-        Some(chunks) => vec!["x".repeat(options.chunk_bytes); chunks],
-        None => words_of(&last_text(body)),
+        Some(count) => Pieces::Same("x".repeat(options.chunk_bytes), count),
+        None => Pieces::Words(words_of(&last_text(body))),
     };
     let pause = (options.chunks_per_s > 0).then(|| Duration::from_micros(1_000_000 / options.chunks_per_s));
     say(r#"{"type":"start"}"#.to_owned());
     say(r#"{"type":"text-start","id":"0"}"#.to_owned());
-    for (n, piece) in pieces.into_iter().enumerate() {
+    for n in 0..pieces.count() {
         match pause {
             Some(pause) => sleep(pause).await,
             // Only a timer reaches the sockets of the shard.
@@ -69,6 +105,10 @@ pub(super) async fn answer(options: &str, body: &[u8], stop: &Stop, mut say: imp
         if stop.is_stopped() {
             return Some(Failure::fatal("stopped", "the call was stopped"));
         }
+        if began.elapsed() > total {
+            return Some(Failure::fatal("total_timeout", "the call as a whole took too long"));
+        }
+        let piece = pieces.at(n);
         say(serde_json::json!({"type": "text-delta", "id": "0", "delta": piece}).to_string());
     }
     say(r#"{"type":"text-end","id":"0"}"#.to_owned());
@@ -124,6 +164,7 @@ mod tests {
         let options = Options::parse("echo?chunks_per_s=20&chunks=3&bytes=5").unwrap();
         assert_eq!(options, Options { chunks_per_s: 20, chunks: Some(3), chunk_bytes: 5 });
         assert_eq!(Options::parse("echo?chunks=99999999").unwrap().chunks, Some(CHUNKS_MAX));
+        assert_eq!(Options::parse("echo?chunks=99999999&bytes=65536").unwrap().chunks, Some(BYTES_MAX / 65_536));
         for text in ["parrot", "echo?rate=1", "echo?chunks=x"] {
             assert_eq!(Options::parse(text), None, "{text}");
         }

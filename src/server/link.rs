@@ -17,6 +17,9 @@ use crate::protocol::channels::{Malformed, Message, Socket, Vsn, decode_binary, 
 use crate::protocol::ws;
 use crate::shard::TopicKey;
 
+/// Bytes around a chunk in its frame at the most: the envelope of `stream_chunk` with topic, run and index.
+const CHUNK_ENVELOPE_BYTES: usize = 256;
+
 /// What brings the socket's messages to the client.
 pub(super) enum Carrier {
     /// Frames, ready to be sent; bytes that the task has taken and the kernel has not.
@@ -45,6 +48,8 @@ pub(super) struct Link {
     /// Bytes of messages that are over the outbox's bound by themselves and still wait: they count as room. At most
     /// one reply at a time is so large, for nothing is read meanwhile.
     granted: Cell<usize>,
+    /// Messages of a long poll beyond their bound: what a client that resumes has missed of a running answer.
+    granted_messages: Cell<usize>,
     goodbye: Cell<Option<Goodbye>>,
     open: Cell<bool>,
     /// The link's own task is running: what it queues needs no wake-up.
@@ -68,6 +73,7 @@ impl Link {
             socket: RefCell::new(Socket::new(vsn, limits::CHANNELS_MAX)),
             topics: RefCell::default(),
             granted: Cell::new(0),
+            granted_messages: Cell::new(0),
             goodbye: Cell::new(None),
             open: Cell::new(true),
             is_running: Cell::new(false),
@@ -211,12 +217,22 @@ impl Link {
         }
     }
 
+    /// What comes now was asked for and is bounded where it is kept (`limits::RUN_CHUNK_BYTES_MAX`): chunks of these sizes.
+    pub(super) fn make_room_for(&self, sizes: impl Iterator<Item = usize>) {
+        let (count, bytes) =
+            sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size + CHUNK_ENVELOPE_BYTES));
+        self.granted.set(self.granted.get() + bytes);
+        self.granted_messages.set(self.granted_messages.get() + count);
+    }
+
     /// Ends the socket when too much waits already. What is added may be larger than the bound by itself: it is bounded where
     /// it is made.
     fn has_room(&self, world: &World) -> bool {
         let too_many = match &self.carrier {
             Carrier::WebSocket { .. } => false,
-            Carrier::LongPoll { messages, .. } => messages.borrow().len() >= limits::LONG_POLL_MESSAGES_MAX,
+            Carrier::LongPoll { messages, .. } => {
+                messages.borrow().len() >= limits::LONG_POLL_MESSAGES_MAX + self.granted_messages.get()
+            }
         };
         let is_full = too_many || self.queued_bytes() > world.config.outbox_bytes_max + self.granted.get();
         if is_full && self.goodbye.get().is_none() {
@@ -241,6 +257,7 @@ impl Link {
         let Carrier::LongPoll { messages, bytes, .. } = &self.carrier else { return Vec::new() };
         bytes.set(0);
         self.granted.set(0);
+        self.granted_messages.set(0);
         let taken = messages.borrow_mut().drain(..).collect();
         self.wake(); // a batch may have waited for the room
         taken

@@ -111,6 +111,9 @@ pub(super) enum Which {
     RunsRecovered,
     StreamChunks,
     StreamLinesDropped,
+    StreamFinalized,
+    WebhookCalls,
+    FirstChunks,
     Compactions,
     CompactionsFailed,
 }
@@ -135,7 +138,7 @@ pub(super) enum Level {
     WebhookConnections,
 }
 
-const COUNTERS: [(Which, &str, &str); 23] = [
+const COUNTERS: [(Which, &str, &str); 26] = [
     (Which::Requests, "fleetlm_http_requests", "HTTP requests"),
     (Which::Connections, "fleetlm_connections_accepted", "TCP connections accepted"),
     (Which::SocketsOpened, "fleetlm_sockets_opened", "WebSocket and long-poll sockets opened"),
@@ -165,6 +168,9 @@ const COUNTERS: [(Which, &str, &str); 23] = [
     ),
     (Which::StreamChunks, "fleetlm_agent_stream_chunks", "Chunks of answers"),
     (Which::StreamLinesDropped, "fleetlm_agent_stream_lines_dropped", "Lines of answers that were no chunks"),
+    (Which::StreamFinalized, "fleetlm_agent_stream_finalized", "Messages made of chunks"),
+    (Which::WebhookCalls, "fleetlm_agent_webhook", "Calls of agents that have ended"),
+    (Which::FirstChunks, "fleetlm_agent_ttft", "Calls of agents that said something"),
     (Which::Compactions, "fleetlm_agent_compactions", "Sessions compacted"),
     (
         Which::CompactionsFailed,
@@ -313,10 +319,12 @@ impl ShardMetrics {
     }
 
     pub(super) fn called_us(&self, micros: u64, is_success: bool) {
+        self.count(Which::WebhookCalls);
         self.webhook_ms[usize::from(!is_success)].observe(micros as f64 / 1000.0);
     }
 
     pub(super) fn first_chunk_us(&self, micros: u64) {
+        self.count(Which::FirstChunks);
         self.first_chunk_ms.observe(micros as f64 / 1000.0);
     }
 
@@ -346,6 +354,7 @@ impl ShardMetrics {
             (Which::RunsRecovered, runs.recovered),
             (Which::StreamChunks, runs.chunks),
             (Which::StreamLinesDropped, runs.lines_dropped),
+            (Which::StreamFinalized, runs.messages),
             (Which::Compactions, runs.compactions),
             (Which::CompactionsFailed, runs.compactions_failed),
         ] {

@@ -40,26 +40,30 @@ impl Calls {
 }
 
 /// Begins a call.
-pub(super) fn begin(world: &Rc<World>, call: Box<Call>) {
+pub(super) fn begin(world: &Rc<World>, mut call: Box<Call>) {
     let stop = Stop::new();
     world.calls_out.stops.borrow_mut().insert((call.session, call.run), stop.clone());
     let world = Rc::clone(world);
     glommio::spawn_local(async move {
         let progress = Progress::new(&call);
-        let failure = perform(&world, &call, &stop, &progress).await;
+        let failure = perform(&world, &mut call, &stop, &progress).await;
         end(&world, &call, progress, failure);
     })
     .detach();
 }
 
-async fn perform(world: &Rc<World>, call: &Call, stop: &Stop, progress: &Progress) -> Option<Failure> {
+async fn perform(world: &Rc<World>, call: &mut Call, stop: &Stop, progress: &Progress) -> Option<Failure> {
+    // An answer may take minutes: its request's body is not kept for so long.
+    let body = std::mem::take(&mut call.body);
+    let call = &*call;
     let builtin = call.agent.origin_url.strip_prefix(echo_agent::SCHEME);
     // A built-in agent answers; it compacts nothing, but may name a webhook that does.
     if let Some(options) = builtin.filter(|_| call.kind == CallKind::Answer) {
         let say = |line: String| hear(world, call, stop, progress, vec![line]);
-        return echo_agent::answer(options, &call.body, stop, say).await;
+        let total = Duration::from_millis(u64::from(call.agent.total_timeout_ms));
+        return echo_agent::answer(options, &body, stop, total, say).await;
     }
-    let request = match request_of(world, call) {
+    let request = match request_of(world, call, body) {
         Ok(request) => request,
         Err(failure) => return Some(failure),
     };
@@ -179,13 +183,14 @@ fn failure_of(error: &CallError) -> Failure {
         reason: error.reason(),
         status: None,
         is_retryable: error.is_retryable(),
+        is_ours: matches!(error, CallError::TooManyConnections),
         retry_after_ms: None,
         detail: error.to_string(),
     }
 }
 
 /// The request of a call (contract 4.4): the agent's own headers, then ours, which nobody can forge by registration.
-fn request_of(world: &World, call: &Call) -> Result<outbound::Call, Failure> {
+fn request_of(world: &World, call: &Call, body: Vec<u8>) -> Result<outbound::Call, Failure> {
     let agent = &*call.agent;
     let url = match (call.kind, &agent.compaction_webhook_url) {
         (CallKind::Compaction, Some(url)) => url.clone(),
@@ -198,15 +203,15 @@ fn request_of(world: &World, call: &Call) -> Result<outbound::Call, Failure> {
     };
     Ok(outbound::Call {
         url,
-        headers: headers_of(agent, call, world.now().unix_us / 1_000_000),
-        body: call.body.clone(),
+        headers: headers_of(agent, call, &body, world.now().unix_us / 1_000_000),
+        body,
         gap_timeout: Duration::from_millis(u64::from(agent.timeout_ms)),
         total_timeout: Duration::from_millis(u64::from(agent.total_timeout_ms)),
         response_bytes_max,
     })
 }
 
-fn headers_of(agent: &AgentConfig, call: &Call, timestamp_s: u64) -> Vec<(String, String)> {
+fn headers_of(agent: &AgentConfig, call: &Call, body: &[u8], timestamp_s: u64) -> Vec<(String, String)> {
     let is_ours = |name: &str| name.starts_with("x-fleetlm-");
     let own = agent.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
     let mut headers: Vec<(String, String)> = own.filter(|(name, _)| !is_ours(name)).collect();
@@ -223,7 +228,7 @@ fn headers_of(agent: &AgentConfig, call: &Call, timestamp_s: u64) -> Vec<(String
         ("x-fleetlm-timestamp", timestamp_s.to_string()),
     ];
     if let Some(secret) = &agent.secret {
-        ours.push(("x-fleetlm-signature", format!("v1={}", signature(secret, timestamp_s, &call.body))));
+        ours.push(("x-fleetlm-signature", format!("v1={}", signature(secret, timestamp_s, body))));
     }
     headers.extend(ours.into_iter().map(|(name, value)| (name.to_owned(), value)));
     headers
@@ -249,7 +254,7 @@ mod tests {
 
     fn headers(fields: &str) -> Vec<(String, String)> {
         let call = call(fields);
-        headers_of(&call.agent, &call, 1_761_216_480)
+        headers_of(&call.agent, &call, &call.body, 1_761_216_480)
     }
 
     fn values<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {

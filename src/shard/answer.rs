@@ -14,6 +14,11 @@ use crate::limits::{MESSAGE_BYTES_MAX, RUN_CHUNK_BYTES_MAX, RUN_MESSAGES_MAX, RU
 use crate::session::{ChunkMeta, Json, MessageId, MessageMeta, MessageParts, RunId, RunPart, Sender, SessionId, kind};
 use storage::{Key, Kind, Lsn, Medium, NewRecord, Slot, TRANSIENT};
 
+/// An answer that has begun a message and not completed it.
+const INCOMPLETE: (&str, &str) = ("answer_incomplete", "the answer ended without a terminal chunk");
+/// An answer that said nothing.
+const EMPTY: (&str, &str) = ("answer_empty", "the webhook answered without a chunk");
+
 /// What a line came to.
 enum Heard {
     /// It was a chunk or it was not; the answer goes on.
@@ -40,6 +45,9 @@ impl<M: Medium> Shard<M> {
             }
             if let Heard::Ends(ending) = self.line(slot, run, line, out) {
                 out.push(Output::StopCall { session: self.id_of(slot), run });
+                if let Ending::Failed(reason, detail) = &ending {
+                    self.runs.ended_early.insert(run, (reason, detail.clone()));
+                }
                 self.cut_off(slot, run, ending, out);
             }
         }
@@ -135,10 +143,7 @@ impl<M: Medium> Shard<M> {
             return;
         }
         let answer = answering.assembler.abort().map(|answer| marked(answer, &ending));
-        if answering.next_index() > answering.covered_below() {
-            let chunk = Json::parse(r#"{"type":"abort"}"#).expect("it is JSON");
-            self.show(slot, run, chunk, out);
-        }
+        self.show_abort(slot, run, out);
         let answering = self.runs.answering(slot, run).expect("showing ends nothing");
         if let Some(answer) = answer {
             let index = answering.next_index();
@@ -146,6 +151,15 @@ impl<M: Medium> Shard<M> {
         }
         self.runs.end_call(slot, ending);
         self.save(slot, out);
+    }
+
+    /// Shows where an answer stops, unless everybody has seen the end of its last message.
+    fn show_abort(&mut self, slot: Slot, run: RunId, out: &mut Out<M>) {
+        let Some(answering) = self.runs.answering(slot, run) else { return };
+        if answering.next_index() > answering.covered_below() {
+            let chunk = Json::parse(r#"{"type":"abort"}"#).expect("it is JSON");
+            self.show(slot, run, chunk, out);
+        }
     }
 
     fn ended(&mut self, slot: Slot, run: RunId, attempt: u32, end: &CallEnd, out: &mut Out<M>) {
@@ -160,11 +174,11 @@ impl<M: Medium> Shard<M> {
         answering.lines_dropped += end.lines_dropped;
         self.runs.totals.lines_dropped += end.lines_dropped;
         let answering = self.runs.answering(slot, run).expect("it was there above");
-        let (has_spoken, is_open) = (answering.has_spoken(), !answering.assembler.is_empty());
-        let has_answered = answering.last_seq > 0 || !answering.is_saved();
+        let (has_spoken, is_complete) = (answering.has_spoken(), answering.is_complete());
         let this = answering.attempt;
         match &end.failure {
-            _ if has_answered && !is_open => {
+            _ if is_complete => {
+                self.show_abort(slot, run, out); // of a message that was begun and holds nothing
                 self.runs.end_call(slot, Ending::Finished);
                 self.save(slot, out);
             }
@@ -173,11 +187,10 @@ impl<M: Medium> Shard<M> {
                 self.cut_off(slot, run, Ending::Failed(failure.reason, failure.detail.clone()), out);
             }
             None if has_spoken => {
-                let detail = "the answer ended without a terminal chunk".to_owned();
-                self.cut_off(slot, run, Ending::Failed("answer_incomplete", detail), out);
+                self.cut_off(slot, run, Ending::Failed(INCOMPLETE.0, INCOMPLETE.1.to_owned()), out);
             }
             None => {
-                let failure = Failure::fatal("answer_empty", "the webhook answered without a chunk");
+                let failure = Failure::fatal(EMPTY.0, EMPTY.1);
                 self.retry_or_fail(slot, this, &failure, out);
             }
         }
@@ -196,6 +209,7 @@ impl<M: Medium> Shard<M> {
                 Err(Stop::Refuse(Refusal::MessageTooLarge { .. })) => {
                     let answering = self.runs.answering(slot, run).expect("a refusal ends nothing");
                     answering.unsaved.pop_front();
+                    out.push(Output::StopCall { session: self.id_of(slot), run });
                     self.runs.end_call(slot, Ending::Failed("answer_too_large", "the message is too large".to_owned()));
                 }
                 Err(_) => return self.runs.set_timer(slot, Some(self.now.mono_us + super::dispatch::AGAIN_US)),
@@ -241,6 +255,7 @@ impl<M: Medium> Shard<M> {
         let effect = Effect::Message { slot, seq, json, sender: agent, own: false, time_us, run: part };
         let from = self.nobody();
         self.counters.appended_total += 1;
+        self.runs.totals.messages += 1;
         self.commits.push(lsn, from, effect);
         Ok(())
     }
@@ -294,6 +309,7 @@ impl<M: Medium> Shard<M> {
             None => (end.lines, 0), // it was stopped, and all that it had said is saved
         };
         let is_compaction = matches!(self.runs.of(slot).map(|run| &run.phase), Some(Phase::Compacting(..)));
+        let failure = self.why_it_failed(slot, run, end);
         let report = CallReport {
             session: self.id_of(slot),
             run,
@@ -305,10 +321,23 @@ impl<M: Medium> Shard<M> {
             status: end.status,
             chunks,
             lines_dropped: end.lines_dropped + dropped,
-            failure: end.failure.as_ref().map(|failure| (failure.reason, failure.detail.clone())),
+            failure,
         };
         let agent = self.catalog.entry(slot).map_or(NameId::NONE, |entry| entry.agent);
         self.reports.push(agent, report);
+    }
+
+    /// What a report says of a call: why it was ended here, or how it ended.
+    fn why_it_failed(&mut self, slot: Slot, run: RunId, end: &CallEnd) -> Option<(&'static str, String)> {
+        if let Some(early) = self.runs.ended_early.remove(&run) {
+            return Some(early);
+        }
+        if let Some(failure) = &end.failure {
+            return Some((failure.reason, failure.detail.clone()));
+        }
+        let answering = self.runs.answering(slot, run).filter(|answering| !answering.is_complete())?;
+        Some(if answering.has_spoken() { INCOMPLETE } else { EMPTY })
+            .map(|(reason, detail)| (reason, detail.to_owned()))
     }
 
     /// Ends the session's run for everybody and keeps what was produced.
@@ -341,7 +370,10 @@ impl<M: Medium> Shard<M> {
         let attempt = attempt.unwrap_or_else(|| self.new_attempt(self.now));
         match self.runs.answering(slot, attempt.run) {
             Some(_) => self.cut_off(slot, attempt.run, Ending::Stopped, out),
-            None => self.close(slot, Ending::Stopped, out),
+            None => {
+                self.runs.enter(slot, Phase::Preparing(Some(attempt))); // so that it is told under this name
+                self.close(slot, Ending::Stopped, out);
+            }
         }
         let event = Box::new(self.run_event(slot, attempt, upto_seq, RunStatus::Stopped { seq: None }));
         match self.commits.push_behind(from, Effect::Stopped(event)) {

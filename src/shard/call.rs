@@ -143,6 +143,8 @@ pub struct Resumed {
     pub next_index: u32,
     /// What is running. `None`: nothing.
     pub running: Option<Running>,
+    /// The client wants to know.
+    pub asked: bool,
 }
 
 /// See [`Resumed`].
@@ -173,6 +175,8 @@ pub struct RunTotals {
     pub retries: u64,
     /// Chunks shown.
     pub chunks: u64,
+    /// Messages made of them.
+    pub messages: u64,
     /// Lines of answers that were no chunks.
     pub lines_dropped: u64,
     /// Answers that a crash had cut off and that were kept or begun again.

@@ -31,10 +31,12 @@ impl<M: Medium> Shard<M> {
         }
         let run = self.runs.of(slot).expect("a session that is dispatched stands here");
         let (first_owed, spoke_us) = (run.first_seq, run.first_us);
-        let since = History::of_page(&view.joined, view.first_seq()..=u64::MAX, usize::MAX);
         let threshold = f64::from(agent.compaction_token_budget) * agent.compaction_trigger_ratio;
+        if (History::tokens_of_page(&view.joined, view.first_seq()) as f64) < threshold.floor() {
+            return Ok(false);
+        }
         let old = History::of_page(&view.joined, view.first_seq()..=first_owed.saturating_sub(1), usize::MAX);
-        if (since.tokens as f64) < threshold.floor() || old.last_seq == 0 {
+        if old.last_seq == 0 {
             return Ok(false);
         }
         let attempt = Attempt { compacted: true, ..attempt.unwrap_or_else(|| self.new_attempt(now)) };

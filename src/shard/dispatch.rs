@@ -17,13 +17,15 @@ use crate::limits::{CALLS_MAX, PAGE_MESSAGES_MAX, PARKED_US_MAX};
 use crate::session::{AgentConfig, HistoryMode, Json, MessageId, RunId, RunNote, SessionCompacted, SessionId, kind};
 use storage::{Medium, Slot};
 
+/// Runs that are looked at in one turn: reading their history must not keep clients waiting.
+const DUE_PER_TURN: usize = 64;
 /// Microseconds after which something that could not be done is tried again: the disk is full, too many calls.
 pub(super) const AGAIN_US: u64 = 200_000;
 
 impl<M: Medium> Shard<M> {
     /// Whether a message of the user to this agent waits for an answer: the agent is registered and enabled.
     pub(super) fn is_callable(&self, agent: super::names::NameId) -> bool {
-        self.roster.agent(&self.catalog.names, agent).is_some_and(AgentConfig::enabled)
+        !self.roster.is_disabled() && self.roster.agent(&self.catalog.names, agent).is_some_and(AgentConfig::enabled)
     }
 
     /// A message that waits for an answer was committed.
@@ -51,7 +53,11 @@ impl<M: Medium> Shard<M> {
 
     /// Looks at every session whose time has come.
     pub(super) fn run_due(&mut self, out: &mut Out<M>) {
-        while let Some(slot) = self.runs.pop_due(self.now.mono_us) {
+        for _ in 0..DUE_PER_TURN {
+            if self.parked.is_crowded() {
+                return; // the disk is busy for clients already
+            }
+            let Some(slot) = self.runs.pop_due(self.now.mono_us) else { return };
             match self.runs.of(slot).map(|run| &run.phase) {
                 Some(Phase::Calling(_) | Phase::Closing(_)) => self.go_on(slot, out),
                 Some(_) if self.holds_runs => {}
@@ -78,8 +84,15 @@ impl<M: Medium> Shard<M> {
     /// Begins the attempt that is due.
     pub(super) fn dispatch(&mut self, now: Now, session: SessionId, out: &mut Out<M>) -> Result<Outcome, Stop> {
         let slot = self.readable(session)?;
-        if !self.roster.is_complete() || self.runs.calls >= CALLS_MAX {
+        if !self.roster.is_complete() {
             self.runs.set_timer(slot, Some(now.mono_us + AGAIN_US));
+            return Ok(Outcome::Silent);
+        }
+        if self.holds_runs {
+            return Ok(Outcome::Silent);
+        }
+        if self.runs.calls >= CALLS_MAX {
+            self.runs.wait_for_call(slot);
             return Ok(Outcome::Silent);
         }
         let Some(attempt) = self.prepare(slot) else {
@@ -107,7 +120,12 @@ impl<M: Medium> Shard<M> {
 
     /// The attempt that is to be made. `None`: the session is recovered first, or has nothing to dispatch.
     fn prepare(&mut self, slot: Slot) -> Option<Option<Attempt>> {
-        let attempt = match &self.runs.of(slot)?.phase {
+        let now_us = self.now.mono_us;
+        let run = self.runs.of_mut(slot)?;
+        if run.first_us == 0 {
+            (run.first_us, run.spoke_us) = (now_us, now_us); // it comes from an earlier life
+        }
+        let attempt = match &run.phase {
             Phase::Waiting => None,
             Phase::Preparing(attempt) => *attempt,
             Phase::Retrying(attempt) => Some(*attempt),
@@ -127,8 +145,12 @@ impl<M: Medium> Shard<M> {
         };
         // Whether to compact is asked of everything since the last time, not of the window.
         let limit = if agent.compaction_enabled { PAGE_MESSAGES_MAX } else { mode_limit.min(PAGE_MESSAGES_MAX) };
-        let page = self.page_before(slot, u64::MAX, limit)?;
-        Ok(HistoryView { joined: page.joined, limit: mode_limit, compacted })
+        let upto_seq = compacted.as_ref().map_or(0, |(upto_seq, _)| *upto_seq);
+        let since = usize::try_from(self.committed_seq(slot) - upto_seq).unwrap_or(usize::MAX);
+        let page = self.page_before(slot, u64::MAX, limit.min(since))?;
+        // What was not compacted is shown whole: it is in no other place.
+        let is_whole = compacted.is_some() && agent.message_history_mode == HistoryMode::Tail;
+        Ok(HistoryView { joined: page.joined, limit: if is_whole { usize::MAX } else { mode_limit }, compacted })
     }
 
     /// What the session's older messages were compacted to.
@@ -185,6 +207,10 @@ impl<M: Medium> Shard<M> {
 
     /// The call came to nothing before anything was shown: another attempt, or the end.
     pub(super) fn retry_or_fail(&mut self, slot: Slot, attempt: Attempt, failure: &Failure, out: &mut Out<M>) {
+        if failure.is_ours {
+            self.runs.enter(slot, Phase::Retrying(attempt));
+            return self.runs.set_timer(slot, Some(self.now.mono_us + AGAIN_US));
+        }
         let random = self.runs.draw(self.seed);
         let Some(retry_in_ms) = retry_in_ms(attempt.attempt, failure, random) else {
             return self.fail(slot, failure.reason, failure.detail.clone(), out);

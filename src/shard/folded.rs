@@ -31,6 +31,8 @@ pub(super) struct OpenRun {
     pub(super) first_index: u32,
     /// The index of the next chunk.
     pub(super) next_index: u32,
+    /// One of its messages is in the log.
+    pub(super) has_answered: bool,
     first_chunk: Option<Lsn>,
     last_chunk: Option<Lsn>,
     /// The chunks from `first_index` on, once they were read.
@@ -40,7 +42,16 @@ pub(super) struct OpenRun {
 impl OpenRun {
     /// A run that has said nothing.
     pub(super) fn new(run: RunId, upto_seq: u64) -> Self {
-        Self { run, upto_seq, first_index: 0, next_index: 0, first_chunk: None, last_chunk: None, chunks: Vec::new() }
+        Self {
+            run,
+            upto_seq,
+            first_index: 0,
+            next_index: 0,
+            has_answered: false,
+            first_chunk: None,
+            last_chunk: None,
+            chunks: Vec::new(),
+        }
     }
 
     /// What of a call under way stands in the log.
@@ -48,6 +59,7 @@ impl OpenRun {
         Self {
             first_index: answering.first_index,
             next_index: answering.next_index(),
+            has_answered: answering.last_seq > 0,
             first_chunk: answering.first_chunk,
             last_chunk: answering.last_chunk,
             ..Self::new(answering.attempt.run, answering.upto_seq)
@@ -65,6 +77,7 @@ impl OpenRun {
     }
 
     fn cover(&mut self) {
+        self.has_answered = true;
         self.first_index = self.next_index;
         self.first_chunk = None;
     }
@@ -95,8 +108,10 @@ impl FoldedRun {
     /// A chunk stands at `lsn`.
     pub(super) fn chunk(&mut self, meta: &ChunkMeta, lsn: Lsn) {
         let Some(open) = self.open.as_mut().filter(|open| open.run == meta.run) else { return };
-        if meta.index <= open.first_index {
-            open.first_chunk = Some(lsn);
+        // Chunks before the last message may be gone from the log: the first that is there begins the next one.
+        let is_first = open.has_answered && open.next_index == open.first_index;
+        if is_first || meta.index <= open.first_index {
+            (open.first_index, open.first_chunk) = (meta.index, Some(lsn));
         }
         open.next_index = meta.index + 1;
         open.last_chunk = Some(lsn);
@@ -108,7 +123,8 @@ impl FoldedRun {
         self.open = None;
     }
 
-    fn settle(&mut self, upto_seq: u64) {
+    /// Every message up to `upto_seq` is answered or given up.
+    pub(super) fn settle(&mut self, upto_seq: u64) {
         if self.target_seq <= upto_seq {
             self.target_seq = 0;
         } else {
@@ -126,7 +142,7 @@ impl FoldedRun {
         for number in [self.first_seq, self.target_seq] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        out.push(u8::from(self.open.is_some()));
+        out.push(self.open.as_ref().map_or(0, |open| 1 + u8::from(open.has_answered)));
         let Some(open) = &self.open else { return };
         out.extend_from_slice(&open.run.to_u128().to_le_bytes());
         out.extend_from_slice(&open.upto_seq.to_le_bytes());
@@ -143,7 +159,7 @@ impl FoldedRun {
         let (first_seq, target_seq) = (reader.u64()?, reader.u64()?);
         let open = match reader.take::<1>()? {
             [0] => None,
-            _ => Some(decode_open(reader)?),
+            [open] => Some(OpenRun { has_answered: open == 2, ..decode_open(reader)? }),
         };
         Some(Self { first_seq, target_seq, open })
     }
@@ -201,6 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn a_second_message_is_put_together_although_the_chunks_of_the_first_are_gone() {
+        let mut folded = FoldedRun::default();
+        folded.owes(1);
+        folded.opened(run(1), 1);
+        folded.answered(1);
+        folded.chunk(&chunk(1, 7), Lsn(13));
+        folded.chunk(&chunk(1, 8), Lsn(14));
+        let open = folded.open.unwrap();
+        assert_eq!((open.first_index, open.next_index, open.first_chunk()), (7, 9, Some(Lsn(13))));
+        assert!(open.has_answered);
+    }
+
+    #[test]
     fn folding_everything_twice_gives_the_same() {
         let fold = |folded: &mut FoldedRun| {
             folded.owes(1);
@@ -222,13 +251,14 @@ mod tests {
     fn a_snapshot_reads_back_as_it_was_written_and_nothing_shorter_does() {
         let mut folded = FoldedRun::default();
         folded.owes(2);
-        for step in 0..3 {
+        for step in 0..4 {
             let mut bytes = Vec::new();
             folded.encode(&mut bytes);
             assert_eq!(FoldedRun::decode(&mut Reader(&bytes)), Some(folded.clone()));
             assert!((0..bytes.len()).all(|length| FoldedRun::decode(&mut Reader(&bytes[..length])).is_none()));
             match step {
                 0 => folded.opened(run(9), 2),
+                1 => folded.answered(1),
                 _ => folded.chunk(&chunk(9, 0), Lsn(5)),
             }
         }

@@ -376,6 +376,12 @@ impl<M: Medium> Shard<M> {
         }
     }
 
+    /// Calls no agent in this life: messages owe no answer from now on.
+    pub fn disable_agents(&mut self) {
+        self.roster.disable();
+        self.hold_runs();
+    }
+
     /// Begins no further call: the server shuts down, and the next start takes up what is owed.
     pub fn hold_runs(&mut self) {
         self.holds_runs = true;

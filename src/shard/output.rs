@@ -36,8 +36,8 @@ pub enum Reply {
     Joined {
         /// The messages above its cursor.
         page: Page,
-        /// The running answer, if it was asked for.
-        resumed: Option<Box<Resumed>>,
+        /// The running answer, and which of its chunks are old.
+        resumed: Box<Resumed>,
     },
     /// A run was stopped.
     Run(Box<RunEvent>),

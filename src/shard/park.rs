@@ -119,6 +119,11 @@ impl Parked {
         self.walk = Some(walk);
     }
 
+    /// Whether so many are parked that nobody but clients may add to them.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.queue.len() >= PARKED_MAX / 2
+    }
+
     /// Whether none is parked.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()

@@ -43,7 +43,7 @@ impl<M: Medium> Shard<M> {
         let page = self.page_after(slot, after_seq, limit.min(JOIN_MESSAGES_MAX))?;
         self.counters.read_messages_total += page.count as u64;
         self.tails.add(slot, from.shard);
-        let resumed = resume.map(|resume| Box::new(self.resumed(slot, resume)));
+        let resumed = Box::new(self.resumed(slot, resume));
         Ok(Outcome::Reply(Reply::Joined { page, resumed }))
     }
 

@@ -28,7 +28,7 @@ pub(super) fn revive<M: Medium>(log: &Log<M>, folded: HashMap<Slot, FoldedRun>, 
                 Phase::Recovered(Box::new(open))
             }
         };
-        runs.insert(slot, folded.first_seq, folded.target_seq, 0, phase);
+        runs.insert(slot, folded.first_seq, folded.target_seq, 0, phase); // since when is not known: since the start
         runs.set_timer(slot, Some(0));
     }
 }
@@ -80,15 +80,17 @@ impl<M: Medium> Shard<M> {
             drop(self.runs.remove(slot)); // its first message stands, and of a second one there is nothing to keep
             return;
         }
-        // What was shown and is dropped must not be taken for the beginning of the next answer.
-        let has_spoken = open.next_index > 0;
+        // What was shown and is dropped must not be taken for the beginning of the next answer, and a name that has answered is used
+        // up.
+        let has_spoken = open.next_index > 0 || open.has_answered;
         self.runs.enter(slot, Phase::Preparing((!has_spoken).then_some(attempt)));
         self.runs.set_timer(slot, Some(self.now.mono_us));
     }
 
     /// The running answer for a client that joins, and what is old for it.
-    pub(super) fn resumed(&self, slot: Slot, resume: Resume) -> Resumed {
-        let idle = Resumed { run: self.runs.last, next_index: u32::MAX, running: None };
+    pub(super) fn resumed(&self, slot: Slot, resume: Option<Resume>) -> Resumed {
+        let asked = resume.is_some();
+        let idle = Resumed { run: self.runs.last, next_index: u32::MAX, running: None, asked };
         let Some(session) = self.runs.of(slot) else { return idle };
         let entry = self.catalog.entry(slot).expect("a session with a run has an entry");
         let agent_id = self.catalog.names.text(entry.agent).to_owned();
@@ -101,18 +103,19 @@ impl<M: Medium> Shard<M> {
                 Phase::Recovered(open) => (open.run, open.next_index),
                 _ => return idle,
             };
-            return Resumed { run, next_index, running: Some(running) };
+            return Resumed { run, next_index, running: Some(running), asked };
         };
         let (run, next_index) = (answering.attempt.run, answering.next_index());
         let seen = match resume {
-            Resume::From { run: known, index } if known == run => index.min(next_index),
-            Resume::All | Resume::From { .. } => 0,
+            None => next_index,
+            Some(Resume::From { run: known, index }) if known == run => index.min(next_index),
+            Some(Resume::All | Resume::From { .. }) => 0,
         };
         let first_index = seen.max(answering.first_index);
         let unseen = answering.chunks.iter().skip((first_index - answering.first_index) as usize);
         let state = if answering.has_spoken() { "answering" } else { "calling" };
         let running = Running { agent_id, state, first_index, chunks: unseen.cloned().collect() };
-        Resumed { run, next_index, running: Some(running) }
+        Resumed { run, next_index, running: Some(running), asked }
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) struct Roster {
     agents: HashMap<NameId, AgentConfig>,
     echo: Option<AgentConfig>,
     complete: bool,
+    disabled: bool,
 }
 
 impl Roster {
@@ -34,6 +35,16 @@ impl Roster {
             self.agents.insert(names.intern(agent.id()), agent);
         }
         self.complete |= complete;
+    }
+
+    /// No agent answers.
+    pub(super) fn disable(&mut self) {
+        self.disabled = true;
+    }
+
+    /// Whether agents answer at all.
+    pub(super) fn is_disabled(&self) -> bool {
+        self.disabled
     }
 
     /// Whether every registration is known.

@@ -130,6 +130,11 @@ impl Answering {
         unsaved.or(self.uncommitted.back().copied()).unwrap_or(self.first_index)
     }
 
+    /// Whether it has completed a message, and begun no other.
+    pub(super) fn is_complete(&self) -> bool {
+        self.messages > 0 && self.assembler.is_empty()
+    }
+
     /// Whether anything was shown.
     pub(super) fn has_spoken(&self) -> bool {
         self.next_index() > 0
@@ -189,6 +194,10 @@ pub(super) struct Runs {
     by_slot: HashMap<Slot, SessionRun>,
     /// Monotonic time and slot.
     timers: BTreeSet<(u64, u32)>,
+    /// Sessions that wait for a call to end, because there are as many as there may be.
+    queue: VecDeque<Slot>,
+    /// Why calls were ended early, until their end is reported. As many as calls.
+    pub(super) ended_early: HashMap<RunId, (&'static str, String)>,
     /// Calls under way.
     pub(super) calls: usize,
     /// Bytes of the chunks of all running answers.
@@ -267,13 +276,39 @@ impl Runs {
         {
             answering.ending = Some(ending);
             self.calls -= 1;
+            self.call_next();
+        }
+    }
+
+    /// A call ends somewhere.
+    #[cfg(test)]
+    pub(super) fn enter_and_leave_a_call(&mut self) {
+        self.calls -= 1;
+        self.call_next();
+    }
+
+    /// The session at `slot` is due and there are as many calls as there may be: it is next when one ends.
+    pub(super) fn wait_for_call(&mut self, slot: Slot) {
+        self.queue.push_back(slot);
+    }
+
+    fn call_next(&mut self) {
+        while let Some(slot) = self.queue.pop_front() {
+            let waits =
+                |run: &SessionRun| run.timer_us.is_none() && !run.phase.is_under_way() && !run.phase.is_called();
+            if self.by_slot.get(&slot).is_some_and(waits) {
+                return self.set_timer(slot, Some(0));
+            }
         }
     }
 
     fn leave(&mut self, phase: &Phase) {
-        self.calls -= usize::from(phase.is_called());
         if let Phase::Calling(answering) = phase {
             self.chunks_bytes -= answering.chunks_bytes;
+        }
+        if phase.is_called() {
+            self.calls -= 1;
+            self.call_next();
         }
     }
 
@@ -334,7 +369,13 @@ impl Runs {
             Phase::Closing(closing) => Some(opened(&closing.attempt, closing.upto_seq)),
             Phase::Calling(answering) => Some(OpenRun::of_answering(answering)),
         };
-        Some(FoldedRun { first_seq: run.first_seq, target_seq: run.target_seq, open })
+        let mut folded = FoldedRun { first_seq: run.first_seq, target_seq: run.target_seq, open };
+        if let Phase::Calling(answering) = &run.phase
+            && answering.last_seq > 0
+        {
+            folded.settle(answering.upto_seq); // its message is in the log; what the agent may still say is another
+        }
+        Some(folded)
     }
 
     /// Where the oldest chunk stands that a running answer may still need.

@@ -54,8 +54,11 @@ impl World {
         }
         let (said, count) = (self.random.below(6), 6);
         let failure = fails.then(|| Failure { is_retryable: true, ..Failure::fatal("network", "planned") });
-        for _ in 0..if self.bug == Some(Bug::AnswerTwice) { 2 } else { 1 } {
-            self.say(shard, call, at_us, format!(r#"{{"type":"text-delta","id":"0","delta":"{} "}}"#, call.run));
+        // Some answers hold two messages, the second under a name of its own.
+        let second = if self.bug == Some(Bug::AnswerTwice) { Some("") } else { self.random.chance(15).then_some("/2") }
+            .filter(|_| !fails);
+        for part in std::iter::once("").chain(second) {
+            self.say(shard, call, at_us, format!(r#"{{"type":"text-delta","id":"0","delta":"{}{part} "}}"#, call.run));
             for n in 0..if fails { said } else { count } {
                 at_us += self.random.delay_us(3_000);
                 self.say(shard, call, at_us, format!(r#"{{"type":"text-delta","id":"0","delta":"{n} "}}"#));
@@ -65,6 +68,8 @@ impl World {
                 self.say(shard, call, at_us, r#"{"type":"finish"}"#.to_owned());
             }
         }
+        // Some linger before they end what is complete.
+        at_us += if self.random.chance(30) { self.random.below(400_000) } else { 0 };
         self.end_call(shard, call, at_us + 1, failure);
     }
 
@@ -123,14 +128,15 @@ impl World {
             let text = message["content"]["parts"][0]["text"].as_str().unwrap_or_default();
             let (run, reply_to) = (metadata["run_id"].as_str().unwrap_or_default(), metadata["reply_to"].as_u64());
             let reply_to = reply_to.unwrap_or(0);
-            if reply_to <= answered || reply_to >= message["seq"].as_u64().unwrap_or(0) {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let is_second = words.first() == Some(&format!("{run}/2").as_str()) && reply_to == answered;
+            if !is_second && reply_to <= answered || reply_to >= message["seq"].as_u64().unwrap_or(0) {
                 found
                     .push(format!("the answer at {} is to {reply_to}, {answered} was answered before", message["seq"]));
             }
             answered = answered.max(reply_to);
-            let words: Vec<&str> = text.split_whitespace().collect();
             let counted = words.iter().skip(1).enumerate().all(|(n, word)| *word == n.to_string());
-            if words.first() != Some(&run) || !counted {
+            if !is_second && words.first() != Some(&run) || !counted {
                 found.push(format!("run {run} has the text {text:?}"));
             }
             let is_whole = words.len() == 7;

@@ -349,8 +349,8 @@ impl World {
         state.known = state.known.max(page.session_last_seq);
         self.take_page(tail, &page);
         let mut deliveries = Vec::new();
-        let next_chunk = resumed.as_ref().map(|resumed| (resumed.run, resumed.next_index));
-        self.take_resumed(tail, resumed.as_deref());
+        let next_chunk = Some((resumed.run, resumed.next_index));
+        self.take_resumed(tail, &resumed);
         let heard = Heard { seq: page.session_last_seq, next_chunk };
         self.hubs[usize::from(shard.0)].join(&topic, channel, heard, &mut deliveries);
         self.deliver(shard, deliveries);
@@ -359,14 +359,13 @@ impl World {
     }
 
     /// The chunks of the reply must go on where the tail's own end; after that the hub goes on where the reply ends.
-    fn take_resumed(&mut self, tail: usize, resumed: Option<&Resumed>) {
+    fn take_resumed(&mut self, tail: usize, resumed: &Resumed) {
         let before = self.clients.tails[tail].next_chunk.take();
-        let Some(Resumed { run, next_index, running }) = resumed else { return };
-        let Some(running) = running else { return };
+        let Resumed { run, next_index, running: Some(running), asked: true } = resumed else { return };
         let known = before.filter(|(of, _)| of == run).map_or(0, |(_, index)| index);
         let end = running.first_index + running.chunks.len() as u32;
-        let covered = running.chunks.is_empty(); // what no message covers is all there is
-        if !covered && (end != *next_index || running.first_index > known && known > 0) {
+        let covered = running.chunks.is_empty(); // what a message covers is not given again
+        if !covered && (end != *next_index || running.first_index < known) {
             let text = format!("tail {tail} resumes {run} at {known} and is given {} to {end}", running.first_index);
             self.oracle.violation(text);
         }

@@ -34,12 +34,15 @@ pub(super) fn merge(base: &str, over: &str) -> String {
     render(rendered)
 }
 
+/// Names that the server adds to a message's metadata: what an agent says under them is not stored.
+const TAKEN: [&str; 4] = ["run_id", "reply_to", "reason", "recovered"];
+
 /// The metadata that is stored: what was merged, and how the message ended. Names that say the latter are taken.
 pub(super) fn stored(merged: &str, termination: &str, finish_chunk: Option<&str>) -> String {
     let merged = unique(fields(merged).unwrap_or_default());
     let own = [("termination", Some(termination)), ("_finish_chunk", finish_chunk)];
-    let kept =
-        merged.iter().map(|(name, value)| (&**name, *value)).filter(|(name, _)| own.iter().all(|(own, _)| own != name));
+    let is_free = |name: &str| own.iter().all(|(own, _)| *own != name) && !TAKEN.contains(&name);
+    let kept = merged.iter().map(|(name, value)| (&**name, *value)).filter(|(name, _)| is_free(name));
     render(kept.chain(own.iter().filter_map(|(name, value)| Some((*name, (*value)?)))))
 }
 
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn how_a_message_ended_is_said_once() {
-        let merged = r#"{"a":1,"termination":"mine","a":2,"_finish_chunk":3}"#;
+        let merged = r#"{"a":1,"termination":"mine","a":2,"_finish_chunk":3,"run_id":"x","reason":"y"}"#;
         assert_eq!(stored(merged, "\"abort\"", None), r#"{"a":2,"termination":"abort"}"#);
         assert_eq!(stored("{}", "\"finish\"", Some("{}")), r#"{"termination":"finish","_finish_chunk":{}}"#);
     }

@@ -312,6 +312,57 @@ fn an_error_chunk_is_shown_and_ends_the_run_by_name() {
 }
 
 #[test]
+fn deliveries_say_why_a_run_failed_whoever_ended_it() {
+    let mut bench = Bench::with_agent(NOW);
+    for lines in [&FIRST[..], &[], &[r#"{"type":"error","errorText":"no"}"#]] {
+        let call = bench.ask();
+        bench.say(&call, lines);
+        bench.end(&call, None);
+    }
+    let call = bench.ask();
+    bench.stop(None).unwrap();
+    bench.end(&call, Some(Failure::fatal("stopped", "x")));
+    let Reply::Deliveries(reports) = bench.call(Command::ReadDeliveries { agent_id: "bot".into() }).unwrap() else {
+        panic!("another reply")
+    };
+    let reasons: Vec<&str> = reports.iter().map(|report| report.failure.as_ref().unwrap().0).collect();
+    assert_eq!(reasons, ["stopped", "agent_error", "answer_empty", "answer_incomplete"]);
+}
+
+#[test]
+fn a_call_that_this_server_has_no_room_for_is_no_attempt() {
+    let mut bench = Bench::with_agent(NOW);
+    let mut call = bench.ask();
+    for _ in 0..20 {
+        let failure = Failure { is_retryable: true, is_ours: true, ..Failure::fatal("too_many_connections", "x") };
+        bench.end(&call, Some(failure));
+        bench.pass_ms(1_000);
+        call = bench.called();
+        assert_eq!(call.attempt, 1);
+    }
+}
+
+#[test]
+fn an_answer_that_lingers_behind_its_message_is_not_asked_for_again() {
+    let mut bench = Bench::with_agent(NOW);
+    bench.create(2, "alice");
+    let call = bench.ask();
+    bench.say(&call, &REST);
+    let filler = "x".repeat(4096);
+    for _ in 0..400 {
+        bench.call(append(2, "bot", &filler)).unwrap();
+        bench.pass_ms(10);
+    }
+    assert!(bench.disk.list().unwrap().iter().any(|file| file.name.ends_with(".snapshot")));
+    bench.end(&call, None);
+    bench.kill();
+    bench.learn(NOW);
+    bench.pass_ms(60_000);
+    assert!(bench.calls.is_empty());
+    assert_eq!(bench.answers().len(), 1);
+}
+
+#[test]
 fn lines_that_are_no_chunks_are_dropped_and_counted_and_the_answer_goes_on() {
     let mut bench = Bench::with_agent(NOW);
     bench.listen();
@@ -323,7 +374,9 @@ fn lines_that_are_no_chunks_are_dropped_and_counted_and_the_answer_goes_on() {
     bench.end(&call, None);
     assert_eq!(bench.heard(), ["0 text-delta", "1 finish", "message 2", "finished 2"]);
     match bench.call(Command::ReadDeliveries { agent_id: "bot".into() }).unwrap() {
-        Reply::Deliveries(reports) => assert_eq!((reports[0].lines_dropped, reports[0].chunks), (4, 2)),
+        Reply::Deliveries(reports) => {
+            assert_eq!((reports[0].lines_dropped, reports[0].chunks, &reports[0].failure), (4, 2, &None));
+        }
         other => panic!("unexpected {other:?}"),
     }
 }
@@ -411,7 +464,7 @@ fn a_client_that_resumes_is_given_what_it_has_not_seen_and_what_is_old() {
         let join =
             Command::Join { session: id(1), identity: "alice".into(), after_seq: 0, limit: 9, resume: Some(resume) };
         match bench.call(join).unwrap() {
-            Reply::Joined { resumed: Some(resumed), .. } => *resumed,
+            Reply::Joined { resumed, .. } => *resumed,
             other => panic!("unexpected {other:?}"),
         }
     };
@@ -439,8 +492,9 @@ fn a_full_table_of_calls_makes_further_runs_wait() {
     bench.append(1, "alice");
     bench.pass_ms(1_000);
     assert!(bench.calls.is_empty());
-    bench.shard.runs.calls = 0;
-    bench.pass_ms(1_000);
+    bench.shard.runs.calls = 1;
+    bench.shard.runs.enter_and_leave_a_call();
+    bench.pass_ms(10);
     bench.called();
 }
 

@@ -68,6 +68,27 @@ fn one_who_joins_in_the_middle_is_given_the_beginning_and_stays_live() {
 }
 
 #[test]
+fn a_long_answer_is_resumed_whole_however_much_was_missed() {
+    const CHUNKS: usize = 20_000; // several times an outbox
+    let server = Server::shared();
+    let agent = Agent::start();
+    let (mut room, mut call) = after_chunks(&server, &agent, 2);
+    let run_id = call.run_id();
+    for range in (2..CHUNKS).step_by(500).map(|from| from..(from + 500).min(CHUNKS)) {
+        let lines: String = range.clone().map(|n| format!("{}\n", nth(n))).collect();
+        call.piece(&lines);
+        for n in range {
+            assert_eq!(room.chunk()["index"], n);
+        }
+    }
+    let (mut socket, reply) = join(&server, &room, &json!({"resume": true}));
+    assert_eq!(reply["run"]["index"], 0);
+    assert_chunks(&mut socket, &room, &run_id, 0..CHUNKS);
+    call.say(&nth(CHUNKS));
+    assert_chunks(&mut socket, &room, &run_id, CHUNKS..CHUNKS + 1);
+}
+
+#[test]
 fn one_who_knows_the_first_chunks_is_given_the_others() {
     let server = Server::shared();
     let agent = Agent::start();
