@@ -42,7 +42,7 @@ fn every_scenario_passes_against_a_faithful_server() {
     let ended = loadtest(Fault::None, "smoke");
     assert_eq!(ended.code, 0, "{}", ended.said);
     let reports = ended.report.as_array().unwrap();
-    assert_eq!(reports.len(), 9, "{}", ended.said);
+    assert_eq!(reports.len(), 10, "{}", ended.said);
     for report in reports {
         assert!(report["integrity"]["checked"].as_u64().unwrap() > 100, "{report}");
         assert!(!report["latencies"].as_object().unwrap().is_empty(), "{report}");
@@ -80,9 +80,12 @@ fn the_fanout_finds_each_broken_promise() {
         (Fault::Reorder, "reordered"),
         (Fault::Alter, "altered"),
     ] {
-        let ended = loadtest(fault, "fanout --subscribers 4 --sessions 2 --rate 200 --duration 0.3");
-        assert_eq!(ended.code, 1, "{fault:?}: {}", ended.said);
-        assert_eq!(ended.violations(kind), 4, "one at each reader: {fault:?}: {}", ended.said);
+        for agent in ["", " --webhook"] {
+            let ended =
+                loadtest(fault, &format!("fanout --subscribers 4 --sessions 2 --rate 200 --duration 0.3{agent}"));
+            assert_eq!(ended.code, 1, "{fault:?}{agent}: {}", ended.said);
+            assert_eq!(ended.violations(kind), 4, "one at each reader: {fault:?}{agent}: {}", ended.said);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -40,6 +40,7 @@ type Writer = Arc<Mutex<WebSocket<TcpStream>>>;
 #[derive(Default)]
 struct Session {
     user: String,
+    agent: String,
     messages: Vec<Value>,
     /// Sockets on the channel with their join_ref.
     joined: Vec<(u64, Value, Writer)>,
@@ -49,6 +50,8 @@ struct Session {
 
 struct Store {
     sessions: HashMap<String, Session>,
+    /// Where the agents are called.
+    agents: HashMap<String, String>,
     fault: Fault,
     ids: u64,
 }
@@ -59,7 +62,7 @@ type Shared = Arc<Mutex<Store>>;
 pub fn start(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let store = Arc::new(Mutex::new(Store { sessions: HashMap::new(), fault, ids: 0 }));
+    let store = Arc::new(Mutex::new(Store { sessions: HashMap::new(), agents: HashMap::new(), fault, ids: 0 }));
     thread::spawn(move || {
         for (number, stream) in (0..).zip(listener.incoming()) {
             let store = Arc::clone(&store);
@@ -107,8 +110,25 @@ fn serve(number: u64, mut stream: TcpStream, store: &Shared) -> std::io::Result<
     }
 }
 
-fn answer(method: &str, path: &str, body: &[u8], store: &Shared) -> (u16, Value) {
-    let mut store = store.lock().unwrap();
+/// Asks a webhook for its answer and hands on each chunk.
+fn call_agent(id: &str, url: &str, shared: &Shared) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://"))?;
+    let body = json!({"session_id": id}).to_string();
+    write!(stream, "POST /webhook HTTP/1.1\r\nhost: agent\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        if line.starts_with('{') {
+            let chunk: Value = serde_json::from_str(&line)?;
+            let mut store = shared.lock().unwrap();
+            store.sessions.get_mut(id).unwrap().chunks += 1;
+            store.broadcast(id, "stream_chunk", json!({"agent_id": "loadtest-agent", "chunk": chunk}));
+        }
+    }
+    Ok(())
+}
+
+fn answer(method: &str, path: &str, body: &[u8], shared: &Shared) -> (u16, Value) {
+    let mut store = shared.lock().unwrap();
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let parts: Vec<_> = path.trim_start_matches("/api/sessions").trim_matches('/').split('/').collect();
@@ -117,9 +137,15 @@ fn answer(method: &str, path: &str, body: &[u8], store: &Shared) -> (u16, Value)
             store.ids += 1;
             let id = format!("S{}", store.ids);
             let user = body["user_id"].as_str().unwrap().to_owned();
+            let agent = body["agent_id"].as_str().unwrap().to_owned();
             let session = json!({"session": {"id": id, "user_id": user}});
-            store.sessions.insert(id, Session { user, ..Session::default() });
+            store.sessions.insert(id, Session { user, agent, ..Session::default() });
             (201, session)
+        }
+        ("POST", ["api", "agents"]) => {
+            let text = |name: &str| body["agent"][name].as_str().unwrap().to_owned();
+            store.agents.insert(text("id"), text("origin_url"));
+            (201, json!({"agent": body["agent"]}))
         }
         ("GET", [id]) => (200, json!({"session": {"id": id, "user_id": store.sessions[*id].user}})),
         ("GET", [id, "messages"]) => {
@@ -130,6 +156,10 @@ fn answer(method: &str, path: &str, body: &[u8], store: &Shared) -> (u16, Value)
         ("POST", [id, "messages"]) => {
             let message = store.append(id, body["content"].clone());
             store.broadcast(id, "message", message.clone());
+            if let Some(url) = store.agents.get(&store.sessions[*id].agent) {
+                let (id, url, shared) = ((*id).to_owned(), url.clone(), Arc::clone(shared));
+                thread::spawn(move || drop(call_agent(&id, &url, &shared)));
+            }
             (200, json!({"message": message}))
         }
         _ => (200, json!({})),
