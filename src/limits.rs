@@ -182,11 +182,12 @@ pub const WEBHOOK_CONNECT_S: u64 = 5;
 pub const WEBHOOK_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes read from a webhook at once, through a buffer that the shard's connections share.
 pub const WEBHOOK_READ_BYTES: usize = 16 * 1024;
-/// Open connections of one shard to webhooks, about 10 KiB each. Full: an idle one is closed; else the call fails and may be
-/// tried again.
+/// Open connections of one shard to webhooks, about 10 KiB each. Full: an idle one is closed; else the call waits, and
+/// is no attempt.
 pub const WEBHOOK_CONNECTIONS_MAX: usize = 8_192;
-/// Open connections of one shard to one origin. Full: the call fails and may be tried again. One webhook must not take them all.
-pub const WEBHOOK_ORIGIN_CONNECTIONS_MAX: usize = 1_024;
+/// Open connections of one shard to one origin: as many as calls, for most servers have one agent. Full: the call waits, and is no
+/// attempt.
+pub const WEBHOOK_ORIGIN_CONNECTIONS_MAX: usize = CALLS_MAX;
 /// Idle connections of one shard to webhooks. Full: a connection is closed after its call.
 pub const WEBHOOK_IDLE_MAX: usize = 256;
 /// Idle connections of one shard to one origin. Full: a connection is closed after its call.

@@ -30,7 +30,10 @@ enum Heard {
 impl<M: Medium> Shard<M> {
     /// Something came of a call.
     pub(super) fn called(&mut self, session: SessionId, run: RunId, attempt: u32, event: CallEvent, out: &mut Out<M>) {
-        let Some(slot) = self.slot_of(session) else { return };
+        let Some(slot) = self.slot_of(session) else {
+            self.runs.ended_early.remove(&run); // the session was deleted: nobody asks for the reason
+            return;
+        };
         match event {
             CallEvent::Lines(lines) => self.lines(slot, run, &lines, out),
             CallEvent::Ended(end) => self.ended(slot, run, attempt, &end, out),

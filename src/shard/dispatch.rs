@@ -19,6 +19,8 @@ use storage::{Medium, Slot};
 
 /// Runs that are looked at in one turn: reading their history must not keep clients waiting.
 const DUE_PER_TURN: usize = 64;
+/// Microseconds after which a call is begun again for which there was no connection: answers take seconds.
+const NO_ROOM_US: u64 = 1_000_000;
 /// Microseconds after which something that could not be done is tried again: the disk is full, too many calls.
 pub(super) const AGAIN_US: u64 = 200_000;
 
@@ -209,7 +211,7 @@ impl<M: Medium> Shard<M> {
     pub(super) fn retry_or_fail(&mut self, slot: Slot, attempt: Attempt, failure: &Failure, out: &mut Out<M>) {
         if failure.is_ours {
             self.runs.enter(slot, Phase::Retrying(attempt));
-            return self.runs.set_timer(slot, Some(self.now.mono_us + AGAIN_US));
+            return self.runs.set_timer(slot, Some(self.now.mono_us + NO_ROOM_US));
         }
         let random = self.runs.draw(self.seed);
         let Some(retry_in_ms) = retry_in_ms(attempt.attempt, failure, random) else {
