@@ -133,6 +133,9 @@ pub const HEARTBEAT_MS: u64 = 10;
 /// Milliseconds after which a busy shard turns to its sockets, timers and mail. Below 1 ms glommio can park with runnable
 /// tasks; its own default of 100 ms delays a hop to a busy shard by as much.
 pub const PREEMPT_MS: u64 = 1;
+/// Microseconds that a turn goes on taking in what arrives before it is settled. Longer: fewer and larger syncs, later answers. Over:
+/// what has come is settled, the rest is the next turn's.
+pub const TURN_US_MAX: u64 = 500;
 /// Entries of a shard's rings, where the limit of locked memory allows. Full: submissions wait for the reactor's turn.
 pub const RING_DEPTH: usize = 1024;
 /// Entries of a shard's rings at the least.

@@ -84,8 +84,7 @@ async fn perform_sync(world: Rc<World>, sync: Sync<File>) {
     }
     world.read_clock();
     world.take(Input::Synced(sync, result));
-    // At once: what was appended meanwhile is the next sync's.
-    world.settle();
+    world.release(); // at once; what was appended meanwhile is the next sync's, which begins at the end of the turn
     if has_failed {
         world.publish_status();
     }

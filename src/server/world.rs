@@ -206,6 +206,12 @@ impl World {
         self.perform_all();
     }
 
+    /// Answers and pushes what became durable.
+    pub(super) fn release(self: &Rc<Self>) {
+        self.shard.borrow_mut().release(&mut self.outputs.borrow_mut().fresh);
+        self.perform_all();
+    }
+
     /// Ends the turn: releases what became durable, begins the next sync.
     pub(super) fn settle(self: &Rc<Self>) {
         let sync = {

@@ -136,7 +136,9 @@ impl<M: Medium> Shard<M> {
             meta: &meta.encode(),
             payload: &[chunk.as_str().as_bytes()],
         };
-        self.log.append(record).ok().map(|appended| appended.lsn)
+        let lsn = self.log.append(record).ok()?.lsn;
+        self.log.flush().ok()?; // it is shown now, whenever the next sync comes
+        Some(lsn)
     }
 
     /// The answer ends before its agent has ended it: what was produced is kept, and everybody sees where it stops.

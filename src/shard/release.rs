@@ -16,9 +16,12 @@ pub(super) fn reply<S, W>(to: Caller, reply: Result<Reply, Refusal>, out: &mut V
 
 impl<M: Medium> Shard<M> {
     /// Releases everything that is durable; when the log is poisoned, fails everything else.
-    pub(super) fn release(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
+    pub fn release(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
+        self.poisoned |= self.log.keep_promise().is_err();
         let durable = self.log.durable();
-        while let Some(pending) = self.commits.pop_below(durable) {
+        while !self.poisoned
+            && let Some(pending) = self.commits.pop_below(durable)
+        {
             self.released = self.released.max(pending.lsn);
             let from = pending.from;
             let answer = self.take_effect(pending, out);

@@ -1,12 +1,13 @@
 //! The medium of a real server: a folder of the file system, locked against a second server.
 
-use crate::medium::{Active, Entry, Handle, Medium, View};
-use crate::mmap::{Pages, ReadMap, WriteMap};
+use crate::active::{self, FileActive, FileHandle};
+use crate::medium::{Entry, Medium, View};
+use crate::mmap::ReadMap;
+use crate::work::PREPARED_AT_FIRST_BYTES;
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,9 +29,6 @@ pub(crate) fn clear_temporary(medium: &impl Medium, temporary: &str) -> io::Resu
 pub(crate) fn drop_temporary(medium: &impl Medium, temporary: &str) {
     let _ = medium.remove(temporary);
 }
-
-/// Bytes that a fresh segment has ready before anybody writes: see `work::POPULATE_AHEAD_BYTES`.
-const POPULATED_AT_FIRST_BYTES: usize = 1 << 20;
 
 /// Why a folder does not open.
 #[derive(Debug, thiserror::Error)]
@@ -86,15 +84,13 @@ impl File {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(temporary))?;
         // Without KEEP_SIZE: a map beyond the end of the file is a SIGBUS.
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, u64::from(bytes))?;
-        let mut map = WriteMap::new(&file)?;
-        let populated = POPULATED_AT_FIRST_BYTES.min(bytes as usize);
-        map.pages().populate(0..populated)?;
-        map.write(0, head);
+        active::write_zeros(&file, 0..PREPARED_AT_FIRST_BYTES.min(bytes) as usize)?;
+        file.write_all_at(head, 0)?;
         rustix::fs::fdatasync(&file)?;
         let ahead = OpenOptions::new().write(true).open(self.path(temporary))?;
         fs::rename(self.path(temporary), self.path(name))?;
         self.sync_dir()?;
-        Ok(FileActive { map, file: Arc::new(file), ahead: Arc::new(ahead) })
+        FileActive::new(file, ahead, head.len())
     }
 }
 
@@ -165,60 +161,6 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// A segment of a [`File`] medium that is being written.
-#[derive(Debug)]
-pub struct FileActive {
-    map: WriteMap,
-    /// One descriptor from creation to seal: write errors are reported per open file.
-    file: Arc<fs::File>,
-    /// For pages ahead of the cursor. Opened apart: a write error is told once per open file, and a commit must not miss it.
-    ahead: Arc<fs::File>,
-}
-
-impl Active for FileActive {
-    type Handle = FileHandle;
-
-    fn bytes(&self) -> &[u8] {
-        self.map.bytes()
-    }
-
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
-        self.map.write(offset, bytes);
-    }
-
-    fn handle(&self) -> FileHandle {
-        FileHandle { pages: self.map.pages(), file: Arc::clone(&self.file), ahead: Arc::clone(&self.ahead) }
-    }
-}
-
-/// See [`Handle`].
-#[derive(Clone, Debug)]
-pub struct FileHandle {
-    pages: Pages,
-    file: Arc<fs::File>,
-    ahead: Arc<fs::File>,
-}
-
-impl Handle for FileHandle {
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.file.as_fd())
-    }
-
-    fn populate(&self, range: Range<usize>) -> io::Result<()> {
-        self.pages.populate(range)?;
-        // The first write of a preallocated block changes the file's metadata. Done here, commits are of data alone.
-        self.ahead.sync_data()
-    }
-
-    fn release(&self, range: Range<usize>) {
-        self.pages.release(range);
-    }
-}
-
 /// A mapped file of a [`File`] medium.
 #[derive(Clone, Debug)]
 pub struct FileView {
@@ -246,6 +188,7 @@ impl View for FileView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::medium::{Active, Handle};
 
     #[test]
     fn a_folder_has_one_server_and_is_free_again_after_it() {
@@ -264,8 +207,10 @@ mod tests {
         let medium = File::open(dir.path()).unwrap();
         let mut active = medium.create("a", 1 << 16, b"head").unwrap();
         active.write(65_530, b"behind");
+        active.flush().unwrap();
         active.handle().sync().unwrap();
         assert_eq!(&active.bytes()[..5], b"head\0");
+        assert_eq!(active.bytes().len(), 1 << 16);
         let view = medium.view("a").unwrap();
         assert_eq!(view.bytes().len(), 1 << 16);
         assert_eq!(&view.bytes()[65_530..], b"behind");

@@ -15,6 +15,7 @@
 //! - After a crash the log holds a prefix of what was appended, and that prefix holds everything that was durable.
 //! - A record that does not verify is named by file and offset and never served.
 
+mod active;
 pub mod check;
 mod era;
 mod file;

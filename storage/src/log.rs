@@ -19,7 +19,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
 
 /// With [`Durability::Memory`]: bytes that are synced in the background at the latest, so that dirty pages do not pile up
 /// until the kernel throttles page faults.
@@ -88,7 +87,7 @@ pub struct LogStatus {
     /// The next segment cannot be prepared for want of room.
     pub disk_full: bool,
     /// Appends that touched a page nobody had prepared.
-    pub populate_misses: u64,
+    pub prepare_misses: u64,
     /// Background work that failed, other than for want of room; it is not repeated in this life.
     pub work_failures: u64,
     /// Bytes of records of deleted keys, and of transient records below their floor, that are still on disk: an
@@ -109,17 +108,17 @@ pub(crate) struct Open<M: Medium> {
     pub(crate) records: u64,
     /// No record may reach this offset.
     pub(crate) limit: u32,
-    /// Pages below this are present.
-    pub(crate) populated: u32,
+    /// Blocks below this are prepared.
+    pub(crate) prepared_to: u32,
     /// Pages below this have been dropped again.
     pub(crate) released: u32,
 }
 
 impl<M: Medium> Open<M> {
-    pub(crate) fn new(header: SegmentHeader, map: M::Active, populated: u32) -> Self {
+    pub(crate) fn new(header: SegmentHeader, map: M::Active, prepared_to: u32) -> Self {
         let limit = header.limit();
         let cursor = SEGMENT_HEADER_BYTES;
-        Self { header, map, cursor, records: 0, limit, populated, released: 0 }
+        Self { header, map, cursor, records: 0, limit, prepared_to, released: 0 }
     }
 
     pub(crate) fn end(&self) -> Lsn {
@@ -141,30 +140,28 @@ impl<M: Medium> Open<M> {
             self.map.write(at, part);
             at += part.len();
         }
-        // The padding is zero already: nobody has written here.
-        self.cursor += record::padded(header.len as usize) as u32;
+        let end = self.cursor as usize + record::padded(header.len as usize);
+        self.map.write(at, &[0; 8][..end - at]);
+        self.cursor = end as u32;
         self.records += 1;
         lsn
     }
 }
 
-/// A request to make what was appended durable. It may travel to another thread or into a ring.
+/// A request to make what was appended durable. It may travel to another thread.
 #[derive(Debug)]
 #[must_use = "a sync that is not finished blocks all later ones"]
 pub struct Sync<M: Medium> {
     handles: Vec<M::Handle>,
     target: Lsn,
+    /// What is to be synced did not even reach the kernel.
+    unwritten: Option<io::ErrorKind>,
 }
 
 impl<M: Medium> Sync<M> {
-    /// The files to `fdatasync`, in this order, when the caller does it instead of [`Sync::run`]. Empty where there are no
-    /// files ([`crate::Memory`]): then only `run` will do.
-    pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.handles.iter().filter_map(Handle::fd)
-    }
-
     /// Does it. Blocks.
     pub fn run(&self) -> io::Result<()> {
+        self.unwritten.map_or(Ok(()), |kind| Err(io::Error::from(kind)))?;
         self.handles.iter().try_for_each(Handle::sync)
     }
 }
@@ -232,7 +229,7 @@ impl<M: Medium> Log<M> {
         let durable = self.synced;
         let active = self.active.as_mut().expect("there is room, so there is a segment");
         let lsn = active.write(&record, prev, durable);
-        self.status.populate_misses += u64::from(active.cursor > active.populated);
+        self.status.prepare_misses += u64::from(active.cursor > active.prepared_to);
         self.status.records_appended += 1;
         let bytes = record::padded(record.bytes()) as u64;
         self.status.bytes_appended += bytes;
@@ -277,10 +274,16 @@ impl<M: Medium> Log<M> {
         if bytes > bytes_max {
             return Err(AppendError::TooLarge { bytes, bytes_max });
         }
-        if self.active.as_ref().is_some_and(|active| active.cursor as usize + bytes <= active.limit as usize) {
-            return Ok(());
+        let Some(active) = &self.active else { return self.roll() };
+        let end = active.cursor as usize + bytes;
+        if end > active.limit as usize {
+            return self.roll();
         }
-        self.roll()
+        // Zeros on their way must not end up on records.
+        if self.pending.prepares_from(active.header.number).is_some_and(|from| end > from as usize) {
+            return Err(AppendError::NotReady);
+        }
+        Ok(())
     }
 
     /// Leaves the active segment for the prepared one.
@@ -292,6 +295,27 @@ impl<M: Medium> Log<M> {
             let seal = segment::seal_record(full.records, full.end(), self.synced, full.header.salt);
             full.map.write(full.cursor as usize, &seal);
             self.closing.push_back(full);
+        }
+        Ok(())
+    }
+
+    /// Hands everything that was appended to the kernel: it survives the process from then on. What [`Durability::Memory`] calls
+    /// durable is so only after this, and so is a record that is shown before it is durable.
+    ///
+    /// # Errors
+    /// A write has failed; the next sync fails for it.
+    pub fn flush(&self) -> io::Result<()> {
+        self.closing.iter().chain(&self.active).try_for_each(|open| open.map.flush())
+    }
+
+    /// Makes [`Log::durable`] true where it promises what no sync has covered: call it before acting on that mark.
+    ///
+    /// # Errors
+    /// The write has failed: the mark means nothing any more, and from now on the log refuses appends.
+    pub fn keep_promise(&mut self) -> Result<(), Poisoned> {
+        if self.options.durability == Durability::Memory && self.flush().is_err() {
+            self.poison();
+            return Err(Poisoned);
         }
         Ok(())
     }
@@ -333,9 +357,10 @@ impl<M: Medium> Log<M> {
         // What was left by a roll comes first, so that a record never reaches the disk after one that follows it.
         let left = self.closing.iter().filter(|open| open.end() >= self.synced);
         let handles = left.chain(&self.active).map(|open| open.map.handle()).collect();
+        let unwritten = self.flush().err().map(|error| error.kind());
         self.sync_in_flight = true;
         self.bytes_sync_target = self.status.bytes_appended;
-        Some(Sync { handles, target })
+        Some(Sync { handles, target, unwritten })
     }
 
     /// Takes note of a sync's result and gives the new durable mark.

@@ -6,7 +6,6 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 
 /// A file of the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,21 +57,27 @@ pub trait Medium: Clone + Debug + Send + std::marker::Sync + 'static {
     fn sync_dir(&self) -> io::Result<()>;
 }
 
-/// A file mapped for writing, owned by one log.
+/// A file that one log writes.
 pub trait Active: Debug + 'static {
     /// See [`Medium::Handle`].
     type Handle: Handle;
 
-    /// The whole file.
+    /// The file as far as it is written.
     fn bytes(&self) -> &[u8];
 
-    /// Copies `bytes` to `offset`.
+    /// Takes `bytes` for `offset`, which lies behind everything written before. What lies between is zero.
     ///
     /// # Panics
     /// When they do not fit: the log has checked.
     fn write(&mut self, offset: usize, bytes: &[u8]);
 
-    /// For syncs and for touching pages ahead.
+    /// Hands everything that was taken to the kernel: from now on it survives the process, and a sync covers it.
+    ///
+    /// # Errors
+    /// A write has failed, now or ever before.
+    fn flush(&self) -> io::Result<()>;
+
+    /// For syncs and for preparing blocks ahead.
     fn handle(&self) -> Self::Handle;
 }
 
@@ -81,11 +86,9 @@ pub trait Handle: Clone + Debug + Send + 'static {
     /// Makes everything durable that was written before the call. Blocks.
     fn sync(&self) -> io::Result<()>;
 
-    /// The file to be synced, where there is one: `fdatasync` on it does what [`Handle::sync`] does.
-    fn fd(&self) -> Option<BorrowedFd<'_>>;
-
-    /// Makes the pages of a range present and writable, so that writing there neither faults nor fails. Blocks.
-    fn populate(&self, range: Range<usize>) -> io::Result<()>;
+    /// Prepares a range that nobody has written, so that writing there is of data alone and does not fail for want of room. The
+    /// caller keeps writers away from it meanwhile. Blocks.
+    fn prepare(&self, range: Range<usize>) -> io::Result<()>;
 
     /// Drops the pages of a durable range from the process; the file keeps them.
     fn release(&self, range: Range<usize>);

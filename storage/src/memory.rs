@@ -9,10 +9,10 @@
 //! view is a copy.
 
 use crate::medium::{Active, Entry, Handle, Medium, View};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes that a disk writes whole or not at all.
@@ -55,7 +55,7 @@ struct Disk {
     names_synced: BTreeMap<String, usize>,
     bytes_free: u64,
     syncs_fail: bool,
-    populates_fail: bool,
+    prepares_fail: bool,
     is_cold: bool,
     operations_left: Option<u64>,
 }
@@ -68,7 +68,7 @@ impl Default for Disk {
             names_synced: BTreeMap::new(),
             bytes_free: u64::MAX,
             syncs_fail: false,
-            populates_fail: false,
+            prepares_fail: false,
             is_cold: false,
             operations_left: None,
         }
@@ -251,8 +251,8 @@ impl Memory {
     }
 
     /// From now on touching pages ahead fails, or no longer.
-    pub fn set_populates_fail(&self, fail: bool) {
-        self.disk().populates_fail = fail;
+    pub fn set_prepares_fail(&self, fail: bool) {
+        self.disk().prepares_fail = fail;
     }
 
     /// From now on views are cold until they are warmed, or no longer.
@@ -318,7 +318,7 @@ impl Medium for Memory {
         disk.files.push(inode);
         disk.names.insert(name.to_owned(), index);
         disk.names_synced.insert(name.to_owned(), index);
-        Ok(MemoryActive { live, handle: MemoryHandle { memory: self.clone(), index } })
+        Ok(MemoryActive { live, gathered: RefCell::default(), handle: MemoryHandle { memory: self.clone(), index } })
     }
 
     fn view(&self, name: &str) -> io::Result<MemoryView> {
@@ -396,6 +396,8 @@ impl Medium for Memory {
 #[derive(Debug)]
 pub struct MemoryActive {
     live: Vec<u8>,
+    /// Not handed over yet: the end of the process takes it along.
+    gathered: RefCell<Vec<(usize, Vec<u8>)>>,
     handle: MemoryHandle,
 }
 
@@ -408,7 +410,15 @@ impl Active for MemoryActive {
 
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         self.live[offset..offset + bytes.len()].copy_from_slice(bytes);
-        self.handle.memory.disk().files[self.handle.index].write(offset, bytes);
+        self.gathered.get_mut().push((offset, bytes.to_vec()));
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut disk = self.handle.memory.disk();
+        for (offset, bytes) in self.gathered.borrow_mut().drain(..) {
+            disk.files[self.handle.index].write(offset, &bytes);
+        }
+        Ok(())
     }
 
     fn handle(&self) -> MemoryHandle {
@@ -431,12 +441,8 @@ impl Handle for MemoryHandle {
         Ok(())
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn populate(&self, _range: Range<usize>) -> io::Result<()> {
-        if self.memory.disk().populates_fail { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    fn prepare(&self, _range: Range<usize>) -> io::Result<()> {
+        if self.memory.disk().prepares_fail { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn release(&self, _range: Range<usize>) {}
@@ -475,10 +481,13 @@ mod tests {
         let memory = Memory::new();
         let mut active = memory.create("a", 4096, b"head").unwrap();
         active.write(512, b"one");
+        active.flush().unwrap();
         active.handle().sync().unwrap();
         active.write(515, b"two");
         active.write(1024, b"three");
         active.write(2048, b"four");
+        active.flush().unwrap();
+        active.write(3072, b"gathered only");
         let after = memory.crash(&mut |unsynced| match unsynced {
             Unsynced::Sector("a", 1) => Fate::Scrambled,
             Unsynced::Sector("a", 2) => Fate::Kept,
@@ -490,7 +499,12 @@ mod tests {
         assert_eq!(&bytes[512..518], b"one\0\0\0");
         assert_eq!(&bytes[1024..1029], b"three");
         assert_eq!(&bytes[2048..2052], [0; 4]);
-        assert_eq!(&memory.kill().read("a").unwrap()[512..518], b"onetwo");
+        let killed = memory.kill().read("a").unwrap();
+        assert_eq!(
+            (&killed[512..518], killed[3072]),
+            (&b"onetwo"[..], 0),
+            "the process took along what it had gathered"
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Mapped files: the only file with `unsafe` in it.
 //!
-//! Two kinds of map: [`WriteMap`], of a preallocated file that this process alone writes, and [`ReadMap`], of a file that
-//! nobody changes any more. The folder's lock keeps other servers away; the log never shortens a file that it has mapped
-//! beyond the new end and still reads there. An [`Arc`] keeps the address range mapped while another thread touches pages
-//! ahead; that thread gets no reference to the bytes.
+//! Two kinds of map: [`LiveMap`], of the segment that this process is writing (with `pwrite`: decision 11), and [`ReadMap`], of a
+//! file that nobody changes any more. The folder's lock keeps other servers away; the log never shortens a file that it has
+//! mapped beyond the new end and still reads there. An [`Arc`] keeps the address range mapped while another thread drops pages
+//! of it; that thread gets no reference to the bytes.
 
 #![allow(unsafe_code)] // Memory maps need it; it is kept to this file.
 
@@ -16,43 +16,39 @@ use std::sync::Arc;
 /// Bytes of a page, for residency only.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// A file mapped for writing. Not `Clone`: whoever owns it is the only one to write and to read bytes.
+/// The map of a segment that grows. Whoever owns it says how far the file is written.
 #[derive(Debug)]
-pub(crate) struct WriteMap {
+pub(crate) struct LiveMap {
     map: Arc<MmapRaw>,
 }
 
-/// The address range of a [`WriteMap`] for another thread: it can ask the kernel for pages, not see bytes.
+/// The address range of a [`LiveMap`] for another thread: it can give pages back, not see bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
     map: Arc<MmapRaw>,
 }
 
-impl WriteMap {
+impl LiveMap {
     /// Maps the whole file. It must be longer than zero bytes and stay as long for the life of the map.
     ///
-    /// The advice comes before the first touch: without it sequential faults make folios of 2 MiB, and each sync then
-    /// writes whole folios (docs/durability.md, "how much one sync writes").
+    /// What is read is in the page cache, because it was just written. Should it have been evicted, one page is read, not the
+    /// eight megabytes around it.
     pub(crate) fn new(file: &File) -> io::Result<Self> {
-        let map = MmapRaw::map_raw(file)?;
+        let map = MmapOptions::new().map_raw_read_only(file)?;
         map.advise(Advice::Random)?;
         Ok(Self { map: Arc::new(map) })
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the map is `len` bytes long and lives as long as `self`. Its bytes change only through `write`, which
-        // borrows `self` exclusively; `Pages` never forms a reference. The file is not shortened while it is mapped for
-        // writing (the log replaces this map by a `ReadMap` when it seals), and the folder's lock excludes other writers.
-        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.map.len()) }
-    }
-
-    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
-        assert!(offset.checked_add(bytes.len()).is_some_and(|end| end <= self.map.len()), "write beyond the map");
-        // SAFETY: the destination lies inside the map (asserted above), which is writable; `&mut self` means that no slice
-        // from `bytes` is alive, so source and destination cannot overlap.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(offset), bytes.len());
-        }
+    /// The first `written` bytes, which nobody writes any more.
+    ///
+    /// # Panics
+    /// When the file is shorter.
+    pub(crate) fn bytes(&self, written: usize) -> &[u8] {
+        assert!(written <= self.map.len(), "read beyond the map");
+        // SAFETY: the map is at least `written` bytes long (asserted above) and lives as long as `self`. The log writes behind
+        // them only, and the helper that prepares pages works behind the log; the file is not shortened while it is mapped (the
+        // log replaces this map by a `ReadMap` when it seals), and the folder's lock excludes other writers.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), written) }
     }
 
     pub(crate) fn pages(&self) -> Pages {
@@ -61,10 +57,6 @@ impl WriteMap {
 }
 
 impl Pages {
-    pub(crate) fn populate(&self, range: Range<usize>) -> io::Result<()> {
-        self.map.advise_range(Advice::PopulateWrite, range.start, range.len())
-    }
-
     pub(crate) fn release(&self, range: Range<usize>) {
         release(&self.map, range);
     }

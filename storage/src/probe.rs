@@ -1,15 +1,16 @@
 //! The start-up self-check: how much does one sync of a small write really write to the device?
 //!
-//! Some kernels write back whole folios of 2 MiB for a few kilobytes in a mapped file. The advice in `mmap` prevents it
-//! where it was measured; this guards against the next kernel and the next file system.
+//! Some kernels and file systems write far more than what changed (whole folios of 2 MiB, for maps). The way in which the log writes
+//! avoids it where it was measured; this guards against the next kernel and the next file system.
 
-use crate::mmap::WriteMap;
+use crate::active::write_zeros;
 use rustix::fs::{FallocateFlags, fallocate, fdatasync, fstat, major, minor};
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// The effect hides in the first megabytes of a file, where read-ahead windows are small.
+/// The effect hides in the first megabytes of a file, where folios are small.
 const TOUCHED_BYTES: usize = 16 << 20;
 /// A small commit.
 const WRITTEN_BYTES: usize = 4 << 10;
@@ -22,7 +23,7 @@ const ROUNDS: usize = 5;
 const GOOD_BYTES: u64 = 64 << 10;
 const NAME: &str = "probe.tmp";
 
-/// Bytes that reach the device when 4 KiB of a mapped file in `dir` are synced, as the log syncs them. `None` where no
+/// Bytes that reach the device when 4 KiB of a file in `dir` are synced, as the log syncs them. `None` where no
 /// counter tells (overlay, network and memory file systems). Takes some tens of milliseconds; the scratch file is removed.
 ///
 /// Above 128 KiB something is wrong: every commit costs that much.
@@ -42,17 +43,17 @@ fn measure(file: &fs::File) -> io::Result<Option<u64>> {
         return Ok(None);
     }
     fallocate(file, FallocateFlags::empty(), 0, (TOUCHED_BYTES + 4 * STEP_BYTES) as u64)?;
-    let mut map = WriteMap::new(file)?;
-    for at in (0..TOUCHED_BYTES + STEP_BYTES).step_by(STEP_BYTES) {
-        map.pages().populate(at..at + STEP_BYTES)?;
-    }
+    write_zeros(file, 0..TOUCHED_BYTES + STEP_BYTES)?;
+    fdatasync(file)?;
     let chunk = vec![0x5a; STEP_BYTES];
-    (0..TOUCHED_BYTES).step_by(STEP_BYTES).for_each(|at| map.write(at, &chunk));
+    for at in (0..TOUCHED_BYTES).step_by(STEP_BYTES) {
+        file.write_all_at(&chunk, at as u64)?;
+    }
     fdatasync(file)?;
     let mut least = None;
     for round in 0..ROUNDS {
         let before = sectors();
-        map.write(TOUCHED_BYTES + round * WRITTEN_BYTES, &chunk[..WRITTEN_BYTES]);
+        file.write_all_at(&chunk[..WRITTEN_BYTES], (TOUCHED_BYTES + round * WRITTEN_BYTES) as u64)?;
         fdatasync(file)?;
         let written = sectors().zip(before).map(|(after, before)| after.saturating_sub(before) * SECTOR_BYTES);
         least = match (least, written) {

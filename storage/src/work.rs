@@ -15,10 +15,14 @@ use crate::{Corruption, Lsn};
 use std::io;
 use std::ops::Range;
 
-/// Pages are made present, and their zeros written, this far ahead of the cursor: at 1 GB/s that is four milliseconds of appends.
-pub(crate) const POPULATE_AHEAD_BYTES: u32 = 4 << 20;
-/// Pages are made present in steps of this. A commit that comes while a step is written waits for it, so a step is short: 0.3 ms.
-const POPULATE_STEP_BYTES: u32 = 512 << 10;
+/// Blocks are prepared this far ahead of the cursor: at 1 GB/s that is four milliseconds of appends.
+pub(crate) const PREPARE_AHEAD_BYTES: u32 = 4 << 20;
+/// Blocks are prepared in steps of this. A commit that comes while a step is written waits for it, so a step is short: 0.3 ms.
+const PREPARE_STEP_BYTES: u32 = 512 << 10;
+/// Blocks that a fresh segment has prepared.
+pub(crate) const PREPARED_AT_FIRST_BYTES: u32 = 1 << 20;
+/// A file system's block, or a multiple of it.
+const BLOCK_BYTES: u32 = 4096;
 /// Microseconds until a segment that found no room is tried again, doubled with each failure up to the maximum.
 const RETRY_US: u64 = 100_000;
 /// See [`RETRY_US`].
@@ -39,7 +43,7 @@ pub struct WorkDone<M: Medium>(Done<M>);
 #[derive(Debug)]
 pub(crate) enum Job<M: Medium> {
     Prepare { medium: M, header: SegmentHeader },
-    Populate { handle: M::Handle, number: u32, range: Range<u32> },
+    PrepareBlocks { handle: M::Handle, number: u32, range: Range<u32> },
     Seal { medium: M, number: u32, end: u32 },
     SnapshotWrite { medium: M, write: snapshot::Write },
     SnapshotFinish { medium: M, finish: snapshot::Finish },
@@ -50,7 +54,7 @@ pub(crate) enum Job<M: Medium> {
 
 pub(crate) enum Done<M: Medium> {
     Prepare { header: SegmentHeader, result: io::Result<M::Active> },
-    Populate { number: u32, until: u32, result: io::Result<()> },
+    PrepareBlocks { number: u32, until: u32, result: io::Result<()> },
     Seal { number: u32, result: io::Result<(M::View, u64)> },
     SnapshotWrite { result: io::Result<()> },
     SnapshotFinish { finish: snapshot::Finish, result: io::Result<()> },
@@ -63,7 +67,7 @@ impl<M: Medium> std::fmt::Debug for Done<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Prepare { .. } => "Prepare",
-            Self::Populate { .. } => "Populate",
+            Self::PrepareBlocks { .. } => "PrepareBlocks",
             Self::Seal { .. } => "Seal",
             Self::SnapshotWrite { .. } => "SnapshotWrite",
             Self::SnapshotFinish { .. } => "SnapshotFinish",
@@ -77,7 +81,7 @@ impl<M: Medium> std::fmt::Debug for Done<M> {
 impl<M: Medium> WorkDone<M> {
     /// Whether somebody may have waited for it: after [`crate::ReadError::Cold`] or [`crate::AppendError::NotReady`].
     pub fn is_awaited(&self) -> bool {
-        matches!(self.0, Done::Warm { .. } | Done::Prepare { .. })
+        matches!(self.0, Done::Warm { .. } | Done::Prepare { .. } | Done::PrepareBlocks { .. })
     }
 }
 
@@ -93,9 +97,9 @@ impl<M: Medium> Work<M> {
                 let result = medium.create(&file_name(header.number), header.allocated, &header.encode());
                 Done::Prepare { header, result }
             }
-            Job::Populate { handle, number, range } => {
-                let result = handle.populate(range.start as usize..range.end as usize);
-                Done::Populate { number, until: range.end, result }
+            Job::PrepareBlocks { handle, number, range } => {
+                let result = handle.prepare(range.start as usize..range.end as usize);
+                Done::PrepareBlocks { number, until: range.end, result }
             }
             Job::Seal { medium, number, end } => {
                 let name = file_name(number);
@@ -121,7 +125,8 @@ impl<M: Medium> Work<M> {
 #[derive(Debug)]
 pub(crate) struct Pending<M: Medium> {
     prepare: bool,
-    populate: bool,
+    /// The segment whose blocks are being prepared, and from where.
+    prepare_blocks: Option<(u32, u32)>,
     seal: bool,
     pub(crate) snapshot: bool,
     pub(crate) reclaim: bool,
@@ -130,11 +135,18 @@ pub(crate) struct Pending<M: Medium> {
     medium: std::marker::PhantomData<M>,
 }
 
+impl<M: Medium> Pending<M> {
+    /// Where blocks of a segment are being prepared: nobody may write there meanwhile.
+    pub(crate) fn prepares_from(&self, number: u32) -> Option<u32> {
+        self.prepare_blocks.filter(|(segment, _)| *segment == number).map(|(_, from)| from)
+    }
+}
+
 impl<M: Medium> Default for Pending<M> {
     fn default() -> Self {
         Self {
             prepare: false,
-            populate: false,
+            prepare_blocks: None,
             seal: false,
             snapshot: false,
             reclaim: false,
@@ -154,7 +166,7 @@ impl<M: Medium> Log<M> {
     /// The next blocking job, most urgent first. Call until it gives `None`, once per turn.
     pub fn begin_work(&mut self) -> Option<Work<M>> {
         let job = self
-            .begin_populate()
+            .begin_prepare_blocks()
             .or_else(|| self.begin_prepare())
             .or_else(|| self.begin_seal())
             .or_else(|| self.begin_snapshot())
@@ -166,7 +178,7 @@ impl<M: Medium> Log<M> {
     pub fn finish_work(&mut self, done: WorkDone<M>) {
         match done.0 {
             Done::Prepare { header, result } => self.finish_prepare(header, result),
-            Done::Populate { number, until, result } => self.finish_populate(number, until, result),
+            Done::PrepareBlocks { number, until, result } => self.finish_prepare_blocks(number, until, result),
             Done::Seal { number, result } => self.finish_seal(number, result),
             Done::SnapshotWrite { result } => self.finish_snapshot_write(result),
             Done::SnapshotFinish { finish, result } => self.finish_snapshot(&finish, result),
@@ -206,8 +218,8 @@ impl<M: Medium> Log<M> {
         self.pending.prepare = false;
         match result {
             Ok(map) => {
-                let populated = POPULATE_AHEAD_BYTES.min(header.allocated);
-                let open = Open::new(header, map, populated);
+                let prepared_to = PREPARED_AT_FIRST_BYTES.min(header.allocated);
+                let open = Open::new(header, map, prepared_to);
                 self.next_number += u32::from(self.options.shards);
                 self.status.disk_full = false;
                 self.pending.retry_us = RETRY_US;
@@ -230,31 +242,31 @@ impl<M: Medium> Log<M> {
         }
     }
 
-    fn begin_populate(&mut self) -> Option<Job<M>> {
-        let active = self.active.as_ref().filter(|_| !self.pending.populate && !self.poisoned)?;
+    fn begin_prepare_blocks(&mut self) -> Option<Job<M>> {
+        let active = self.active.as_ref().filter(|_| self.pending.prepare_blocks.is_none() && !self.poisoned)?;
         let allocated = active.header.allocated;
-        // A cursor that has overtaken has touched its pages itself.
-        let from = active.populated.max(active.cursor / 4096 * 4096);
-        if from >= allocated || from + POPULATE_STEP_BYTES > active.cursor + POPULATE_AHEAD_BYTES {
+        // A cursor that has overtaken writes blocks that are not prepared; what lies behind it is not touched.
+        let from = active.prepared_to.max(active.cursor.next_multiple_of(BLOCK_BYTES));
+        if from >= allocated || from + PREPARE_STEP_BYTES > active.cursor + PREPARE_AHEAD_BYTES {
             return None;
         }
-        let range = from..(from + POPULATE_STEP_BYTES).min(allocated);
-        let job = Job::Populate { handle: active.map.handle(), number: active.header.number, range };
-        self.pending.populate = true;
+        let range = from..(from + PREPARE_STEP_BYTES).min(allocated);
+        let job = Job::PrepareBlocks { handle: active.map.handle(), number: active.header.number, range };
+        self.pending.prepare_blocks = Some((active.header.number, from));
         Some(job)
     }
 
-    /// A page that cannot be made writable must never be touched: that would be a SIGBUS. The segment ends before it.
-    fn finish_populate(&mut self, number: u32, until: u32, result: io::Result<()>) {
-        self.pending.populate = false;
+    /// Blocks that cannot be prepared cannot be written either. The segment ends before them.
+    fn finish_prepare_blocks(&mut self, number: u32, until: u32, result: io::Result<()>) {
+        self.pending.prepare_blocks = None;
         let Some(active) = self.active.as_mut().filter(|active| active.header.number == number) else { return };
         match result {
-            Ok(()) => active.populated = active.populated.max(until),
+            Ok(()) => active.prepared_to = active.prepared_to.max(until),
             Err(_) => {
                 self.status.work_failures += 1;
-                let limit = active.populated.saturating_sub(active.header.allocated - active.header.limit());
+                let limit = active.prepared_to.saturating_sub(active.header.allocated - active.header.limit());
                 active.limit = active.limit.min(limit);
-                active.populated = active.header.allocated;
+                active.prepared_to = active.header.allocated;
                 // The cursor is beyond: there is not even room for the seal.
                 if active.cursor > active.limit {
                     self.poison();

@@ -100,7 +100,7 @@ fn a_start_on_a_full_disk_serves_reads() {
     let mut rig = Rig::start(Memory::new(), small());
     rig.message(1, 100);
     rig.sync();
-    let image = rig.medium.kill();
+    let image = rig.kill();
     image.set_bytes_free(8 << 10);
     rig.restart(image, 1);
     rig.settle(&[Lsn::NONE]);
@@ -119,7 +119,7 @@ fn pages_that_cannot_be_made_writable_are_never_touched() {
     let options = Options { segment_bytes: 16 << 20, ..small() };
     let mut rig = Rig::start(Memory::new(), options);
     let first = rig.message(1, 100);
-    rig.medium.set_populates_fail(true);
+    rig.medium.set_prepares_fail(true);
     rig.work();
     for _ in 0..100 {
         rig.message(1, 100_000);
@@ -150,7 +150,7 @@ fn damage_is_named(byte: usize) {
     rig.work();
     let damaged = rig.appended[20].clone();
     let file = file_of(damaged.lsn);
-    let image = rig.medium.kill();
+    let image = rig.kill();
     image.flip(&file, damaged.lsn.offset() as usize + byte, 4);
     rig.restart(image, 1);
     let expected = Corruption { file, offset: u64::from(damaged.lsn.offset()) };
@@ -196,13 +196,13 @@ fn acknowledged_records_that_are_gone_are_damage_and_not_a_torn_end() {
     }
     // The disk lied: a record that was synced is zeros, later ones say that it was durable.
     let lost = rig.appended[2].lsn;
-    let image = rig.medium.kill();
+    let image = rig.kill();
     let file = file_of(lost);
     let bytes = image.read(&file).unwrap();
     let range = lost.offset() as usize..rig.appended[3].lsn.offset() as usize;
     range.for_each(|at| image.flip(&file, at, bytes[at]));
     for restart in 0..3 {
-        let former = if restart == 0 { image.clone() } else { rig.medium.kill() };
+        let former = if restart == 0 { image.clone() } else { rig.kill() };
         rig.restart(former, 1);
         assert_eq!(rig.recovered.report.corrupt, [Corruption { file: file.clone(), offset: lost.offset().into() }]);
         assert_eq!(rig.recovered.report.bytes_cut, 0);
@@ -225,7 +225,7 @@ fn a_sealed_segment_that_lost_its_end_is_damaged() {
     }
     rig.sync();
     rig.work();
-    let image = rig.medium.kill();
+    let image = rig.kill();
     let file = file_of(rig.appended[0].lsn);
     let cut = image.read(&file).unwrap().len() as u64 - 1000;
     image.set_len(&file, cut).unwrap();
@@ -245,7 +245,7 @@ fn a_segment_without_a_header_is_named_and_its_addresses_are_corrupt() {
         rig.message(1, 400);
     }
     rig.snapshot_all();
-    let image = rig.medium.kill();
+    let image = rig.kill();
     let file = file_of(rig.appended[0].lsn);
     image.flip(&file, 20, 1);
     rig.restart(image, 1);
@@ -267,7 +267,7 @@ fn a_damaged_snapshot_is_named_and_the_records_are_folded_instead() {
     rig.append(DELETED, 4, b"");
     rig.snapshot_all();
     let snapshot = rig.medium.list().unwrap().into_iter().find(|entry| entry.name.ends_with(".snapshot")).unwrap();
-    let image = rig.medium.kill();
+    let image = rig.kill();
     image.flip(&snapshot.name, snapshot.bytes as usize / 2, 1);
     rig.restart(image, 1);
     assert_eq!(rig.recovered.report.corrupt, [Corruption { file: snapshot.name, offset: 0 }]);
@@ -322,7 +322,7 @@ fn what_is_not_in_memory_is_answered_with_the_work_that_warms_it() {
     }
     rig.sync();
     rig.work();
-    let image = rig.medium.kill();
+    let image = rig.kill();
     image.set_cold(true);
     rig.restart(image, 1);
     let lsn = rig.appended[0].lsn;
@@ -392,7 +392,7 @@ fn is_cold<M: Medium>(log: &Log<M>, lsn: Lsn) -> bool {
 fn a_start_walks_a_chain_of_cold_records_without_waiting_for_work() {
     let mut rig = Rig::start(Memory::new(), small());
     let chain = append_chain(&mut rig, 200);
-    let image = rig.medium.kill();
+    let image = rig.kill();
     image.set_cold(true);
     rig.restart(image, 1);
     let log = &rig.shards[0].log;
@@ -446,6 +446,7 @@ fn check_counts_what_a_folder_holds_and_changes_nothing() {
     rig.append(AGENT, 9, b"");
     rig.snapshot_all();
     rig.message(2, 50);
+    rig.kill();
     let dir = tempfile::tempdir().unwrap();
     write_out(&rig.medium, dir.path());
     let report = check(dir.path()).unwrap();

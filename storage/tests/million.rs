@@ -111,7 +111,7 @@ fn a_million_sessions_cost_little_memory_and_a_restart_reads_them_at_once() {
     );
     assert!(grown < 100 * KEYS, "{grown} bytes: the index and nothing of the records");
     let status = log.status();
-    assert_eq!(status.populate_misses, 0, "nobody touched a page that was not prepared");
+    assert_eq!(status.prepare_misses, 0, "nobody touched a page that was not prepared");
 
     // One commit of 16 records of 300 bytes, as runtime.md measured it; others may write to the device meanwhile.
     let mut least = u64::MAX;

@@ -72,13 +72,15 @@ impl Poller {
         Ok(place)
     }
 
-    /// Takes what changed and wakes those who wait for it.
-    fn look(&self) {
+    /// Takes what changed and wakes those who wait for it. True: something did change.
+    pub fn look(&self) -> bool {
         let mut events = [const { MaybeUninit::uninit() }; EVENTS_PER_LOOK];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut has_changed = false;
         for _ in 0..LOOKS_PER_TURN {
             // Interrupted by a signal: the set is still readable, so the next turn comes at once.
-            let Ok((changed, _)) = epoll::wait(self.set.get_ref(), &mut events, Some(&at_once)) else { return };
+            let Ok((changed, _)) = epoll::wait(self.set.get_ref(), &mut events, Some(&at_once)) else { break };
+            has_changed |= !changed.is_empty();
             let places = self.places.borrow();
             for event in changed.iter() {
                 let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
@@ -88,9 +90,10 @@ impl Poller {
                 }
             }
             if changed.len() < EVENTS_PER_LOOK {
-                return;
+                break;
             }
         }
+        has_changed
     }
 }
 

@@ -390,11 +390,18 @@ impl<M: Medium> Rig<M> {
 }
 
 impl Rig<Memory> {
+    /// The disk when the process dies after it has handed everything to the kernel.
+    pub fn kill(&self) -> Memory {
+        self.shards.iter().for_each(|shard| shard.log.flush().expect("this medium takes all"));
+        self.medium.kill()
+    }
+
     /// Cuts the power or kills the process, starts again with `shards` shards, and checks.
     pub fn crash(&mut self, fate: &mut dyn FnMut(storage::Unsynced<'_>) -> storage::Fate, shards: u16) {
         let is_disk = self.options.durability == Durability::Disk;
         let promised: Vec<Lsn> =
             self.shards.iter().map(|shard| if is_disk { shard.log.durable() } else { Lsn::NONE }).collect();
+        self.kill(); // the kernel has everything, so that anything of it may have reached the disk
         let image = self.medium.crash(fate);
         self.restart(image, shards);
         self.settle(&promised);
@@ -430,12 +437,12 @@ pub fn golden_v1() -> Memory {
         rig.sync();
         rig.work();
     }
-    rig.restart(rig.medium.kill(), 2);
+    rig.restart(rig.kill(), 2);
     rig.append(MESSAGE, 5, &payload(1, 105));
     rig.sync();
     rig.append(MESSAGE, 5, &payload(2, 105));
     let torn = rig.append(MESSAGE, 5, &payload(3, 105));
-    let image = rig.medium.kill();
+    let image = rig.kill();
     image.flip(&storage::segment::file_name(torn.segment()), torn.offset() as usize + 80, 1);
     image
 }
