@@ -74,11 +74,14 @@ impl Link {
         }
     }
 
-    /// Everything that comes until nothing more has come for `quiet`.
+    /// Waits for something, and gives everything that comes until nothing more has come for `quiet`.
     ///
     /// # Errors
     /// Of the connection.
     pub fn until_quiet(&mut self, quiet: Duration) -> Result<Vec<u8>> {
+        if self.input.is_empty() {
+            self.fill()?;
+        }
         self.stream.set_read_timeout(Some(quiet))?;
         while self.read()? > 0 {}
         self.stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;

@@ -12,6 +12,7 @@ mod limits;
 mod link;
 mod machine;
 mod proc;
+mod quiet;
 mod report;
 mod servers;
 mod setup;
@@ -78,6 +79,9 @@ struct Comparison {
     /// Write all rounds to this file as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// How long a turn waits for other work on the machine to end; a turn that was disturbed is repeated twice at the most. 0 takes what comes.
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    patience: f64,
     /// Small works, for correctness.
     #[arg(long)]
     small: bool,
@@ -123,6 +127,7 @@ fn compare(options: Comparison) -> Result<()> {
         rounds: usize::from(options.rounds),
         window,
         warm: window / 4,
+        patience: Duration::try_from_secs_f64(options.patience).context("--patience")?,
         only: options.only.clone(),
         place: Place { cpu: options.server_cpu, dir: dir.clone() },
         binary: binary.clone(),

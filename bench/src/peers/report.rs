@@ -3,6 +3,7 @@
 //! Ratios are taken within a round, between neighbours in time, and their median is told; so whatever else the machine did for a while hits
 //! both sides. A contender that is missing or failed keeps its row.
 
+use crate::quiet::FOREIGN_SHARE_MAX;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +36,35 @@ impl Column {
     }
 }
 
+/// A ratio that a table tells for each row, of the figures of the same round.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ratio {
+    /// What is compared.
+    pub figure: &'static str,
+    /// The row that all are compared with.
+    pub with: String,
+    /// Whether that row stands above the line.
+    pub above: bool,
+}
+
+impl Ratio {
+    /// The row of this name over each row.
+    pub fn of(with: impl Into<String>, figure: &'static str) -> Self {
+        Self { figure, with: with.into(), above: true }
+    }
+
+    /// Each row over the row of this name.
+    pub fn over(with: impl Into<String>, figure: &'static str) -> Self {
+        Self { figure, with: with.into(), above: false }
+    }
+
+    fn title(&self, columns: &[Column]) -> String {
+        let figure =
+            columns.iter().find(|column| column.figure == self.figure).map_or(self.figure, |column| column.title);
+        if self.above { format!("{figure}: {} / this", self.with) } else { format!("{figure}: this / {}", self.with) }
+    }
+}
+
 /// One contender in all rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
@@ -59,8 +89,8 @@ pub struct Table {
     pub title: String,
     /// Columns in order.
     pub columns: Vec<Column>,
-    /// The figure that ratios are of, and whether more of it is better.
-    pub ratio_of: (&'static str, bool),
+    /// Ratios behind the columns.
+    pub ratios: Vec<Ratio>,
     /// Ours first.
     pub rows: Vec<Row>,
 }
@@ -111,19 +141,22 @@ impl Table {
     }
 
     fn cells(&self, row: &Row) -> Vec<String> {
-        let mut cells: Vec<String> = self.columns.iter().map(|column| cell(row, *column)).collect();
-        let ours = self.rows.first().and_then(|ours| ours.ratio(row, self.ratio_of.0));
-        cells.push(
-            ours.map_or_else(String::new, |ratio| format!("{:.2} [{:.2}..{:.2}]", ratio.median, ratio.min, ratio.max)),
-        );
-        cells
+        let columns = self.columns.iter().map(|column| cell(row, *column));
+        columns.chain(self.ratios.iter().map(|ratio| self.ratio(row, ratio))).collect()
+    }
+
+    fn ratio(&self, row: &Row, ratio: &Ratio) -> String {
+        let Some(with) = self.row(&ratio.with) else { return "-".to_owned() };
+        let (above, below) = if ratio.above { (with, row) } else { (row, with) };
+        let told = |Spread { median, min, max }| format!("{median:.2} [{min:.2}..{max:.2}]");
+        above.ratio(below, ratio.figure).map_or_else(|| "-".to_owned(), told)
     }
 
     /// As a table of Markdown, which is also readable as it stands.
     fn markdown(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ratio = format!("{} / this", self.rows.first().map_or("", |ours| ours.name.as_str()));
-        let mut lines = vec![vec!["".to_owned()]];
-        lines[0].extend(self.columns.iter().map(|column| column.title.to_owned()).chain([ratio]));
+        let titles = self.columns.iter().map(|column| column.title.to_owned());
+        let titles = titles.chain(self.ratios.iter().map(|ratio| ratio.title(&self.columns)));
+        let mut lines = vec![std::iter::once(String::new()).chain(titles).collect::<Vec<_>>()];
         for row in &self.rows {
             let mut line = vec![row.name.clone()];
             line.extend(self.cells(row));
@@ -170,6 +203,10 @@ impl fmt::Display for Table {
                 None => writeln!(f, "- {}: {}", row.name, row.setting)?,
             }
         }
+        let disturbed = self.rows.iter().filter_map(|row| Some((row, row.figure("foreign_cpu_share")?.max)));
+        for (row, share) in disturbed.filter(|(_, share)| *share > FOREIGN_SHARE_MAX) {
+            writeln!(f, "- DISTURBED: {}: other work took {share:.2} cores in one of its turns", row.name)?;
+        }
         Ok(())
     }
 }
@@ -204,8 +241,14 @@ mod tests {
         gone.trouble = Some("apt-get install b".to_owned());
         let columns = vec![Column::ranged("per_s", "per second", 0)];
         let (work, title) = ("w".to_owned(), "t".to_owned());
-        let table = Table { work, title, columns, ratio_of: ("per_s", true), rows: vec![row("a", &[1.0, 3.0]), gone] };
+        let ratios = vec![Ratio::of("a", "per_s"), Ratio::over("nobody", "per_s")];
+        let table = Table { work, title, columns, ratios, rows: vec![row("a", &[1.0, 3.0]), gone] };
         let text = table.to_string();
         assert!(text.contains("2 [1..3]") && text.contains("- b: LEFT OUT: apt-get install b"), "{text}");
+        assert!(
+            text.contains("| per second: a / this | per second: this / nobody |")
+                && text.contains("1.00 [1.00..1.00] |"),
+            "{text}"
+        );
     }
 }

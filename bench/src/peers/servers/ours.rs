@@ -22,8 +22,10 @@ const CHUNKS_MAX: u64 = 40_000;
 const USER: &str = "u";
 /// The agent that these sessions would have; not registered, so nobody calls it.
 const AGENT: &str = "a";
-/// Requests in flight while sessions are made.
+/// Connections that make sessions, and requests in flight on each.
 const MAKERS: usize = 64;
+/// See [`MAKERS`].
+const MADE_AT_ONCE: usize = 16;
 
 /// How clients come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,24 +98,30 @@ impl Running {
         &self.sessions
     }
 
-    /// Makes sessions, pipelining a few at a time.
+    /// Makes sessions, many at a time in flight, for each waits for the disk.
     ///
     /// # Errors
     /// When one is refused.
     pub fn make_sessions(&self, count: usize) -> Result<Vec<String>> {
-        let request =
-            http::json("POST", "/api/sessions", format!(r#"{{"user_id":"{USER}","agent_id":"{AGENT}"}}"#).as_bytes());
+        let body = format!(r#"{{"user_id":"{USER}","agent_id":"{AGENT}"}}"#);
+        let request = http::json("POST", "/api/sessions", body.as_bytes());
+        let mut links = (0..MAKERS.min(count)).map(|_| self.link()).collect::<Result<Vec<_>>>()?;
         let mut ids = Vec::with_capacity(count);
-        let mut link = self.link()?;
-        let mut asked = 0;
         while ids.len() < count {
-            let burst = MAKERS.min(count - asked);
-            link.tell(&request.repeat(burst))?;
-            asked += burst;
-            for _ in 0..burst {
-                let reply = link.ask(&[])?;
-                let id = text_after(http::body(&reply), r#""session":{"id":""#);
-                ids.push(id.with_context(|| excerpt(&reply))?.to_owned());
+            let mut left = count - ids.len();
+            let mut bursts = Vec::with_capacity(links.len());
+            for link in &mut links {
+                let burst = MADE_AT_ONCE.min(left);
+                left -= burst;
+                link.tell(&request.repeat(burst))?;
+                bursts.push(burst);
+            }
+            for (link, burst) in links.iter_mut().zip(bursts) {
+                for _ in 0..burst {
+                    let reply = link.ask(&[])?;
+                    let id = text_after(http::body(&reply), r#""session":{"id":""#);
+                    ids.push(id.with_context(|| excerpt(&reply))?.to_owned());
+                }
             }
         }
         Ok(ids)

@@ -56,7 +56,7 @@ pub fn text_after<'a>(bytes: &'a [u8], mark: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
 
     /// Steps through `stream` cut at every place: a codec must find the same whatever arrives together.

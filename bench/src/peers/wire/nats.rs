@@ -53,8 +53,8 @@ mod tests {
 
     #[test]
     fn messages_and_signals_are_told_apart_wherever_they_are_cut() {
-        let stream = b"INFO {\"x\":1}\r\nMSG i 1 11\r\n{\"seq\":\r\n12}\r\nPONG\r\nPING\r\n";
-        assert_eq!(steps_of(reply, stream), [Step::Other(14), Step::Reply(25), Step::Reply(6), Step::Other(6)]);
+        let stream = b"INFO {\"x\":1}\r\nMSG i 1 12\r\n{\"seq\":\r\n12}\r\nPONG\r\nPING\r\n";
+        assert_eq!(steps_of(reply, stream), [Step::Other(14), Step::Reply(26), Step::Reply(6), Step::Other(6)]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub fn idle(plan: &Plan) -> Result<Table> {
         work: "idle".to_owned(),
         title: "Memory of the server, beyond what it had before, once it has settled.".to_owned(),
         columns: COLUMNS.to_vec(),
-        ratio_of: ("anonymous_bytes_each", false),
+        ratios: Vec::new(),
         rows: vec![sockets, sessions],
     })
 }

@@ -7,7 +7,7 @@ use super::{Entrant, Heading, Plan, rounds, us};
 use crate::child::Place;
 use crate::closed::{Until, latencies, run};
 use crate::proc::cpu_s;
-use crate::report::{Column, Sample, Table};
+use crate::report::{Column, Ratio, Sample, Table};
 use crate::servers::{Bare, Contender, Door, DurableStreams, Mode, Nats, Ours, Postgres, Redis, Replay, Sessions};
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
@@ -47,7 +47,9 @@ pub fn replay(plan: &Plan) -> Result<Table> {
         "{messages} messages of 256 bytes of one session to one reader: ours by one GET, and over WebSocket by joins of 1,000 with \
          last_seq; durable-streams GET from the start, XRANGE, a JetStream push consumer without acks, SELECT by key."
     );
-    let heading = Heading { work: "replay", title, columns: COLUMNS.to_vec(), ratio_of: ("messages_per_s", true) };
+    let figure = "messages_per_s";
+    let ratios = vec![Ratio::of(get.name(), figure), Ratio::over(bare_get.name(), figure)];
+    let heading = Heading { work: "replay", title, columns: COLUMNS.to_vec(), ratios };
     Ok(rounds(plan, heading, entrants))
 }
 
