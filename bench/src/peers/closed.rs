@@ -292,3 +292,71 @@ impl Window {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::http;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+    const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+    /// Connections to a server that answers `good` requests of each well and the next one with `then`; nothing there: it closes.
+    fn dialogue(connections: usize, good: usize, then: &'static [u8]) -> Dialogue {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let streams = (0..connections).map(|_| TcpStream::connect(address).unwrap()).collect();
+        for _ in 0..connections {
+            let (mut stream, _) = listener.accept().unwrap();
+            thread::spawn(move || {
+                let mut request = [0; REQUEST.len()];
+                for n in 0..=good {
+                    if stream.read_exact(&mut request).is_err() {
+                        return;
+                    }
+                    // The client may have gone by then, which is what it is tested for.
+                    drop(stream.write_all(if n < good { ANSWER } else { then }));
+                }
+            });
+        }
+        Dialogue { streams, request: Box::new(|_, out| out.extend_from_slice(REQUEST)), codec: http::reply }
+    }
+
+    fn outcome(dialogue: Dialogue, count: u64) -> Result<Outcome> {
+        run(dialogue, 3, Until::Count(count), std::process::id())
+    }
+
+    #[test]
+    fn every_answer_is_counted_and_no_request_beyond_the_count_is_made() {
+        let outcome = outcome(dialogue(4, 1_000, b""), 250).unwrap();
+        assert_eq!((outcome.answers, outcome.answers_total), (250, 250));
+        assert_eq!(outcome.latency_ns.len(), 250);
+    }
+
+    #[test]
+    fn a_window_counts_only_what_falls_into_it() {
+        let until = Until::Time { warm: Duration::from_millis(5), window: Duration::from_millis(20) };
+        let outcome = run(dialogue(2, usize::MAX - 1, b""), 1, until, std::process::id()).unwrap();
+        assert!(outcome.answers > 0 && outcome.answers < outcome.answers_total);
+        assert!(outcome.latency_ns.len() <= outcome.answers);
+    }
+
+    #[test]
+    fn a_refusal_and_an_early_end_are_errors() {
+        let refused = outcome(dialogue(2, 5, REFUSAL), 1_000).err().unwrap();
+        assert!(format!("{refused:#}").contains("503"), "{refused:#}");
+        let ended = outcome(dialogue(2, 5, b""), 1_000).err().unwrap();
+        assert!(format!("{ended:#}").contains("connection"), "{ended:#}");
+    }
+
+    #[test]
+    fn an_answer_that_nobody_asked_for_is_an_error() {
+        let twice = b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
+        let error = outcome(dialogue(1, 0, twice), 1_000).err().unwrap();
+        assert!(format!("{error:#}").contains("nobody asked"), "{error:#}");
+    }
+}

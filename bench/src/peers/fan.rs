@@ -250,3 +250,59 @@ impl Loop {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::chunk;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    /// A fan whose server hands every line to all readers as `deliver` says: the line's number and the line to the bytes for a reader.
+    fn fan(readers: usize, deliver: impl Fn(usize, u64, &[u8]) -> Vec<u8> + Send + 'static) -> Fan {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || (TcpStream::connect(address).unwrap(), listener.accept().unwrap().0);
+        let (publisher, from_publisher) = connect();
+        let (readers, mut to_readers): (Vec<_>, Vec<_>) = (0..readers).map(|_| connect()).unzip();
+        thread::spawn(move || {
+            for (n, line) in BufReader::new(from_publisher).split(b'\n').map_while(Result::ok).enumerate() {
+                for (place, reader) in to_readers.iter_mut().enumerate() {
+                    // The client may have gone by then, which is what it is tested for.
+                    drop(reader.write_all(&deliver(place, n as u64, &line)));
+                }
+            }
+        });
+        let publish = |n, out: &mut Vec<u8>| {
+            out.extend_from_slice(&chunk(n));
+            out.push(b'\n');
+        };
+        Fan { publisher, publish: Box::new(publish), codec: |_| Ok(Step::Partial), readers, chunks_max: u64::MAX }
+    }
+
+    fn outcome(fan: Fan, pace: Pace) -> Result<Outcome> {
+        run(fan, pace, Duration::from_millis(5), Duration::from_millis(40), std::process::id())
+    }
+
+    #[test]
+    fn every_reader_gets_every_chunk_in_whatever_frames() {
+        for pace in [Pace::Window(8), Pace::PerSecond(2_000.0)] {
+            let framed = |_, _, line: &[u8]| [b"\x81\x7e\x00\xc8[null,", line, b"]"].concat();
+            let outcome = outcome(fan(3, framed), pace).unwrap();
+            assert!(outcome.deliveries > 0 && !outcome.latency_ns.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_is_lost_doubled_or_out_of_order_is_an_error() {
+        let lost = |place, n, line: &[u8]| if (place, n) == (1, 4) { Vec::new() } else { line.to_vec() };
+        let doubled = |place, n, line: &[u8]| if (place, n) == (1, 4) { line.repeat(2) } else { line.to_vec() };
+        let other = |place, n, line: &[u8]| if (place, n) == (1, 4) { chunk(9) } else { line.to_vec() };
+        let lost = outcome(fan(2, lost), Pace::Window(8)).err().unwrap();
+        assert!(format!("{lost:#}").contains("reader 1 got chunk 5 instead of 4"), "{lost:#}");
+        let doubled = outcome(fan(2, doubled), Pace::Window(8)).err().unwrap();
+        assert!(format!("{doubled:#}").contains("reader 1 got chunk 4 instead of 5"), "{doubled:#}");
+        assert!(outcome(fan(2, other), Pace::Window(8)).is_err());
+    }
+}

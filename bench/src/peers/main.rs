@@ -135,7 +135,7 @@ fn compare(options: Comparison) -> Result<()> {
     };
     let works = if options.works.is_empty() { Work::value_variants() } else { &options.works };
     let mut run = Run {
-        command: std::env::args().collect(),
+        command: std::iter::once("peers".to_owned()).chain(std::env::args().skip(1)).collect(),
         machine: machine::Machine::look(&dir, &binary),
         rounds: options.rounds,
         seconds: options.seconds,

@@ -1,9 +1,9 @@
 //! Installing the contenders, by package name: Debian's packages and one of cargo's.
 //!
-//! The services that Debian's packages bring are not started: the comparison starts its own, with folders of its own.
+//! The comparison starts servers of its own, on free ports and with folders of their own. Where a service manager runs, Debian's packages start
+//! theirs, too; they do no harm but stand in the way of a quiet machine, so this says how to stop them.
 
-use crate::servers::Contender;
-use crate::servers::{DurableStreams, Missing, Mode, Nats, Postgres, Redis};
+use crate::servers::{Contender, DurableStreams, Missing, Mode, Nats, Postgres, Redis};
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
@@ -15,6 +15,7 @@ pub fn install() -> Result<()> {
     let missing = missing();
     if missing.is_empty() {
         println!("nothing is missing");
+        return Ok(());
     }
     for Missing { program, install } in missing {
         println!("{program}: {install}");
@@ -22,15 +23,14 @@ pub fn install() -> Result<()> {
         let mut command = Command::new(words.next().context("a command has a word")?);
         command.args(words);
         if install.starts_with("apt-get") {
-            // policy-rc.d is asked before a package's service is started; RUNLEVEL=1 is the single-user mode, where none is.
-            command
-                .args(["-y", "--no-install-recommends"])
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .env("RUNLEVEL", "1");
+            command.args(["-y", "--no-install-recommends"]).env("DEBIAN_FRONTEND", "noninteractive");
         }
         let status = command.status().with_context(|| install.to_owned())?;
         ensure!(status.success(), "{install}: {status}");
     }
+    println!(
+        "services that Debian has started may be stopped: systemctl disable --now redis-server nats-server postgresql"
+    );
     Ok(())
 }
 
