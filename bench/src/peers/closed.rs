@@ -339,10 +339,23 @@ mod tests {
 
     #[test]
     fn a_window_counts_only_what_falls_into_it() {
-        let until = Until::Time { warm: Duration::from_millis(5), window: Duration::from_millis(20) };
-        let outcome = run(dialogue(2, usize::MAX - 1, b""), 1, until, std::process::id()).unwrap();
-        assert!(outcome.answers > 0 && outcome.answers < outcome.answers_total);
-        assert!(outcome.latency_ns.len() <= outcome.answers);
+        let window = |warm, window| Window::new(Until::Time { warm, window }).unwrap();
+        let (server, sent) = (std::process::id(), Instant::now());
+        let mut early = window(Duration::from_secs(3_600), Duration::ZERO);
+        early.tick(server).unwrap();
+        early.answered(sent, sent);
+        assert_eq!((early.answers, early.answers_total), (0, 1), "it has not begun");
+        let mut open = window(Duration::ZERO, Duration::ZERO);
+        open.tick(server).unwrap();
+        open.answered(sent, Instant::now());
+        assert_eq!((open.answers, open.latency_ns.len()), (1, 0), "sent before it began");
+        let sent = Instant::now();
+        open.answered(sent, Instant::now());
+        assert_eq!((open.answers, open.latency_ns.len()), (2, 1));
+        assert_eq!(open.more(3, Instant::now()), 0, "it is over");
+        open.tick(server).unwrap();
+        open.answered(sent, Instant::now());
+        assert_eq!((open.answers, open.answers_total), (2, 3), "after its end");
     }
 
     #[test]

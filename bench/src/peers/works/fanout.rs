@@ -98,6 +98,7 @@ fn measure(plan: &Plan, contender: &dyn Contender, place: &Place, pace: Pace) ->
 fn sample(outcome: &Outcome) -> Sample {
     let deliveries = outcome.deliveries as f64;
     Sample::from([
+        ("chunks_total", outcome.chunks_total as f64),
         ("deliveries_per_s", deliveries / outcome.seconds),
         ("p50_us", us(&outcome.latency_ns, 0.5)),
         ("p90_us", us(&outcome.latency_ns, 0.9)),
