@@ -1,10 +1,12 @@
 //! `bench`: micro-benchmarks of the steps a message takes, each beside a reference in the same run.
 //!
-//! `cargo run --release -p bench -- [FILTER]` runs the groups whose name holds FILTER. What a user would feel is `loadtest`'s business.
+//! `cargo run --release -p bench -- [FILTER]` runs the groups whose name holds FILTER. The whole server beside others
+//! is `peers`'s business, what a user would feel `loadtest`'s.
 
 mod channels;
 mod harness;
 mod log;
+mod steps;
 mod wire;
 
 use anyhow::{Context, Result};
@@ -49,6 +51,10 @@ const GROUPS: &[(&str, Make)] = &[
     ("ws encode 256", |_| Ok(wire::ws_encode(256))),
     ("channel decode 256", |_| Ok(channels::decode(256))),
     ("channel encode 256", |_| Ok(channels::encode(256))),
+    ("assemble 20", |_| Ok(steps::assemble(20))),
+    ("assemble 200", |_| Ok(steps::assemble(200))),
+    ("fan-out step 1000", |_| Ok(steps::fan_out(1_000))),
+    ("shard append 256", |dir| steps::shard_append(dir, 256)),
 ];
 
 fn main() -> Result<()> {
