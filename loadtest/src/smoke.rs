@@ -1,15 +1,18 @@
 //! Each scenario for a moment, in its variants: whether everything works, not how fast.
 
-use crate::options::{By, Common, Fanout, HotPath, Mix, Replay, Rest, Scenario, Sessions};
+use crate::options::{By, Fanout, HotPath, Mix, Replay, Rest, Scenario, Sessions};
+use crate::run::Plan;
 
 /// Seconds of each.
-const DURATION: f64 = 0.5;
+const DURATION_S: f64 = 0.5;
+/// Seconds before them.
+const WARMUP_S: f64 = 0.1;
 
-/// The scenarios of a smoke run with the options they share.
-pub fn scenarios(common: &Common) -> (Vec<(&'static str, Scenario)>, Common) {
+/// The runs of a smoke test; those that stop the server only when it is our `own`.
+pub fn plans(own: bool) -> Vec<Plan> {
     let hot_path = HotPath { connections: 4, depth: 5, size: 256, rate: None };
     let rest = Rest { connections: 4, size: 1024, mix: Mix::Mixed, limit: 50, rate: None };
-    let replay = Replay { sessions: 2, messages: 1_500, size: 256, readers: 3, page: 400, by: By::Get };
+    let replay = Replay { sessions: 2, messages: 1_500, size: 256, readers: 3, page: 400, by: By::Get, cold: false };
     let fanout = Fanout { subscribers: 20, sessions: 3, size: 200, rate: 300.0, window: None, webhook: false };
     let list = vec![
         ("hot-path", Scenario::HotPath(hot_path.clone())),
@@ -23,5 +26,7 @@ pub fn scenarios(common: &Common) -> (Vec<(&'static str, Scenario)>, Common) {
         ("fanout, webhook", Scenario::Fanout(Fanout { webhook: true, ..fanout })),
         ("sessions", Scenario::Sessions(Sessions { count: 500, connections: 2, pipeline: 8, sockets: 10 })),
     ];
-    (list, Common { duration: DURATION, warmup: 0.1, ..common.clone() })
+    let _ = own;
+    let plan = |(name, scenario)| Plan { name, scenario, duration_s: DURATION_S, warmup_s: WARMUP_S };
+    list.into_iter().map(plan).collect()
 }

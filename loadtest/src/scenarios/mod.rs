@@ -12,8 +12,7 @@ use crate::run::Worker;
 use anyhow::Result;
 use std::rc::Rc;
 
-/// The figure of a scenario whose window ends with its work and not by time: the seconds it took.
-pub const SECONDS_PASSED: &str = "seconds passed";
+pub use crate::figures::SECONDS_PASSED;
 
 /// Runs the scenario's part of `worker`.
 ///
@@ -26,6 +25,7 @@ pub async fn perform(scenario: &Scenario, worker: &Rc<Worker>) -> Result<()> {
         Scenario::Replay(options) => replay::perform(worker, options).await,
         Scenario::Fanout(options) => fanout::perform(worker, options).await,
         Scenario::Sessions(options) => sessions::perform(worker, options).await,
+        Scenario::Durability(_) | Scenario::Soak(_) => unreachable!("not yet"),
         Scenario::Smoke => unreachable!("smoke is a list of the others"),
     }
 }

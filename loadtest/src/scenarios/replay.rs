@@ -55,7 +55,7 @@ async fn read(
     let last = options.messages as u64;
     let mut http = match options.by {
         By::Get => Some(Http::connect(&worker.target).await?),
-        By::Join => None,
+        By::Join | By::Both => None,
     };
     for turn in number.. {
         let started_ns = now_ns();

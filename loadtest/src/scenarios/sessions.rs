@@ -37,6 +37,7 @@ pub async fn perform(worker: &Rc<Worker>, options: &Sessions) -> Result<()> {
     worker.meet(2).await?;
 
     let started_ns = now_ns();
+    worker.record(started_ns, u64::MAX);
     let ids = Rc::new(RefCell::new(HashMap::new()));
     let part =
         |number| options.count * number / options.connections..options.count * (number + 1) / options.connections;
@@ -63,7 +64,7 @@ pub async fn perform(worker: &Rc<Worker>, options: &Sessions) -> Result<()> {
 
 /// The server's memory once it is idle; `None` for all workers but the first, and when its process is not known.
 async fn memory_at_rest(worker: &Worker) -> Result<Option<Memory>> {
-    let Some(pid) = worker.server_pid.filter(|_| worker.index == 0) else { return Ok(None) };
+    let Some(pid) = worker.server_pid().filter(|_| worker.index == 0) else { return Ok(None) };
     Timer::new(REST).await;
     usage::memory(pid).map(Some)
 }

@@ -1,0 +1,206 @@
+//! Which lines a report has: percentiles, throughput and latency over time, CPU and memory.
+
+use super::chart::{Axis, Chart, Line};
+use crate::figures::{Bytes, Grouped, Time};
+use crate::report::{Measured, Report, SEND_LAG};
+use crate::sampling::Sample;
+use std::fmt::Write;
+
+/// Percentiles that are named on the axis, by their nines.
+const NINES: [(f64, &str); 7] = [
+    (0.0, "0 %"),
+    (std::f64::consts::LOG10_2, "50 %"),
+    (1.0, "90 %"),
+    (2.0, "99 %"),
+    (3.0, "99.9 %"),
+    (4.0, "99.99 %"),
+    (5.0, "99.999 %"),
+];
+
+/// Memory is drawn in MiB, so that round steps are round.
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// All that the report has something for.
+pub fn all(report: &Report) -> String {
+    let mut charts = Vec::new();
+    let latencies: Vec<(&str, &Measured)> = report
+        .latencies
+        .iter()
+        .filter(|(_, measured)| measured.latency.count() > 0)
+        .map(|(name, measured)| (name.as_str(), measured))
+        .collect();
+    if !latencies.is_empty() {
+        charts.push(percentiles(&latencies));
+    }
+    let timed: Vec<_> = latencies
+        .iter()
+        .copied()
+        .filter(|(name, measured)| *name != SEND_LAG && measured.series.points().len() > 1)
+        .collect();
+    if !timed.is_empty() {
+        charts.push(throughput(&timed));
+    }
+    charts.extend(timed.iter().map(|(name, measured)| over_time(name, measured)));
+    if report.samples.len() > 1 {
+        charts.push(cpus(&report.samples));
+        charts.push(memory(&report.samples));
+    }
+    let charts: String = charts.iter().map(Chart::draw).collect();
+    format!("<div class=\"charts\">{charts}</div>\n")
+}
+
+fn seconds(at: f64) -> String {
+    format!("{} s", Grouped((at * 10.0).round() / 10.0))
+}
+
+/// A latency on an axis, where round numbers need no places.
+fn tick(us: f64) -> String {
+    let text = |value: f64, unit: &str| format!("{} {unit}", (value * 100.0).round() / 100.0);
+    match us {
+        us if us < 1_000.0 => text(us, "us"),
+        us if us < 1_000_000.0 => text(us / 1e3, "ms"),
+        us => text(us / 1e6, "s"),
+    }
+}
+
+fn percentiles(latencies: &[(&str, &Measured)]) -> Chart {
+    let lines: Vec<Line> = latencies
+        .iter()
+        .map(|(name, measured)| Line { name: (*name).to_owned(), points: measured.latency.curve() })
+        .collect();
+    let nines_max = lines.iter().filter_map(|line| line.points.last()).fold(1.0_f64, |max, (nines, _)| max.max(*nines));
+    let ticks: Vec<_> = NINES
+        .into_iter()
+        .filter(|(nines, _)| *nines <= nines_max)
+        .map(|(nines, text)| (nines, text.to_owned()))
+        .collect();
+    let hint = |(nines, text): &(f64, String)| {
+        let mut hint = text.clone();
+        for (name, measured) in latencies {
+            let us = measured.latency.quantile_us(1.0 - 10_f64.powf(-nines));
+            write!(hint, "\n{name}: {}", Time(us)).expect("a String takes all");
+        }
+        (*nines, hint)
+    };
+    Chart {
+        title: "Latency by percentile".to_owned(),
+        note: "to the right ever fewer, ever slower operations; the end is the slowest".to_owned(),
+        hints: ticks.iter().map(hint).collect(),
+        x: Axis::marked(0.0, nines_max, ticks),
+        y: Axis::log(lines.iter().flat_map(|line| &line.points).map(|(_, us)| *us), tick),
+        lines,
+    }
+}
+
+fn rates(measured: &Measured) -> Vec<(f64, f64)> {
+    measured.series.points().iter().map(|point| (point.t_s, point.per_s)).collect()
+}
+
+fn end_s(measured: &Measured) -> f64 {
+    measured.series.points().len() as f64 * measured.series.slot_s()
+}
+
+fn throughput(latencies: &[(&str, &Measured)]) -> Chart {
+    let lines: Vec<Line> =
+        latencies.iter().map(|(name, measured)| Line { name: (*name).to_owned(), points: rates(measured) }).collect();
+    let max = lines.iter().flat_map(|line| &line.points).fold(0.0_f64, |max, (_, rate)| max.max(*rate));
+    let end_s = latencies.iter().map(|(_, measured)| end_s(measured)).fold(0.0, f64::max);
+    let longest = lines.iter().max_by_key(|line| line.points.len()).map_or(&[][..], |line| &line.points);
+    let hint = |(step, (t_s, _)): (usize, &(f64, f64))| {
+        let mut hint = seconds(*t_s);
+        for line in &lines {
+            if let Some((_, rate)) = line.points.get(step) {
+                write!(hint, "\n{}: {}/s", line.name, Grouped(rate.round())).expect("a String takes all");
+            }
+        }
+        (*t_s, hint)
+    };
+    Chart {
+        title: "Throughput over time".to_owned(),
+        note: "operations that ended, per second".to_owned(),
+        hints: longest.iter().enumerate().map(hint).collect(),
+        x: Axis::time(end_s, seconds),
+        y: Axis::linear(max, |rate| Grouped(rate).to_string()),
+        lines,
+    }
+}
+
+fn over_time(name: &str, measured: &Measured) -> Chart {
+    let points: Vec<_> = measured.series.points().into_iter().filter(|point| point.count > 0).collect();
+    let line = |name: &str, value: fn(&crate::series::Point) -> f64| Line {
+        name: name.to_owned(),
+        points: points.iter().map(|point| (point.t_s, value(point))).collect(),
+    };
+    let lines = vec![
+        line("p50", |point| point.p50_us),
+        line("p99", |point| point.p99_us),
+        line("slowest", |point| point.max_us),
+    ];
+    let hint = |point: &crate::series::Point| {
+        let [p50, p99, max] = [point.p50_us, point.p99_us, point.max_us].map(Time);
+        (
+            point.t_s,
+            format!(
+                "{}\np50: {p50}\np99: {p99}\nslowest: {max}\n{} operations",
+                seconds(point.t_s),
+                Grouped(point.count as f64)
+            ),
+        )
+    };
+    Chart {
+        title: format!("Latency over time: {name}"),
+        note: "of the operations that ended in each slot".to_owned(),
+        hints: points.iter().map(hint).collect(),
+        x: Axis::time(end_s(measured), seconds),
+        y: Axis::log(lines.iter().flat_map(|line| &line.points).map(|(_, us)| *us), tick),
+        lines,
+    }
+}
+
+/// Lines over the samples, without those that have no value.
+fn sampled(samples: &[Sample], lines: &[(&str, &dyn Fn(&Sample) -> Option<f64>)]) -> Vec<Line> {
+    let line = |(name, value): &(&str, &dyn Fn(&Sample) -> Option<f64>)| Line {
+        name: (*name).to_owned(),
+        points: samples.iter().filter_map(|sample| Some((sample.t_s, value(sample)?))).collect(),
+    };
+    lines.iter().map(line).filter(|line| !line.points.is_empty()).collect()
+}
+
+fn sampled_chart(title: &str, note: &str, samples: &[Sample], lines: Vec<Line>, text: impl Fn(f64) -> String) -> Chart {
+    let max = lines.iter().flat_map(|line| &line.points).fold(0.0_f64, |max, (_, value)| max.max(*value));
+    let hint = |sample: &Sample| {
+        let mut hint = seconds(sample.t_s);
+        for line in &lines {
+            if let Some((_, value)) = line.points.iter().find(|(t_s, _)| *t_s == sample.t_s) {
+                write!(hint, "\n{}: {}", line.name, text(*value)).expect("a String takes all");
+            }
+        }
+        (sample.t_s, hint)
+    };
+    Chart {
+        title: title.to_owned(),
+        note: note.to_owned(),
+        hints: samples.iter().map(hint).collect(),
+        x: Axis::time(samples.last().map_or(1.0, |sample| sample.t_s), seconds),
+        y: Axis::linear(max, &text),
+        lines,
+    }
+}
+
+fn cpus(samples: &[Sample]) -> Chart {
+    let server = |sample: &Sample| sample.server.map(|server| server.cpus);
+    let generator = |sample: &Sample| Some(sample.generator_cpus);
+    let lines = sampled(samples, &[("server", &server), ("generator", &generator)]);
+    sampled_chart("Processor time", "CPUs in use", samples, lines, |cpus| format!("{cpus:.2}"))
+}
+
+fn memory(samples: &[Sample]) -> Chart {
+    let own = |sample: &Sample| sample.server.map(|server| server.memory.anon_bytes as f64 / MIB);
+    let resident = |sample: &Sample| sample.server.map(|server| server.memory.rss_bytes as f64 / MIB);
+    let generator = |sample: &Sample| Some(sample.generator_rss_bytes as f64 / MIB);
+    let lines =
+        sampled(samples, &[("server's own", &own), ("server with mapped log", &resident), ("generator", &generator)]);
+    let note = "resident; mapped log pages are page cache and can be dropped";
+    let mib = |mib: f64| Bytes(mib * MIB).to_string();
+    sampled_chart("Memory", note, samples, lines, mib)
+}
