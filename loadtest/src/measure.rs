@@ -1,8 +1,10 @@
 //! From the command line to reports: the server that is asked for, one run after the other, and what is printed and written.
 
+use crate::clock::now_ns;
+use crate::content::mix;
 use crate::html;
 use crate::machine::{self, Machine};
-use crate::options::{By, Common, Replay, Scenario};
+use crate::options::{By, Common, Durability, Replay, Scenario};
 use crate::report::{self, Origin, Report, Verdict};
 use crate::run::{self, Plan};
 use crate::server::{Own, Start, Subject};
@@ -55,6 +57,11 @@ fn plans(scenario: &Scenario, common: &Common) -> Vec<Plan> {
         Scenario::Smoke => smoke::plans(common.spawn),
         Scenario::Replay(replay @ Replay { by: By::Both, .. }) => {
             vec![plan("replay by GET", by(replay, By::Get)), plan("replay by join", by(replay, By::Join))]
+        }
+        Scenario::Durability(durability) => {
+            let seed = durability.seed.unwrap_or_else(|| mix(u64::from(std::process::id()) ^ now_ns()) >> 32);
+            say(&format!("durability: the times of the kills come from --seed {seed}"));
+            vec![plan("durability", Scenario::Durability(Durability { seed: Some(seed), ..durability.clone() }))]
         }
         one => vec![plan(one.name(), one.clone())],
     }

@@ -15,7 +15,8 @@ const SPAN_NS: u64 = 1_000_000_000;
 pub struct Progress {
     bar: ProgressBar,
     warmup_s: f64,
-    planned_s: f64,
+    /// `None` when it ends with its work.
+    planned_s: Option<f64>,
     /// What was done at which time, over the last second.
     seen: VecDeque<(u64, u64)>,
 }
@@ -23,8 +24,8 @@ pub struct Progress {
 impl Progress {
     /// For a run.
     pub fn new(plan: &Plan) -> Self {
-        let planned_s = plan.warmup_s + plan.duration_s;
-        let bar = ProgressBar::new((planned_s * 10.0) as u64);
+        let planned_s = (!plan.scenario.is_open_ended()).then_some(plan.warmup_s + plan.duration_s);
+        let bar = ProgressBar::new(planned_s.map_or(1, |planned_s| (planned_s * 10.0) as u64));
         let style = ProgressStyle::with_template("{prefix:.bold} [{bar:24.cyan}] {msg}")
             .expect("the template is constant and valid");
         bar.set_style(style.progress_chars("=> "));
@@ -45,17 +46,12 @@ impl Progress {
         let now_ns = now_ns();
         let passed_s = shared.start_ns().map(|start_ns| now_ns.saturating_sub(start_ns) as f64 / 1e9);
         let per_s = self.per_s(now_ns, shared.progress());
-        self.bar.set_position((passed_s.unwrap_or(0.0) * 10.0) as u64);
+        if self.planned_s.is_some() {
+            self.bar.set_position((passed_s.unwrap_or(0.0) * 10.0) as u64);
+        }
         let mut text = match passed_s {
             None => format!("setting up  {}", Grouped(shared.progress() as f64)),
-            Some(passed_s) => {
-                format!(
-                    "{}  {passed_s:.0} of {:.0} s  {}/s",
-                    self.phase(passed_s),
-                    self.planned_s,
-                    Grouped(per_s.round())
-                )
-            }
+            Some(passed_s) => format!("{}  {}/s", self.phase(passed_s), Grouped(per_s.round())),
         };
         for (name, p99_us) in
             shared.recording.p99s_us(SPAN_NS as f64 / 1e9).iter().filter(|(name, _)| *name != SEND_LAG)
@@ -65,12 +61,14 @@ impl Progress {
         self.bar.set_message(text);
     }
 
-    fn phase(&self, passed_s: f64) -> &'static str {
-        match passed_s {
+    fn phase(&self, passed_s: f64) -> String {
+        let Some(planned_s) = self.planned_s else { return format!("running  {passed_s:.0} s") };
+        let phase = match passed_s {
             s if s < self.warmup_s => "warm-up",
-            s if s < self.planned_s => "measuring",
+            s if s < planned_s => "measuring",
             _ => "finishing",
-        }
+        };
+        format!("{phase}  {passed_s:.0} of {planned_s:.0} s")
     }
 
     fn per_s(&mut self, now_ns: u64, done: u64) -> f64 {

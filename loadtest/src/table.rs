@@ -15,13 +15,13 @@ impl fmt::Display for Report {
         }
         if !self.latencies.is_empty() {
             let head = ["p50", "p90", "p99", "p99.9", "max", "count"].map(|name| format!("{name:>11}")).concat();
-            writeln!(f, "  {:<16}{head}", "latency")?;
+            writeln!(f, "  {:<24}{head}", "latency")?;
         }
         for (name, measured) in &self.latencies {
             let p = measured.latency.percentiles();
             let times =
                 [p.p50_us, p.p90_us, p.p99_us, p.p99_9_us, p.max_us].map(|us| format!("{:>11}", Time(us))).concat();
-            writeln!(f, "  {name:<16}{times}{:>11}", Grouped(p.count as f64))?;
+            writeln!(f, "  {name:<24}{times}{:>11}", Grouped(p.count as f64))?;
         }
         self.fmt_uses(f)?;
         self.fmt_ends(f)

@@ -4,6 +4,7 @@ use crate::clock::now_ns;
 pub use crate::outcome::Outcome;
 use crate::provision::Session;
 use crate::recording::Recording;
+use crate::scenarios::Kills;
 use crate::server::Subject;
 use crate::target::Target;
 use crate::usage;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub agents_done: AtomicUsize,
     /// One of them broke.
     pub agent_failed: AtomicBool,
+    /// What a durability run shares.
+    pub kills: Kills,
     /// Makes the contents of this run different from those of others.
     pub seed: u64,
     /// The server.
@@ -72,6 +75,7 @@ impl Shared {
             chunks: OnceLock::new(),
             agents_done: AtomicUsize::new(0),
             agent_failed: AtomicBool::new(false),
+            kills: Kills::default(),
             seed: u64::from(std::process::id()) ^ now_ns(),
             subject,
             recording: Recording::new(slot_ns),
@@ -146,6 +150,7 @@ impl Worker {
     /// Hands this thread's latencies over once per slot, from `from_ns` on; what ends after `end_ns` counts as the last of it. Called once
     /// per run by each worker.
     pub fn record(self: &Rc<Self>, from_ns: u64, end_ns: u64) {
+        self.shared.start_ns.get_or_init(|| from_ns);
         self.shared.recording.begin(from_ns, end_ns);
         let worker = Rc::clone(self);
         let slot_ns = worker.shared.recording.slot_ns();

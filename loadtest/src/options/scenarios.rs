@@ -47,6 +47,11 @@ impl Scenario {
         matches!(self, Self::Durability(_) | Self::Replay(Replay { cold: true, .. }))
     }
 
+    /// Whether it ends with its work and not after a time.
+    pub fn is_open_ended(&self) -> bool {
+        matches!(self, Self::Durability(_) | Self::Sessions(_) | Self::Replay(Replay { cold: true, .. }))
+    }
+
     /// Time that it may need beside setting up, warm-up and window.
     pub fn time_beyond_window(&self) -> Duration {
         match self {

@@ -1,5 +1,6 @@
 //! What is measured. A scenario runs once on each worker thread and shares the work with the others.
 
+mod durability;
 mod fanout;
 mod fanout_webhook;
 mod hot_path;
@@ -13,6 +14,7 @@ use anyhow::Result;
 use std::rc::Rc;
 
 pub use crate::figures::SECONDS_PASSED;
+pub use durability::Kills;
 
 /// Runs the scenario's part of `worker`.
 ///
@@ -25,7 +27,8 @@ pub async fn perform(scenario: &Scenario, worker: &Rc<Worker>) -> Result<()> {
         Scenario::Replay(options) => replay::perform(worker, options).await,
         Scenario::Fanout(options) => fanout::perform(worker, options).await,
         Scenario::Sessions(options) => sessions::perform(worker, options).await,
-        Scenario::Durability(_) | Scenario::Soak(_) => unreachable!("not yet"),
+        Scenario::Durability(options) => durability::perform(worker, options).await,
+        Scenario::Soak(_) => unreachable!("not yet"),
         Scenario::Smoke => unreachable!("smoke is a list of the others"),
     }
 }
