@@ -34,6 +34,7 @@ const FIGURES: &[(&str, Better, Union)] = &[
     ("in flight at a kill", Better::Neither, Union::Sum),
     ("of them stored", Better::Neither, Union::Sum),
     ("of them retried", Better::Neither, Union::Sum),
+    ("bytes read from disk", Better::Neither, Union::Greatest),
     ("read back", Better::Neither, Union::Sum),
 ];
 

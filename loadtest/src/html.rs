@@ -11,6 +11,8 @@ use crate::report::{Generator, Origin, Report, SEND_LAG, Verdict};
 pub use comparison::comparison_page;
 use std::fmt::Write;
 
+/// What every page has; its policy forbids all that it does not need, which is all but its own style.
+const PAGE: &str = include_str!("html/page.html");
 /// Colours and places, light and dark.
 const STYLE: &str = include_str!("html/style.css");
 
@@ -20,15 +22,10 @@ pub fn page(reports: &[Report]) -> String {
     document(&format!("loadtest: {}", names.join(", ")), &reports.iter().map(section).collect::<String>())
 }
 
-/// The frame of every page. The policy forbids what the page does not need: all but its own style.
+/// The frame of every page.
 fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
-        escape(title)
-    )
+    // The body comes last: nothing in it is taken for a place.
+    PAGE.replace("{title}", &escape(title)).replace("{style}", STYLE).replace("{body}", body)
 }
 
 /// Text as HTML and its attributes take it.
@@ -121,7 +118,7 @@ fn findings(report: &Report) -> String {
     let mut out = String::new();
     let mut list = |class: &str, title: &str, items: &[String]| {
         let items: String = items.iter().map(|item| format!("<li>{}</li>", escape(item))).collect();
-        write!(out, "<div class=\"finding {class}\"><h2>{}</h2><ul>{items}</ul></div>\n", escape(title))
+        write!(out, "<div class=\"finding {class}\"><h2>{}</h2><ul>{items}</ul></div>", escape(title))
             .expect("a String takes all");
     };
     if !report.integrity.is_whole() {

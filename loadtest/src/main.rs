@@ -8,6 +8,8 @@
 mod clock;
 mod compare;
 mod content;
+mod descriptors;
+mod drift;
 mod figures;
 mod frame;
 mod html;

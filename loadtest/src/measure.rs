@@ -2,6 +2,8 @@
 
 use crate::clock::now_ns;
 use crate::content::mix;
+use crate::descriptors;
+use crate::drift;
 use crate::html;
 use crate::machine::{self, Machine};
 use crate::options::{By, Common, Durability, Replay, Scenario};
@@ -23,6 +25,7 @@ pub fn measure(scenario: &Scenario, common: &Common) -> Result<Verdict> {
     if scenario.needs_own_server() && !common.spawn {
         bail!("{} stops the server and starts it again, so it must be its own: add --spawn", scenario.name());
     }
+    descriptors::allow(scenario.connections())?;
     let subject = subject(common)?;
     let done = measure_all(&plans(scenario, common), common, &subject);
     // Threads that were given up may still hold on to it.
@@ -81,7 +84,10 @@ fn measure_all(plans: &[Plan], common: &Common, subject: &Subject) -> Result<Ver
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
         let outcome = run::run(plan, common, subject).with_context(|| plan.name.to_owned())?;
         let origin = Origin { unix_s, ..origin.clone() };
-        let report = Report::new(plan.name, plan.options()?, origin, plan.duration_s, outcome);
+        let mut report = Report::new(plan.name, plan.options()?, origin, plan.duration_s, outcome);
+        if let Scenario::Soak(soak) = &plan.scenario {
+            drift::judge(&mut report, soak);
+        }
         say(&report);
         reports.push(report);
     }

@@ -134,7 +134,7 @@ impl Own {
         Ok(started.elapsed())
     }
 
-    /// Drops the pages of all its files from the page cache, so that they must be read from the disk. Only when it does not run.
+    /// Drops the pages of all its files from the page cache, so that they must be read from the disk; but for those that it has mapped and touched.
     ///
     /// # Errors
     /// When a file cannot be synced (only clean pages can be dropped) or the kernel does not take the advice.

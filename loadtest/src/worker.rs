@@ -92,6 +92,11 @@ impl Shared {
         self.progress.load(Ordering::Relaxed)
     }
 
+    /// Counts what was done.
+    pub fn advance(&self, count: u64) {
+        self.progress.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// When load began.
     pub fn start_ns(&self) -> Option<u64> {
         self.start_ns.get().copied()
@@ -139,7 +144,7 @@ impl Worker {
 
     /// Counts work for the progress line.
     pub fn progress(&self, count: u64) {
-        self.shared.progress.fetch_add(count, Ordering::Relaxed);
+        self.shared.advance(count);
     }
 
     /// The server's process, when it is on this machine and known.

@@ -43,7 +43,7 @@ fn every_scenario_passes_against_a_faithful_server() {
     let ended = loadtest(Fault::None, "smoke");
     assert_eq!(ended.code, 0, "{}", ended.said);
     let reports = ended.report.as_array().unwrap();
-    assert_eq!(reports.len(), 10, "{}", ended.said);
+    assert_eq!(reports.len(), 11, "{}", ended.said);
     for report in reports {
         assert!(report["integrity"]["checked"].as_u64().unwrap() > 100, "{report}");
         assert!(!report["latencies"].as_object().unwrap().is_empty(), "{report}");

@@ -44,6 +44,7 @@ pub fn all(report: &Report) -> String {
     if report.samples.len() > 1 {
         charts.push(cpus(&report.samples));
         charts.push(memory(&report.samples));
+        charts.extend(deep(&report.samples));
     }
     let charts: String = charts.iter().map(Chart::draw).collect();
     format!("<div class=\"charts\">{charts}</div>\n")
@@ -157,16 +158,14 @@ fn over_time(name: &str, measured: &Measured) -> Chart {
     }
 }
 
-/// Lines over the samples, without those that have no value.
-fn sampled(samples: &[Sample], lines: &[(&str, &dyn Fn(&Sample) -> Option<f64>)]) -> Vec<Line> {
-    let line = |(name, value): &(&str, &dyn Fn(&Sample) -> Option<f64>)| Line {
-        name: (*name).to_owned(),
-        points: samples.iter().filter_map(|sample| Some((sample.t_s, value(sample)?))).collect(),
-    };
-    lines.iter().map(line).filter(|line| !line.points.is_empty()).collect()
+/// A line over the samples, without those that have no value.
+fn sampled(name: &str, samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Line {
+    let points = samples.iter().filter_map(|sample| Some((sample.t_s, value(sample)?))).collect();
+    Line { name: name.to_owned(), points }
 }
 
 fn sampled_chart(title: &str, note: &str, samples: &[Sample], lines: Vec<Line>, text: impl Fn(f64) -> String) -> Chart {
+    let lines: Vec<Line> = lines.into_iter().filter(|line| !line.points.is_empty()).collect();
     let max = lines.iter().flat_map(|line| &line.points).fold(0.0_f64, |max, (_, value)| max.max(*value));
     let hint = |sample: &Sample| {
         let mut hint = seconds(sample.t_s);
@@ -188,19 +187,35 @@ fn sampled_chart(title: &str, note: &str, samples: &[Sample], lines: Vec<Line>, 
 }
 
 fn cpus(samples: &[Sample]) -> Chart {
-    let server = |sample: &Sample| sample.server.map(|server| server.cpus);
-    let generator = |sample: &Sample| Some(sample.generator_cpus);
-    let lines = sampled(samples, &[("server", &server), ("generator", &generator)]);
+    let lines = vec![
+        sampled("server", samples, |sample| Some(sample.server?.cpus)),
+        sampled("generator", samples, |sample| Some(sample.generator_cpus)),
+    ];
     sampled_chart("Processor time", "CPUs in use", samples, lines, |cpus| format!("{cpus:.2}"))
 }
 
 fn memory(samples: &[Sample]) -> Chart {
-    let own = |sample: &Sample| sample.server.map(|server| server.memory.anon_bytes as f64 / MIB);
-    let resident = |sample: &Sample| sample.server.map(|server| server.memory.rss_bytes as f64 / MIB);
-    let generator = |sample: &Sample| Some(sample.generator_rss_bytes as f64 / MIB);
-    let lines =
-        sampled(samples, &[("server's own", &own), ("server with mapped log", &resident), ("generator", &generator)]);
+    let mib = |bytes: u64| bytes as f64 / MIB;
+    let lines = vec![
+        sampled("server's own", samples, |sample| Some(mib(sample.server?.memory.anon_bytes))),
+        sampled("server with mapped log", samples, |sample| Some(mib(sample.server?.memory.rss_bytes))),
+        sampled("generator", samples, |sample| Some(mib(sample.generator_rss_bytes))),
+    ];
     let note = "resident; mapped log pages are page cache and can be dropped";
-    let mib = |mib: f64| Bytes(mib * MIB).to_string();
-    sampled_chart("Memory", note, samples, lines, mib)
+    sampled_chart("Memory", note, samples, lines, |mib| Bytes(mib * MIB).to_string())
+}
+
+/// What only a long run looks at.
+fn deep(samples: &[Sample]) -> Vec<Chart> {
+    let deep = |sample: &Sample| sample.server?.deep;
+    let open = vec![
+        sampled("descriptors", samples, |sample| Some(deep(sample)?.descriptors as f64)),
+        sampled("threads", samples, |sample| Some(deep(sample)?.threads as f64)),
+    ];
+    let disk = vec![sampled("data folder", samples, |sample| Some(deep(sample)?.disk_bytes? as f64 / MIB))];
+    let open = sampled_chart("Open descriptors and threads", "of the server", samples, open, |count| {
+        Grouped(count).to_string()
+    });
+    let disk = sampled_chart("Data folder", "on its disk", samples, disk, |mib| Bytes(mib * MIB).to_string());
+    [open, disk].into_iter().filter(|chart| !chart.lines.is_empty()).collect()
 }

@@ -69,6 +69,24 @@ impl Scenario {
         }
     }
 
+    /// Connections of this program.
+    pub fn connections(&self) -> usize {
+        match self {
+            Self::HotPath(options) => options.connections,
+            Self::Rest(options) => options.connections,
+            Self::Replay(options) => options.readers,
+            // A webhook has a connection for each session.
+            Self::Fanout(options) => options.subscribers + options.sessions,
+            Self::Sessions(options) => options.connections + options.sockets,
+            // A client reads back over a second one.
+            Self::Durability(options) => 2 * (options.sockets + options.rest),
+            Self::Soak(options) => {
+                options.sockets + options.rest + options.subscribers + options.replayers + options.churners
+            }
+            Self::Smoke => 0,
+        }
+    }
+
     /// Seconds that are measured when nothing is said.
     pub fn duration_default(&self) -> f64 {
         if matches!(self, Self::Soak(_)) { 600.0 } else { 10.0 }
@@ -157,7 +175,7 @@ pub struct Replay {
     /// How to read.
     #[arg(long, value_enum, default_value_t = By::Get)]
     pub by: By,
-    /// From the disk: the server is stopped, the page cache of its files dropped, and each session read once. Needs --spawn.
+    /// From the disk: the server is started again, the page cache of its files dropped, and each session read once. Needs --spawn.
     #[arg(long)]
     pub cold: bool,
 }

@@ -50,7 +50,7 @@ pub async fn perform(worker: &Rc<Worker>, options: &Durability) -> Result<()> {
             }
             done
         };
-        let operating = operation.map(|operation| glommio::spawn_local(operation));
+        let operating = operation.map(glommio::spawn_local);
         worker.each(clients.into_iter().map(run)).await;
         match operating {
             Some(operating) => operating.await,

@@ -7,13 +7,14 @@ mod hot_path;
 mod replay;
 mod rest;
 mod sessions;
+mod soak;
 
 use crate::options::Scenario;
 use crate::run::Worker;
 use anyhow::Result;
 use std::rc::Rc;
 
-pub use crate::figures::SECONDS_PASSED;
+use crate::figures::SECONDS_PASSED;
 pub use durability::Kills;
 
 /// Runs the scenario's part of `worker`.
@@ -28,7 +29,7 @@ pub async fn perform(scenario: &Scenario, worker: &Rc<Worker>) -> Result<()> {
         Scenario::Fanout(options) => fanout::perform(worker, options).await,
         Scenario::Sessions(options) => sessions::perform(worker, options).await,
         Scenario::Durability(options) => durability::perform(worker, options).await,
-        Scenario::Soak(_) => unreachable!("not yet"),
+        Scenario::Soak(options) => soak::perform(worker, options).await,
         Scenario::Smoke => unreachable!("smoke is a list of the others"),
     }
 }
