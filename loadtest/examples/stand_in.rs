@@ -1,5 +1,6 @@
-//! The stand-in server of loadtest's tests as a program that can be killed and started again: it keeps its messages in a file, and over
-//! a restart it can lose, double or alter exactly one acknowledged message. `loadtest durability` must find that.
+//! The stand-in server of loadtest's tests as a program that can be killed and started again: it keeps its messages in a
+//! file, and over a restart it can lose, double or alter exactly one acknowledged message. `loadtest durability` must
+//! find that.
 //!
 //!     loadtest durability --spawn --server-bin target/debug/examples/stand_in --server-arg=--fault --server-arg=lose
 

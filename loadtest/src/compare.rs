@@ -1,7 +1,9 @@
-//! Two reports side by side: every rate, percentile and figure, which of them is better, and whether the two may be compared at all.
+//! Two reports side by side: every rate, percentile and figure, which of them is better, and whether the two may be
+//! compared at all.
 //!
-//! A difference counts when it is beyond a threshold and enough operations stand behind it: a maximum is one operation, and a percentile
-//! needs ten beyond it. Spread between runs is not known here: alternate runs, and compare more than one pair.
+//! A difference counts when it is beyond a threshold and enough operations stand behind it: a maximum is one operation,
+//! and a percentile needs ten beyond it. Spread between runs is not known here: alternate runs, and compare more than one
+//! pair.
 
 use crate::figures::{self, Better, Bytes, Grouped, Time};
 use crate::html;

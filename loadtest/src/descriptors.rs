@@ -1,6 +1,7 @@
 //! How many files and sockets this program, and a server that it starts, may have open.
 //!
-//! The soft limit is raised to the hard one at the start. A run that needs more says so before it begins, and not at socket 1,021.
+//! The soft limit is raised to the hard one at the start. A run that needs more says so before it begins, and not at
+//! socket 1,021.
 
 use anyhow::{Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

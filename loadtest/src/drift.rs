@@ -1,7 +1,7 @@
 //! What a long run does to a server: whether its latencies rose and its memory and descriptors grew.
 //!
-//! The last quarter of the window against the first, and a straight line through all looks. Growth can be right (a log grows, and so does
-//! its index), so it is a warning, and an error only beyond a limit that was named.
+//! The last quarter of the window against the first, and a straight line through all looks. Growth can be right (a log
+//! grows, and so does its index), so it is a warning, and an error only beyond a limit that was named.
 
 use crate::figures::{Bytes, Time};
 use crate::options::Soak;
@@ -120,7 +120,8 @@ mod tests {
         }
     }
 
-    /// A report of 40 seconds whose own memory grows by a MiB each second and whose p99 is what `latency_us` says for each second.
+    /// A report of 40 seconds whose own memory grows by a MiB each second and whose p99 is what `latency_us` says for
+    /// each second.
     fn long(latency_us: fn(u64) -> u64) -> Report {
         let mut outcome = outcome();
         let ack = outcome.latencies.get_mut("ack").unwrap();

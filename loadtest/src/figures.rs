@@ -1,6 +1,7 @@
 //! What is known of a figure by its name: its unit, which way is better, and how those of several generators add up.
 //!
-//! Names are what scenarios say and reports show. One that is not in the table is a plain number of which nobody knows which way is better.
+//! Names are what scenarios say and reports show. One that is not in the table is a plain number of which nobody knows
+//! which way is better.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Latencies of one kind of operation: an HDR histogram of nanoseconds with three digits, up to an hour.
 //!
-//! Longer ones count as an hour; nothing is dropped. It can be written as text and read again without loss (the V2 format of HdrHistogram,
-//! deflated, in base64), so that runs can be added up and other tools can read it.
+//! Longer ones count as an hour; nothing is dropped. It can be written as text and read again without loss (the V2 format
+//! of HdrHistogram, deflated, in base64), so that runs can be added up and other tools can read it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -91,7 +91,8 @@ impl Latency {
         self.0.value_at_quantile(quantile) as f64 / 1e3
     }
 
-    /// The percentile curve: pairs of nines (0 is all, 2 is 99 %, 3 is 99.9 %) and microseconds, up to where one operation decides.
+    /// The percentile curve: pairs of nines (0 is all, 2 is 99 %, 3 is 99.9 %) and microseconds, up to where one
+    /// operation decides.
     pub fn curve(&self) -> Vec<(f64, f64)> {
         let nines_max = (self.count().max(1) as f64).log10();
         let at = |step: u32| nines_max * f64::from(step) / f64::from(CURVE_POINTS);

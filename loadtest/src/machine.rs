@@ -53,7 +53,8 @@ fn memory_bytes(meminfo: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// The file system that holds `path`: its type and where it comes from (`ext4 on /dev/sda1`). `None` when that cannot be told.
+/// The file system that holds `path`: its type and where it comes from (`ext4 on /dev/sda1`). `None` when that cannot be
+/// told.
 pub fn filesystem(path: &Path) -> Option<String> {
     let path = path.canonicalize().ok()?;
     filesystem_in(&fs::read_to_string("/proc/self/mountinfo").ok()?, &path)

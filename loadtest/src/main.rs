@@ -1,9 +1,9 @@
 //! `loadtest`: puts a FleetLM server under load, measures what its users would feel, and verifies every answer while it does.
 //!
-//! Reading order: `options` (what can be asked), `measure` (from the command line to reports), `run` and `worker` (threads and the measured
-//! window), `scenarios` (what is measured), `verify` (what was promised), `report` (what is known in the end), `table` and `html` (how it looks).
-//! The wire is `wire`, `http`, `socket`, `frame` and `phoenix`: written independently of the server's codecs, so that both cannot be
-//! wrong in the same way.
+//! Reading order: `options` (what can be asked), `measure` (from the command line to reports), `run` and `worker`
+//! (threads and the measured window), `scenarios` (what is measured), `verify` (what was promised), `report` (what is
+//! known in the end), `table` and `html` (how it looks). The wire is `wire`, `http`, `socket`, `frame` and `phoenix`:
+//! written independently of the server's codecs, so that both cannot be wrong in the same way.
 
 mod clock;
 mod compare;

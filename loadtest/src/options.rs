@@ -11,8 +11,8 @@ use values::{cpu_list, percent, seconds, window_seconds};
 
 /// Measures a FleetLM server and verifies every answer while it does.
 ///
-/// Exit codes: 0 all went well, 1 a promise was broken (messages lost, duplicated, reordered, altered or invented), 2 requests failed or the
-/// run could not be made, 3 a comparison found something worse than allowed.
+/// Exit codes: 0 all went well, 1 a promise was broken (messages lost, duplicated, reordered, altered or invented), 2
+/// requests failed or the run could not be made, 3 a comparison found something worse than allowed.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "loadtest",

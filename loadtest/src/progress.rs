@@ -1,4 +1,5 @@
-//! The live line: phase, time passed and planned, throughput and p99 of the last second. Silent when the errors' output is no terminal.
+//! The live line: phase, time passed and planned, throughput and p99 of the last second. Silent when the errors' output
+//! is no terminal.
 
 use crate::clock::now_ns;
 use crate::figures::{Grouped, Time};

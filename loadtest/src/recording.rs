@@ -1,7 +1,7 @@
 //! Latencies of all threads, in all and over time.
 //!
-//! A thread records into histograms of its own and hands them over once per slot, so that an operation costs no lock; the live line reads the
-//! same slots. Does not know what is measured.
+//! A thread records into histograms of its own and hands them over once per slot, so that an operation costs no lock; the
+//! live line reads the same slots. Does not know what is measured.
 
 use crate::clock::now_ns;
 use crate::latency::Latency;

@@ -1,6 +1,8 @@
-//! What is known of a run in the end, as JSON holds it: figures, histograms, machine, versions, the exact command. And how it ended.
+//! What is known of a run in the end, as JSON holds it: figures, histograms, machine, versions, the exact command. And
+//! how it ended.
 //!
-//! A report can be read again and added to another one of the same scenario. How it looks for people is `table`'s and `html`'s.
+//! A report can be read again and added to another one of the same scenario. How it looks for people is `table`'s and
+//! `html`'s.
 
 use crate::figures::{self, Time};
 use crate::latency::{EncodingError, Latency, Percentiles};

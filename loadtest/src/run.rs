@@ -1,5 +1,5 @@
-//! One run of a scenario: worker threads (an executor each), and the main thread that waits for them, shows how far they are, and sums up what
-//! they found.
+//! One run of a scenario: worker threads (an executor each), and the main thread that waits for them, shows how far they
+//! are, and sums up what they found.
 //!
 //! Everything has an end: a run that outlives its plan is given up.
 

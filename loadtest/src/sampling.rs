@@ -1,4 +1,5 @@
-//! CPU and memory of the server and of this program, looked at over time by the main thread; and the lines of a long run that tell of them.
+//! CPU and memory of the server and of this program, looked at over time by the main thread; and the lines of a long run
+//! that tell of them.
 //!
 //! Costs a few reads of /proc, never a step of a worker.
 

@@ -1,8 +1,8 @@
 //! Latencies over time: a histogram for each slot of the measured window.
 //!
-//! A slot begins as short as the run asks and doubles when there are too many, so that a long run costs no more memory than a short one. Slots keep
-//! two digits: percentiles of any stretch of slots can be had later, exactly within those. Who records is not known here; threads hand over
-//! what they gathered once per slot.
+//! A slot begins as short as the run asks and doubles when there are too many, so that a long run costs no more memory
+//! than a short one. Slots keep two digits: percentiles of any stretch of slots can be had later, exactly within those.
+//! Who records is not known here; threads hand over what they gathered once per slot.
 
 use crate::latency::{EncodingError, Latency, NS_MAX};
 use base64::Engine;
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::io::Cursor;
 use std::ops::Range;
 
-/// Slots of a run at the most; one more, and two neighbours become one. Enough for a line as wide as a page, and 6 MiB at the most.
+/// Slots of a run at the most; one more, and two neighbours become one. Enough for a line as wide as a page, and 6 MiB at
+/// the most.
 pub const SLOTS_MAX: usize = 300;
 /// Latencies below this are one: a slot's histogram is a tenth of the size for it.
 const NS_MIN: u64 = 1_000;

@@ -1,8 +1,8 @@
-//! The server that is measured: one that runs somewhere, or one of our own, started on a free port with a temporary data folder and ended with
-//! the run.
+//! The server that is measured: one that runs somewhere, or one of our own, started on a free port with a temporary data
+//! folder and ended with the run.
 //!
-//! The port is what the server prints; the folder goes when the server is gone. A server of our own can be killed, stopped and started again on
-//! the same folder and port.
+//! The port is what the server prints; the folder goes when the server is gone. A server of our own can be killed,
+//! stopped and started again on the same folder and port.
 
 use crate::target::Target;
 use crate::usage;
@@ -134,7 +134,8 @@ impl Own {
         Ok(started.elapsed())
     }
 
-    /// Drops the pages of all its files from the page cache, so that they must be read from the disk; but for those that it has mapped and touched.
+    /// Drops the pages of all its files from the page cache, so that they must be read from the disk; but for those that
+    /// it has mapped and touched.
     ///
     /// # Errors
     /// When a file cannot be synced (only clean pages can be dropped) or the kernel does not take the advice.

@@ -152,8 +152,8 @@ impl Worker {
         self.shared.subject.pid()
     }
 
-    /// Hands this thread's latencies over once per slot, from `from_ns` on; what ends after `end_ns` counts as the last of it. Called once
-    /// per run by each worker.
+    /// Hands this thread's latencies over once per slot, from `from_ns` on; what ends after `end_ns` counts as the last
+    /// of it. Called once per run by each worker.
     pub fn record(self: &Rc<Self>, from_ns: u64, end_ns: u64) {
         self.shared.start_ns.get_or_init(|| from_ns);
         self.shared.recording.begin(from_ns, end_ns);

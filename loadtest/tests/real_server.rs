@@ -1,7 +1,7 @@
 //! Every scenario for a moment against the real server, started, killed and restarted by the tool itself.
 //!
-//! `cargo test` at the root builds the server beside the tool. Built alone (`cargo test -p loadtest`) there may be none: then this says that
-//! it proved nothing, and with `CI=true` it fails.
+//! `cargo test` at the root builds the server beside the tool. Built alone (`cargo test -p loadtest`) there may be none:
+//! then this says that it proved nothing, and with `CI=true` it fails.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! The whole tool against a server that keeps its promises and against servers that break exactly one: it must not cry wolf, and it must
-//! be able to fail.
+//! The whole tool against a server that keeps its promises and against servers that break exactly one: it must not cry
+//! wolf, and it must be able to fail.
 
 mod stand_in;
 

@@ -1,5 +1,5 @@
-//! Lines in a frame, as inline SVG: axes, a grid, a legend, and a text for the pointer. Drawn with classes only, so that the page's style
-//! decides on colours.
+//! Lines in a frame, as inline SVG: axes, a grid, a legend, and a text for the pointer. Drawn with classes only, so that
+//! the page's style decides on colours.
 
 use super::escape;
 use std::fmt::Write;

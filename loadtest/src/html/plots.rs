@@ -20,6 +20,11 @@ const NINES: [(f64, &str); 7] = [
 /// Memory is drawn in MiB, so that round steps are round.
 const MIB: f64 = 1024.0 * 1024.0;
 
+/// Operations without which nothing is drawn over time.
+const FREQUENT_MIN: u64 = 100;
+/// Percentiles on an axis that is longer leave no room for its first one.
+const FIRST_NINES_MAX: f64 = 4.5;
+
 /// All that the report has something for.
 pub fn all(report: &Report) -> String {
     let mut charts = Vec::new();
@@ -32,11 +37,11 @@ pub fn all(report: &Report) -> String {
     if !latencies.is_empty() {
         charts.push(percentiles(&latencies));
     }
-    let timed: Vec<_> = latencies
-        .iter()
-        .copied()
-        .filter(|(name, measured)| *name != SEND_LAG && measured.series.points().len() > 1)
-        .collect();
+    // A curve over time needs operations all the time; the table has the others.
+    let is_frequent =
+        |measured: &Measured| measured.latency.count() >= FREQUENT_MIN && measured.series.points().len() > 1;
+    let timed: Vec<_> =
+        latencies.iter().copied().filter(|(name, measured)| *name != SEND_LAG && is_frequent(measured)).collect();
     if !timed.is_empty() {
         charts.push(throughput(&timed));
     }
@@ -72,7 +77,7 @@ fn percentiles(latencies: &[(&str, &Measured)]) -> Chart {
     let nines_max = lines.iter().filter_map(|line| line.points.last()).fold(1.0_f64, |max, (nines, _)| max.max(*nines));
     let ticks: Vec<_> = NINES
         .into_iter()
-        .filter(|(nines, _)| *nines <= nines_max)
+        .filter(|(nines, _)| *nines <= nines_max && (*nines > 0.0 || nines_max < FIRST_NINES_MAX))
         .map(|(nines, text)| (nines, text.to_owned()))
         .collect();
     let hint = |(nines, text): &(f64, String)| {

@@ -175,7 +175,8 @@ pub struct Replay {
     /// How to read.
     #[arg(long, value_enum, default_value_t = By::Get)]
     pub by: By,
-    /// From the disk: the server is started again, the page cache of its files dropped, and each session read once. Needs --spawn.
+    /// From the disk: the server is started again, the page cache of its files dropped, and each session read once. Needs
+    /// --spawn.
     #[arg(long)]
     pub cold: bool,
 }
@@ -215,7 +216,8 @@ pub struct Sessions {
     /// Requests in flight on each.
     #[arg(long, default_value_t = 16, value_parser = count)]
     pub pipeline: usize,
-    /// Idle sockets to open afterwards, each joined to one of the sessions. Beyond 28,000 the server must be on a loopback address.
+    /// Idle sockets to open afterwards, each joined to one of the sessions. Beyond 28,000 the server must be on a
+    /// loopback address.
     #[arg(long, default_value_t = 0, value_parser = count_or_none)]
     pub sockets: usize,
 }
@@ -280,8 +282,8 @@ pub struct Soak {
     /// Seconds between two lines that tell how it goes.
     #[arg(long, default_value_t = 10.0, value_parser = window_seconds)]
     pub interval: f64,
-    /// Fail (exit code 2) when the server's own memory has grown by more from the first quarter to the last. Mapped log segments,
-    /// which are page cache, are not counted.
+    /// Fail (exit code 2) when the server's own memory has grown by more from the first quarter to the last. Mapped log
+    /// segments, which are page cache, are not counted.
     #[arg(long, value_name = "MIB", value_parser = mebibytes)]
     pub rss_growth_max: Option<f64>,
 }

@@ -1,8 +1,9 @@
 //! Kills the server under load, again and again, starts it again on the same data, and reads every session back.
 //!
-//! Clients append over WebSocket and REST. At a random time after all of them have got an acknowledgement the server gets SIGKILL. Once it is
-//! ready again each client reads its whole session by GET and compares it with its ledger; every second client then sends again what was
-//! in flight, with the idempotency keys of the first attempt. What is promised, and what breaks it, is `ledger`'s.
+//! Clients append over WebSocket and REST. At a random time after all of them have got an acknowledgement the server gets
+//! SIGKILL. Once it is ready again each client reads its whole session by GET and compares it with its ledger; every
+//! second client then sends again what was in flight, with the idempotency keys of the first attempt. What is promised,
+//! and what breaks it, is `ledger`'s.
 //!
 //! Does not cut the power: pages that the kernel holds survive a kill. The crash images of the log's own tests are for that.
 

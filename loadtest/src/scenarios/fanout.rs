@@ -1,8 +1,8 @@
 //! An agent streams chunks into its sessions, and everybody on their channels reads them.
 //!
-//! A chunk carries the time at which it was due, so latency is from the agent's (intended) write to a reader's read, over all
-//! threads. Verifies that each reader gets each chunk of its session once, in order, with its content: chunks are not replayed, but a
-//! reader that keeps up must not miss one.
+//! A chunk carries the time at which it was due, so latency is from the agent's (intended) write to a reader's read, over
+//! all threads. Verifies that each reader gets each chunk of its session once, in order, with its content: chunks are not
+//! replayed, but a reader that keeps up must not miss one.
 
 use crate::clock::{Schedule, nanos, now_ns};
 use crate::content::{Comparison, read_chunk, write_chunk};

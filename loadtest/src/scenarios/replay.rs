@@ -1,11 +1,11 @@
 //! Reads whole sessions from their first message to the last, page by page, again and again.
 //!
-//! First the sessions are filled. Then each reader takes one session after the other: by GET with `after_seq`, or by joining the channel
-//! with `last_seq` and leaving it. Measures the time to the first byte of the first page and to the last message verified. Every message of
-//! every replay is verified.
+//! First the sessions are filled. Then each reader takes one session after the other: by GET with `after_seq`, or by
+//! joining the channel with `last_seq` and leaving it. Measures the time to the first byte of the first page and to the
+//! last message verified. Every message of every replay is verified.
 //!
-//! Cold: after the filling the server is stopped and started again, and the page cache of its files dropped; then each session is read once. How
-//! much the server had read from the disk meanwhile is told, so that cold can be believed.
+//! Cold: after the filling the server is stopped and started again, and the page cache of its files dropped; then each
+//! session is read once. How much the server had read from the disk meanwhile is told, so that cold can be believed.
 
 use crate::clock::{Schedule, nanos, now_ns};
 use crate::figures::SECONDS_PASSED;
@@ -71,7 +71,8 @@ async fn cold_window(worker: &Rc<Worker>) -> Result<Window> {
     if worker.index == 0 {
         let own = worker.shared.subject.own.clone().context("only a server of our own is stopped: --spawn")?;
         let restart = move || {
-            // The start finishes the end of the log, and has the system read most of it ahead: only after it can the cache be cold.
+            // The start finishes the end of the log, and has the system read most of it ahead: only after it can the
+            // cache be cold.
             own.end();
             own.restart()?;
             own.drop_page_cache()
@@ -85,7 +86,8 @@ async fn cold_window(worker: &Rc<Worker>) -> Result<Window> {
     Ok(Window { start_ns, from_ns: start_ns, end_ns: u64::MAX, drain_ns: u64::MAX })
 }
 
-/// One reader: session after session until the window ends. What began before the end is finished, and counted by when it began.
+/// One reader: session after session until the window ends. What began before the end is finished, and counted by when it
+/// began.
 async fn read(
     worker: Rc<Worker>,
     options: Replay,

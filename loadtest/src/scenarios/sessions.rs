@@ -1,7 +1,8 @@
 //! Creates sessions and looks at what they cost the server when nobody uses them; then, if asked, the same for idle sockets.
 //!
-//! The window ends when all are created, not by time. Verifies that ids are unique and that every hundredth session can be read back.
-//! Memory is the server's own after it has settled, so it needs its process on this machine (`--spawn` or `--pid`).
+//! The window ends when all are created, not by time. Verifies that ids are unique and that every hundredth session can
+//! be read back. Memory is the server's own after it has settled, so it needs its process on this machine (`--spawn` or
+//! `--pid`).
 
 mod idle;
 

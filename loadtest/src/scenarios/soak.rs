@@ -1,7 +1,8 @@
-//! Everything at once at a steady rate: sends over WebSocket, the REST mix, an agent's chunks to many readers, whole replays by join, and sessions
-//! that are created, used and deleted.
+//! Everything at once at a steady rate: sends over WebSocket, the REST mix, an agent's chunks to many readers, whole
+//! replays by join, and sessions that are created, used and deleted.
 //!
-//! Each kind is the scenario of its name, verified as there; this file shares out the rate. Whether something grew or slowed down is `drift`'s.
+//! Each kind is the scenario of its name, verified as there; this file shares out the rate. Whether something grew or
+//! slowed down is `drift`'s.
 
 use super::fanout::{self, Role};
 use super::{hot_path, replay, rest};

@@ -1,5 +1,5 @@
-//! A server small enough to be seen through: sessions in memory, a thread per connection, one lock. It keeps its promises, or breaks
-//! exactly one of them on purpose. With a journal it survives being killed: `examples/stand_in.rs`.
+//! A server small enough to be seen through: sessions in memory, a thread per connection, one lock. It keeps its
+//! promises, or breaks exactly one of them on purpose. With a journal it survives being killed: `examples/stand_in.rs`.
 
 use serde_json::{Value, json};
 use std::collections::HashMap;

@@ -1,6 +1,8 @@
-//! The clients of a durability run: each appends to a session of its own until the server dies, comes back, reads, resolves, and goes on.
+//! The clients of a durability run: each appends to a session of its own until the server dies, comes back, reads,
+//! resolves, and goes on.
 //!
-//! Every second one sends with idempotency keys, and sends again what was in flight. A connection that breaks before a kill is a failure.
+//! Every second one sends with idempotency keys, and sends again what was in flight. A connection that breaks before a
+//! kill is a failure.
 
 use super::ledger::{Ledger, Reading};
 use crate::clock::{nanos, now_ns};

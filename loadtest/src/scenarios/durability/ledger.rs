@@ -1,11 +1,13 @@
 //! What one client knows of its session, and the judgement of what the server gives back.
 //!
-//! - A message that was acknowledged is there once, with its content, at the seq that its acknowledgement named; so is one that was read.
-//! - A message that was in flight when the server died is there once or not at all. Which of the two is found out by the first read after
-//!   it, and stays so; sent again with its idempotency key, it is there once.
+//! - A message that was acknowledged is there once, with its content, at the seq that its acknowledgement named; so is one
+//!   that was read.
+//! - A message that was in flight when the server died is there once or not at all. Which of the two is found out by the first
+//!   read after it, and stays so; sent again with its idempotency key, it is there once.
 //! - Messages stand in the order in which they were sent, and nothing else is there. seq has no holes.
 //!
-//! Pure. A message is named by its number among the client's sends, which its content carries; each finding about a message is told once.
+//! Pure. A message is named by its number among the client's sends, which its content carries; each finding about a message is
+//! told once.
 
 use crate::content::{Comparison, read_number};
 use crate::verify::{Integrity, Violation};
@@ -143,7 +145,8 @@ impl Ledger {
         reading.arrivals.push(Arrival { seq, n });
     }
 
-    /// The message that is known to stand at `seq`. Each seq has one number, and some numbers have none: it is `seq` or a little beyond.
+    /// The message that is known to stand at `seq`. Each seq has one number, and some numbers have none: it is `seq` or a
+    /// little beyond.
     fn stored_at(&self, seq: u64) -> Option<u64> {
         let from = usize::try_from(seq).ok()?.checked_sub(1)?;
         let stored = |entry: &Entry| if let Entry::Stored(seq) = entry { Some(*seq) } else { None };

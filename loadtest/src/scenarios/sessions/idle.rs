@@ -1,7 +1,7 @@
 //! Many idle sockets, each joined to a session: opened in batches, and only kept alive.
 //!
-//! They need no executor, so they are plain blocking sockets on a thread of their own. One address has some 28,000 ports towards
-//! one server; on the loopback device there are as many addresses as one wants (127.0.0.0/8 is this machine).
+//! They need no executor, so they are plain blocking sockets on a thread of their own. One address has some 28,000 ports
+//! towards one server; on the loopback device there are as many addresses as one wants (127.0.0.0/8 is this machine).
 
 use crate::frame::{self, Opcode};
 use crate::phoenix;
