@@ -15,6 +15,7 @@ use crate::target::Target;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::Write;
+use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Runs what was asked for and prints it; the worst verdict of all.
@@ -26,11 +27,12 @@ pub fn measure(scenario: &Scenario, common: &Common) -> Result<Verdict> {
         bail!("{} stops the server and starts it again, so it must be its own: add --spawn", scenario.name());
     }
     descriptors::allow(scenario.connections())?;
+    let interrupted = run::interruptible()?;
     let subject = subject(common)?;
-    let done = measure_all(&plans(scenario, common), common, &subject);
-    // Threads that were given up may still hold on to it.
+    let done = measure_all(&plans(scenario, common), common, &subject, &interrupted);
+    // Threads of the runs may still hold on to it.
     if let Some(own) = &subject.own {
-        own.end();
+        own.finish();
     }
     done
 }
@@ -70,7 +72,7 @@ fn plans(scenario: &Scenario, common: &Common) -> Vec<Plan> {
     }
 }
 
-fn measure_all(plans: &[Plan], common: &Common, subject: &Subject) -> Result<Verdict> {
+fn measure_all(plans: &[Plan], common: &Common, subject: &Subject, interrupted: &AtomicBool) -> Result<Verdict> {
     let origin = Origin {
         command: std::env::args().map(|argument| quoted(&argument)).collect::<Vec<_>>().join(" "),
         unix_s: 0,
@@ -82,7 +84,7 @@ fn measure_all(plans: &[Plan], common: &Common, subject: &Subject) -> Result<Ver
     let mut reports = Vec::new();
     for plan in plans {
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-        let outcome = run::run(plan, common, subject).with_context(|| plan.name.to_owned())?;
+        let outcome = run::run(plan, common, subject, interrupted).with_context(|| plan.name.to_owned())?;
         let origin = Origin { unix_s, ..origin.clone() };
         let mut report = Report::new(plan.name, plan.options()?, origin, plan.duration_s, outcome);
         if let Scenario::Soak(soak) = &plan.scenario {

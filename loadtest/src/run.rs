@@ -16,10 +16,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use fleetlm::server::pacemaker::{self, Pulse};
 use glommio::{LocalExecutorBuilder, Placement};
 use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -62,11 +65,25 @@ impl Plan {
 
 type Results = Sender<Result<Outcome>>;
 
+/// Set once somebody wants the run to end: the run is given up, and what it started is stopped. The second time ends the
+/// program at once.
+///
+/// # Errors
+/// When the system gives no signal handler.
+pub fn interruptible() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupted))?;
+        flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    Ok(interrupted)
+}
+
 /// Runs `plan` against `subject` and returns what all threads found.
 ///
 /// # Errors
 /// When it could not be set up, or does not end in time.
-pub fn run(plan: &Plan, common: &Common, subject: &Subject) -> Result<Outcome> {
+pub fn run(plan: &Plan, common: &Common, subject: &Subject, interrupted: &AtomicBool) -> Result<Outcome> {
     let placements = placements(common);
     let slot_ns = seconds_ns((plan.duration_s / SLOTS).clamp(0.05, 1.0));
     let shared = Arc::new(Shared::new(subject.clone(), placements.len(), slot_ns));
@@ -77,7 +94,7 @@ pub fn run(plan: &Plan, common: &Common, subject: &Subject) -> Result<Outcome> {
         start_worker(index, placement, pulse, plan, Arc::clone(&shared), done.clone())?;
     }
     drop(done);
-    collect(&results, &shared, plan)
+    collect(&results, &shared, plan, interrupted)
 }
 
 fn start_worker(
@@ -129,7 +146,12 @@ fn seconds_ns(seconds: f64) -> u64 {
 }
 
 /// Waits for all workers, looks at the run five times a second, and gives up when it is far beyond its plan.
-fn collect(results: &Receiver<Result<Outcome>>, shared: &Shared, plan: &Plan) -> Result<Outcome> {
+fn collect(
+    results: &Receiver<Result<Outcome>>,
+    shared: &Shared,
+    plan: &Plan,
+    interrupted: &AtomicBool,
+) -> Result<Outcome> {
     let planned = SETUP_TIME
         + Duration::from_secs_f64(plan.duration_s + plan.warmup_s)
         + plan.scenario.time_beyond_window()
@@ -155,6 +177,7 @@ fn collect(results: &Receiver<Result<Outcome>>, shared: &Shared, plan: &Plan) ->
             Err(RecvTimeoutError::Timeout) if now_ns() > give_up_ns => {
                 bail!("the run did not end in {planned:?} and was given up")
             }
+            Err(RecvTimeoutError::Timeout) if interrupted.load(Ordering::SeqCst) => bail!("interrupted"),
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(line) = sampler.look(shared) {
                     progress.print(&line);

@@ -16,6 +16,8 @@ use std::ops::Range;
 /// Slots of a run at the most; one more, and two neighbours become one. Enough for a line as wide as a page, and 6 MiB at
 /// the most.
 pub const SLOTS_MAX: usize = 300;
+/// A slot of a run of three years; what claims more was not written by us.
+const SLOT_NS_MAX: u64 = 330_000 * 1_000_000_000;
 /// Latencies below this are one: a slot's histogram is a tenth of the size for it.
 const NS_MIN: u64 = 1_000;
 
@@ -167,8 +169,8 @@ impl TryFrom<Written> for Series {
 
     fn try_from(written: Written) -> Result<Self, EncodingError> {
         let slot_ns = (written.slot_s * 1e9) as u64;
-        if slot_ns == 0 || written.points.len() > SLOTS_MAX {
-            return Err(EncodingError::Format("a series has slots without length, or too many".to_owned()));
+        if slot_ns == 0 || slot_ns > SLOT_NS_MAX || written.points.len() > SLOTS_MAX {
+            return Err(EncodingError::Format("a series has slots of no sensible length, or too many".to_owned()));
         }
         let slots = written.points.iter().map(|point| read_slot(&point.histogram)).collect::<Result<_, _>>()?;
         Ok(Self { slot_ns, slots })
@@ -249,7 +251,9 @@ mod tests {
         let json = serde_json::to_string(&Written::from(&series)).unwrap();
         let read: Written = serde_json::from_str(&json).unwrap();
         assert_eq!(Series::try_from(read).unwrap(), series);
-        let nonsense: Written = serde_json::from_str(r#"{"slot_s":0,"points":[]}"#).unwrap();
-        assert!(Series::try_from(nonsense).is_err());
+        for slot_s in ["0", "-1", "1e300"] {
+            let nonsense = serde_json::from_str(&format!(r#"{{"slot_s":{slot_s},"points":[]}}"#)).unwrap();
+            assert!(<Series as TryFrom<Written>>::try_from(nonsense).is_err(), "{slot_s}");
+        }
     }
 }

@@ -77,7 +77,7 @@ impl Subject {
     }
 }
 
-/// A server of our own, shared by the threads of a run. It ends when the last of them lets go, or earlier by [`Own::end`].
+/// A server of our own, shared by the threads of a run. It ends when the last of them lets go, or earlier by [`Own::finish`].
 pub struct Own {
     /// Zero while none runs.
     pid: AtomicU32,
@@ -95,7 +95,7 @@ impl Own {
         let server = Server::start(start)?;
         let pid = AtomicU32::new(server.child.id());
         let target = server.target.clone();
-        let folder = server.folder.path().to_owned();
+        let folder = server.path()?.to_owned();
         Ok((target, Arc::new(Self { pid, folder, server: Mutex::new(server) })))
     }
 
@@ -120,6 +120,16 @@ impl Own {
         let mut server = self.server();
         self.pid.store(0, Ordering::SeqCst);
         server.end();
+    }
+
+    /// Ends it for good and removes its data, whoever else still holds on to it. Blocks.
+    pub fn finish(&self) {
+        self.end();
+        if let Some(folder) = self.server().folder.take()
+            && let Err(error) = folder.close()
+        {
+            eprintln!("loadtest: the data folder of the server stays: {error}");
+        }
     }
 
     /// Starts it again on the same folder and port; returns how long it took until it was ready. Blocks.
@@ -180,7 +190,8 @@ struct Server {
     arguments: Vec<String>,
     /// CPUs of every process: those named, or those that this program had when it started the first.
     cpus: CpuSet,
-    folder: tempfile::TempDir,
+    /// Until the end.
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -198,12 +209,16 @@ impl Server {
         }
         arguments.extend(start.arguments);
         let (child, target) = launch(&binary, "127.0.0.1:0", folder.path(), &arguments, &cpus)?;
-        Ok(Self { child, target, binary, arguments, cpus, folder })
+        Ok(Self { child, target, binary, arguments, cpus, folder: Some(folder) })
+    }
+
+    fn path(&self) -> Result<&Path> {
+        Ok(self.folder.as_ref().context("the data folder is gone")?.path())
     }
 
     fn restart(&mut self) -> Result<()> {
         let listen = self.target.address.to_string();
-        let (child, _) = launch(&self.binary, &listen, self.folder.path(), &self.arguments, &self.cpus)?;
+        let (child, _) = launch(&self.binary, &listen, self.path()?, &self.arguments, &self.cpus)?;
         self.child = child;
         Ok(())
     }

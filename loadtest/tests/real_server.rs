@@ -21,10 +21,13 @@ fn every_scenario_passes_against_the_real_server() {
         .arg(&json)
         .arg("--html")
         .arg(&html)
+        .env("TMPDIR", folder.path())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "data folders are removed, reports stay: {left:?}");
     let reports: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let names: Vec<_> = reports.iter().map(|report| report["scenario"].as_str().unwrap()).collect();
     for name in

@@ -53,10 +53,13 @@ pub async fn perform(worker: &Rc<Worker>, options: &Durability) -> Result<()> {
         };
         let operating = operation.map(glommio::spawn_local);
         worker.each(clients.into_iter().map(run)).await;
-        match operating {
-            Some(operating) => operating.await,
-            None => Ok(()),
+        // What clients found before stays to be told.
+        if let Some(operating) = operating
+            && let Err(error) = operating.await
+        {
+            worker.outcome.borrow_mut().error(format!("{error:#}"));
         }
+        Ok(())
     };
     worker.under_load(load).await?;
     worker.meet(2).await?;

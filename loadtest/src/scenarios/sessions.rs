@@ -171,7 +171,7 @@ async fn idle_sockets(
 ) -> Result<()> {
     let mine = worker.share(options.sockets);
     if mine.len() > sessions.len() {
-        bail!("{} sockets need as many sessions", options.sockets);
+        bail!("{} idle sockets need as many sessions (--count), and each thread its part of them", options.sockets);
     }
     let seed = worker.shared.seed;
     let places: Vec<idle::Place> =
