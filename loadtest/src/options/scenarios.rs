@@ -97,16 +97,16 @@ impl Scenario {
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct HotPath {
     /// Connections, each with its session.
-    #[arg(long, default_value_t = 20, value_parser = count)]
+    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = count)]
     pub connections: usize,
     /// Sends of one connection that wait for their ack at the same time (closed loop).
-    #[arg(long, default_value_t = 5, value_parser = count)]
+    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = count)]
     pub depth: usize,
     /// Bytes of a message's content.
-    #[arg(long, default_value_t = 256, value_parser = content_bytes)]
+    #[arg(long, default_value_t = 256, value_name = "BYTES", value_parser = content_bytes)]
     pub size: usize,
     /// Sends per second of all connections: an open loop, latency from the time a send was due.
-    #[arg(long, value_parser = rate)]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     pub rate: Option<f64>,
 }
 
@@ -126,19 +126,19 @@ pub enum Mix {
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct Rest {
     /// Keep-alive connections, each with its session.
-    #[arg(long, default_value_t = 50, value_parser = count)]
+    #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = count)]
     pub connections: usize,
     /// Bytes of a message's content.
-    #[arg(long, default_value_t = 1024, value_parser = content_bytes)]
+    #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = content_bytes)]
     pub size: usize,
     /// Requests to make.
     #[arg(long, value_enum, default_value_t = Mix::Mixed)]
     pub mix: Mix,
     /// Messages of a GET.
-    #[arg(long, default_value_t = 50, value_parser = count)]
+    #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = count)]
     pub limit: usize,
     /// Requests per second of all connections: an open loop, latency from the time a request was due.
-    #[arg(long, value_parser = rate)]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     pub rate: Option<f64>,
 }
 
@@ -158,19 +158,19 @@ pub enum By {
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct Replay {
     /// Sessions to fill and read.
-    #[arg(long, default_value_t = 5, value_parser = count)]
+    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = count)]
     pub sessions: usize,
     /// Messages of each.
-    #[arg(long, default_value_t = 10_000, value_parser = count)]
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT", value_parser = count)]
     pub messages: usize,
     /// Bytes of a message's content.
-    #[arg(long, default_value_t = 256, value_parser = content_bytes)]
+    #[arg(long, default_value_t = 256, value_name = "BYTES", value_parser = content_bytes)]
     pub size: usize,
     /// Readers at the same time, one connection each.
-    #[arg(long, default_value_t = 5, value_parser = count)]
+    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = count)]
     pub readers: usize,
     /// Messages of a page.
-    #[arg(long, default_value_t = 1000, value_parser = count)]
+    #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = count)]
     pub page: usize,
     /// How to read.
     #[arg(long, value_enum, default_value_t = By::Get)]
@@ -185,19 +185,19 @@ pub struct Replay {
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct Fanout {
     /// Reading sockets, spread evenly over the sessions.
-    #[arg(long, default_value_t = 1000, value_parser = count)]
+    #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = count)]
     pub subscribers: usize,
     /// Sessions with a running answer.
-    #[arg(long, default_value_t = 10, value_parser = count)]
+    #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = count)]
     pub sessions: usize,
     /// Bytes of a chunk.
-    #[arg(long, default_value_t = 200, value_parser = chunk_bytes)]
+    #[arg(long, default_value_t = 200, value_name = "BYTES", value_parser = chunk_bytes)]
     pub size: usize,
     /// Chunks per second that the agent writes, over all sessions (open loop).
-    #[arg(long, default_value_t = 200.0, value_parser = rate, conflicts_with = "window")]
+    #[arg(long, default_value_t = 200.0, value_name = "PER_SECOND", value_parser = rate, conflicts_with = "window")]
     pub rate: f64,
     /// As fast as it goes instead: chunks of one session that may be on their way at the same time (closed loop).
-    #[arg(long, value_parser = count)]
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     pub window: Option<usize>,
     /// The agent is a webhook of this program, which the server calls: one running answer in each session.
     #[arg(long, conflicts_with = "window")]
@@ -208,17 +208,17 @@ pub struct Fanout {
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct Sessions {
     /// Sessions to create.
-    #[arg(long, default_value_t = 10_000, value_parser = count)]
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT", value_parser = count)]
     pub count: usize,
     /// Keep-alive connections.
-    #[arg(long, default_value_t = 8, value_parser = count)]
+    #[arg(long, default_value_t = 8, value_name = "COUNT", value_parser = count)]
     pub connections: usize,
     /// Requests in flight on each.
-    #[arg(long, default_value_t = 16, value_parser = count)]
+    #[arg(long, default_value_t = 16, value_name = "COUNT", value_parser = count)]
     pub pipeline: usize,
     /// Idle sockets to open afterwards, each joined to one of the sessions. Beyond 28,000 the server must be on a
     /// loopback address.
-    #[arg(long, default_value_t = 0, value_parser = count_or_none)]
+    #[arg(long, default_value_t = 0, value_name = "COUNT", value_parser = count_or_none)]
     pub sockets: usize,
 }
 
@@ -226,25 +226,25 @@ pub struct Sessions {
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct Durability {
     /// Times the server is killed.
-    #[arg(long, default_value_t = 5, value_parser = count)]
+    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = count)]
     pub cycles: usize,
     /// Each kill comes at a random time up to so many seconds after everybody is under load.
-    #[arg(long, default_value_t = 3.0, value_parser = window_seconds)]
+    #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = window_seconds)]
     pub kill_within: f64,
     /// Seed of these times; a random one is chosen and printed.
     #[arg(long)]
     pub seed: Option<u64>,
     /// WebSocket clients, each with a session.
-    #[arg(long, default_value_t = 10, value_parser = count)]
+    #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = count)]
     pub sockets: usize,
     /// Sends of a WebSocket client that wait for their ack at the same time.
-    #[arg(long, default_value_t = 5, value_parser = count)]
+    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = count)]
     pub depth: usize,
     /// REST clients, each with a session, one request at a time.
-    #[arg(long, default_value_t = 10, value_parser = count)]
+    #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = count)]
     pub rest: usize,
     /// Bytes of a message's content.
-    #[arg(long, default_value_t = 256, value_parser = content_bytes)]
+    #[arg(long, default_value_t = 256, value_name = "BYTES", value_parser = content_bytes)]
     pub size: usize,
 }
 
@@ -259,28 +259,28 @@ impl Durability {
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct Soak {
     /// Operations per second of all kinds together: an open loop, latency from the time one was due.
-    #[arg(long, default_value_t = 1000.0, value_parser = rate)]
+    #[arg(long, default_value_t = 1000.0, value_name = "PER_SECOND", value_parser = rate)]
     pub rate: f64,
     /// WebSocket writers, each with a session.
-    #[arg(long, default_value_t = 20, value_parser = count)]
+    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = count)]
     pub sockets: usize,
     /// Connections of the REST mix, each with a session.
-    #[arg(long, default_value_t = 10, value_parser = count)]
+    #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = count)]
     pub rest: usize,
     /// Readers of an agent's chunks, over five sessions.
-    #[arg(long, default_value_t = 50, value_parser = count)]
+    #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = count)]
     pub subscribers: usize,
     /// Clients that join a session of 1,000 messages and read all of it.
-    #[arg(long, default_value_t = 4, value_parser = count)]
+    #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = count)]
     pub replayers: usize,
     /// Clients that create a session, use it and delete it.
-    #[arg(long, default_value_t = 4, value_parser = count)]
+    #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = count)]
     pub churners: usize,
     /// Bytes of a message's content and of a chunk.
-    #[arg(long, default_value_t = 256, value_parser = chunk_bytes)]
+    #[arg(long, default_value_t = 256, value_name = "BYTES", value_parser = chunk_bytes)]
     pub size: usize,
     /// Seconds between two lines that tell how it goes.
-    #[arg(long, default_value_t = 10.0, value_parser = window_seconds)]
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = window_seconds)]
     pub interval: f64,
     /// Fail (exit code 2) when the server's own memory has grown by more from the first quarter to the last. Mapped log
     /// segments, which are page cache, are not counted.
