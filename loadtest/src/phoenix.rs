@@ -5,7 +5,6 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::io::Write;
 
 /// One frame of the server, borrowed from the read buffer. `reference` and the payload are raw JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,22 +29,23 @@ pub fn parse(text: &[u8]) -> Option<Incoming<'_>> {
     let (reference, rest) = element(rest)?;
     let (topic, rest) = element(rest)?;
     let (event, rest) = element(rest)?;
-    let payload = rest.trim_end().strip_suffix(']')?;
+    let payload = rest.trim_ascii_end().strip_suffix(']')?;
     Some(Incoming { join_ref, reference, topic: unquote(topic)?, event: unquote(event)?, payload })
 }
 
 /// Splits `element,rest`; an element is a string without escapes or anything without a comma.
 fn element(text: &str) -> Option<(&str, &str)> {
-    let text = text.trim_start();
-    let end = match text.strip_prefix('"') {
-        Some(inside) => inside.find('"')? + 2,
-        None => text.find(',')?,
+    let text = text.trim_ascii_start();
+    let bytes = text.as_bytes();
+    let end = match bytes {
+        [b'"', inside @ ..] => memchr::memchr(b'"', inside)? + 2,
+        _ => memchr::memchr(b',', bytes)?,
     };
     let (element, rest) = text.split_at(end);
-    if element.contains('\\') {
+    if memchr::memchr(b'\\', element.as_bytes()).is_some() {
         return None;
     }
-    Some((element.trim_end(), rest.trim_start().strip_prefix(',')?))
+    Some((element.trim_ascii_end(), rest.trim_ascii_start().strip_prefix(',')?))
 }
 
 fn unquote(element: &str) -> Option<&str> {
@@ -57,21 +57,21 @@ pub fn number(reference: &str) -> Option<u64> {
     unquote(reference).unwrap_or(reference).parse().ok()
 }
 
-/// Payload of `phx_reply`.
+/// Payload of `phx_reply`, with its response raw or as one type.
 #[derive(Debug, Deserialize)]
-pub struct Reply<'a> {
+pub struct Reply<'a, T = &'a RawValue> {
     /// `ok` or `error`.
     pub status: &'a str,
     /// What the event's rules say.
-    #[serde(borrow)]
-    pub response: &'a RawValue,
+    #[serde(bound(deserialize = "T: Deserialize<'de>"))]
+    pub response: T,
 }
 
 /// Response to `send`.
 #[derive(Debug, Deserialize)]
 pub struct SendResponse {
-    /// The number that the message got.
-    pub seq: u64,
+    /// The number that the message got. `None` in a refusal.
+    pub seq: Option<u64>,
 }
 
 /// A message as every reader gets it; the fields that are verified.
@@ -109,12 +109,20 @@ pub fn topic(session: &str) -> String {
 
 /// Appends a frame with a payload that is JSON already. `join_ref` of 0 is written as null.
 pub fn write(out: &mut Vec<u8>, join_ref: u64, reference: u64, topic: &str, event: &str, payload: &[u8]) {
+    let mut digits = itoa::Buffer::new();
     if join_ref == 0 {
-        write!(out, r#"[null,"{reference}","{topic}","{event}","#)
+        out.extend_from_slice(b"[null,\"");
     } else {
-        write!(out, r#"["{join_ref}","{reference}","{topic}","{event}","#)
+        out.extend_from_slice(b"[\"");
+        out.extend_from_slice(digits.format(join_ref).as_bytes());
+        out.extend_from_slice(b"\",\"");
     }
-    .expect("a Vec takes all");
+    out.extend_from_slice(digits.format(reference).as_bytes());
+    for name in [topic, event] {
+        out.extend_from_slice(b"\",\"");
+        out.extend_from_slice(name.as_bytes());
+    }
+    out.extend_from_slice(b"\",");
     out.extend_from_slice(payload);
     out.push(b']');
 }

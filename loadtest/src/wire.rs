@@ -4,13 +4,15 @@
 //! buffers cannot hold both ends for ever. Knows nothing of HTTP or WebSocket.
 
 use crate::clock::{nanos, now_ns};
+use fleetlm::server::net::{Poller, Stream};
 use futures_lite::future;
-use futures_lite::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
-use glommio::net::TcpStream;
 use glommio::timer::Timer;
+use std::cell::OnceCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How long a connect may take.
@@ -31,6 +33,18 @@ pub enum Filled {
     Due,
 }
 
+/// The set of this thread's sockets. A thread runs one executor.
+fn poller() -> io::Result<Rc<Poller>> {
+    thread_local!(static POLLER: OnceCell<Rc<Poller>> = const { OnceCell::new() });
+    POLLER.with(|poller| match poller.get() {
+        Some(poller) => Ok(Rc::clone(poller)),
+        None => {
+            let started = Poller::start()?;
+            Ok(Rc::clone(poller.get_or_init(|| started)))
+        }
+    })
+}
+
 /// Bytes that arrived and were not consumed yet.
 struct Input {
     bytes: Vec<u8>,
@@ -40,9 +54,9 @@ struct Input {
 }
 
 impl Input {
-    async fn fill(&mut self, reader: &mut ReadHalf<TcpStream>) -> io::Result<()> {
+    async fn fill(&mut self, stream: &Stream) -> io::Result<()> {
         self.make_room();
-        let read = reader.read(&mut self.bytes[self.end..]).await?;
+        let read = poll_fn(|cx| stream.poll_read(cx, &mut self.bytes[self.end..])).await?;
         if read == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
         }
@@ -51,17 +65,17 @@ impl Input {
         Ok(())
     }
 
+    /// A read that filled the buffer had more to bring: the next one gets twice the room, so that a busy connection needs one read
+    /// where it would need several.
     fn make_room(&mut self) {
         let filled_up = self.end == self.bytes.len();
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if filled_up && self.bytes.len() < INPUT_BYTES_EAGER {
-                self.bytes.resize(self.bytes.len() * 2, 0);
-            }
-        } else if filled_up && self.start >= self.bytes.len() / 2 {
+        } else if filled_up && self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
-        } else if filled_up {
+        }
+        if self.end == self.bytes.len() || (filled_up && self.bytes.len() < INPUT_BYTES_EAGER) {
             self.bytes.resize(self.bytes.len() * 2, 0);
         }
     }
@@ -69,8 +83,7 @@ impl Input {
 
 /// A connection.
 pub struct Wire {
-    reader: ReadHalf<TcpStream>,
-    writer: WriteHalf<TcpStream>,
+    stream: Stream,
     input: Input,
     /// What the next [`Wire::flush`] writes.
     pub output: Vec<u8>,
@@ -84,11 +97,9 @@ impl Wire {
     /// # Errors
     /// As the system says, or after 10 s.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(address, CONNECT_TIMEOUT).await.map_err(io::Error::from)?;
-        stream.set_nodelay(true).map_err(io::Error::from)?;
-        let (reader, writer) = split(stream);
+        let stream = Stream::connect(&poller()?, address, None, CONNECT_TIMEOUT).await?;
         let input = Input { bytes: vec![0; INPUT_BYTES_FIRST], start: 0, end: 0, total: 0 };
-        Ok(Self { reader, writer, input, output: Vec::new(), fresh: false })
+        Ok(Self { stream, input, output: Vec::new(), fresh: false })
     }
 
     /// What arrived and was not consumed.
@@ -125,11 +136,11 @@ impl Wire {
     /// # Errors
     /// Of the connection, of either direction.
     pub async fn flush(&mut self) -> io::Result<()> {
-        let Self { reader, writer, input, output, fresh } = self;
+        let Self { stream, input, output, fresh } = self;
         let mut sent = 0;
         while sent < output.len() {
-            let write = async { writer.write(&output[sent..]).await.map(Some) };
-            let read = async { input.fill(reader).await.map(|()| None) };
+            let write = async { poll_fn(|cx| stream.poll_write(cx, &output[sent..])).await.map(Some) };
+            let read = async { input.fill(stream).await.map(|()| None) };
             match future::or(write, read).await? {
                 Some(written) => sent += written,
                 None => *fresh = true,
@@ -148,7 +159,7 @@ impl Wire {
             return Ok(Filled::Bytes);
         }
         let left = Duration::from_nanos(deadline_ns.saturating_sub(now_ns()));
-        let read = async { self.input.fill(&mut self.reader).await.map(|()| Filled::Bytes) };
+        let read = async { self.input.fill(&self.stream).await.map(|()| Filled::Bytes) };
         let due = async {
             if !left.is_zero() {
                 Timer::new(left).await;

@@ -8,18 +8,20 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use glommio::timer::sleep;
-use storage::{File, Sync, Work};
+use storage::File;
 
+use super::disk::{self, Disk};
 use super::listener;
 use super::mailbox::{Inbound, Post};
-use super::metrics::{Metrics, Which};
+use super::metrics::Metrics;
+use super::net::{Listener, Poller};
 use super::outbound::{Outbound, Policy, Resolver, Trust};
 use super::pacemaker::Pulse;
 use super::state::SharedState;
 use super::world::World;
 use crate::config::ServeConfig;
 use crate::limits;
-use crate::shard::{DIRECTORY_SHARD, Input, Shard, ShardId};
+use crate::shard::{DIRECTORY_SHARD, Shard, ShardId};
 
 /// What a shard's thread starts with.
 pub(super) struct Start {
@@ -68,20 +70,35 @@ pub(super) async fn run(start: Start) {
         shard.disable_agents();
     }
     let outbound = Outbound::new(Policy { deny_private: config.deny_private_webhooks }, resolver, trust);
-    let world = World::new(id, shards, config, state, metrics.of_shard(id), shard, outbound);
+    let (disk, poller, listener) = match tools(id, socket) {
+        Ok(tools) => tools,
+        Err(error) => {
+            let _ = opened.send(Err(error.into())); // as above
+            return;
+        }
+    };
+    let world = World::new(id, shards, config, state, metrics.of_shard(id), shard, outbound, disk);
     world.read_clock();
     meet_peers(&world, posts).await;
     glommio::spawn_local(send_mail(Rc::clone(&world))).detach();
-    glommio::spawn_local(perform_disk_work(Rc::clone(&world))).detach();
+    glommio::spawn_local(disk::serve(Rc::clone(&world))).detach();
+    glommio::spawn_local(settle_turns(Rc::clone(&world))).detach();
     world.publish_status();
     if id == DIRECTORY_SHARD {
         world.spread_all(move || drop(opened.send(Ok(sessions))));
     } else {
         let _ = opened.send(Ok(sessions));
     }
-    let accept = listener::accept(Rc::clone(&world), listener::adopt(socket), connections_max);
+    let accept = listener::accept(Rc::clone(&world), poller, listener, connections_max);
     beat(&world, accept).await;
     drain(&world).await;
+}
+
+/// What a shard has of its own beside its log.
+fn tools(id: ShardId, socket: OwnedFd) -> io::Result<(Disk, Rc<Poller>, Listener)> {
+    let poller = Poller::start()?;
+    let listener = Listener::new(&poller, socket)?;
+    Ok((Disk::start(id)?, poller, listener))
 }
 
 async fn meet_peers(world: &Rc<World>, posts: Vec<Post>) {
@@ -104,6 +121,15 @@ async fn meet_peers(world: &Rc<World>, posts: Vec<Post>) {
             }
         })
         .detach();
+    }
+}
+
+/// Ends the turns: the task runs after those that are runnable already, so that one settling, and one sync, covers what all of
+/// them brought.
+async fn settle_turns(world: Rc<World>) {
+    loop {
+        world.turn_bell.heard().await;
+        world.settle();
     }
 }
 
@@ -173,72 +199,9 @@ async fn drain(world: &Rc<World>) {
     }
     let deadline = Instant::now() + Duration::from_secs(world.config.drain_s);
     // A helper thread that comes back to an executor that is gone ends the whole process with a panic.
-    let is_idle = || {
-        let disk = world.disk.borrow();
-        disk.works.is_empty() && disk.syncs.is_empty() && world.disk_works.get() + world.disk_syncs.get() == 0
-    };
-    let is_at_rest = || world.is_synced() && is_idle();
+    let is_at_rest = || world.is_synced() && world.disk.is_idle();
     while !is_at_rest() && Instant::now() < deadline {
         sleep(Duration::from_millis(1)).await;
         heartbeat(world, &mut next_sweep_us);
     }
-}
-
-/// Performs the shard's syncs and works. Syncs go one at a time and first: replies wait for them.
-async fn perform_disk_work(world: Rc<World>) {
-    loop {
-        world.disk_bell.heard().await;
-        loop {
-            let sync = world.disk.borrow_mut().syncs.pop_front();
-            let Some(sync) = sync else { break };
-            glommio::spawn_local(perform_sync(Rc::clone(&world), sync)).detach();
-        }
-        while world.disk_works.get() < limits::DISK_WORKS_MAX {
-            let work = world.disk.borrow_mut().works.pop_front();
-            let Some(work) = work else { break };
-            world.disk_works.set(world.disk_works.get() + 1);
-            let world = Rc::clone(&world);
-            glommio::spawn_local(async move {
-                perform_work(&world, work).await;
-                world.disk_works.set(world.disk_works.get() - 1);
-                world.disk_bell.ring();
-            })
-            .detach();
-        }
-    }
-}
-
-async fn perform_sync(world: Rc<World>, sync: Sync<File>) {
-    let started = Instant::now();
-    world.disk_syncs.set(world.disk_syncs.get() + 1);
-    let (sync, result) = run_sync(sync).await;
-    world.disk_syncs.set(world.disk_syncs.get() - 1);
-    world.metrics.count(Which::Syncs);
-    world.metrics.synced_us(started.elapsed().as_micros() as u64);
-    let has_failed = result.is_err();
-    if let Err(error) = &result {
-        world.metrics.count(Which::SyncFailures);
-        tracing::error!(shard = world.id.0, %error, "a sync failed: this shard takes no more appends until a restart");
-    }
-    world.read_clock();
-    world.step(Input::Synced(sync, result));
-    if has_failed {
-        world.publish_status();
-    }
-}
-
-async fn run_sync(sync: Sync<File>) -> (Sync<File>, io::Result<()>) {
-    glommio::executor()
-        .spawn_blocking(move || {
-            let result = sync.run();
-            (sync, result)
-        })
-        .await
-}
-
-async fn perform_work(world: &Rc<World>, work: Work<File>) {
-    let done = glommio::executor().spawn_blocking(move || work.run()).await;
-    world.read_clock();
-    world.step(Input::Worked(done));
-    world.publish_status(); // a disk that is full, or no longer, is told at once
 }

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use anyhow::anyhow;
-use glommio::net::TcpStream;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::link::Goodbye;
 use super::metrics::CloseReason;
+use super::net::{Listener, Poller, Stream};
 use super::websocket::{self, Peer};
 use super::wire::{Wire, WireIo};
 use crate::limits;
@@ -36,16 +36,18 @@ pub fn run(address: SocketAddr, listening: impl FnOnce(SocketAddr)) -> anyhow::R
         .io_memory(limits::RING_MEMORY_BYTES)
         .spawn(move || async move {
             let io = Rc::new(WireIo::default());
-            let listener = super::listener::adopt(socket);
-            while let Ok(stream) = listener.accept().await {
+            let poller = Poller::start()?;
+            let listener = Listener::new(&poller, socket)?;
+            while let Ok(stream) = listener.accept(&poller).await {
                 glommio::spawn_local(serve(Rc::clone(&io), stream)).detach();
             }
+            Ok(())
         })
         .map_err(|error| anyhow!("cannot start: {error}"))?;
-    executor.join().map_err(|error| anyhow!("ended: {error}"))
+    executor.join().map_err(|error| anyhow!("ended: {error}"))?
 }
 
-async fn serve(io: Rc<WireIo>, stream: TcpStream) {
+async fn serve(io: Rc<WireIo>, stream: Stream) {
     let mut wire = Wire::new(io, stream);
     let limits = http::Limits {
         head_bytes_max: limits::HEAD_BYTES_MAX,
@@ -59,9 +61,9 @@ async fn serve(io: Rc<WireIo>, stream: TcpStream) {
             Ok(Step::Request(request)) => break request,
             Ok(_) => match wire.read(&mut |bytes| requests.push(bytes)).await {
                 Ok(1..) => {}
-                _ => return wire.close().await,
+                _ => return wire.close(),
             },
-            Err(_) => return wire.close().await,
+            Err(_) => return wire.close(),
         }
     };
     let options = HandshakeOptions { deflate: true, subprotocols: &[] };
@@ -74,7 +76,7 @@ async fn serve(io: Rc<WireIo>, stream: TcpStream) {
     response.encode(&mut out, &http::Context { head_only: false, keep_alive: true, version: Version::Http11, date });
     let Some(upgrade) = upgrade else {
         let _ = wire.write_all(&out).await; // the refusal is all that this connection gets, whether it arrives or not
-        return wire.close().await;
+        return wire.close();
     };
     let limits = ws::Limits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: limits::WS_FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);

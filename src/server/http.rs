@@ -4,9 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use glommio::net::TcpStream;
-
 use super::metrics::{CloseReason, Which};
+use super::net::Stream;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
@@ -20,7 +19,7 @@ use crate::shard::{Command, Refusal, Reply};
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(world: Rc<World>, stream: TcpStream) {
+pub(super) async fn serve(world: Rc<World>, stream: Stream) {
     let limits = http::Limits {
         head_bytes_max: limits::HEAD_BYTES_MAX,
         request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
@@ -73,14 +72,14 @@ impl Connection {
                 Next::Request if self.out.len() < GATHERED_BYTES_MAX => {}
                 Next::Request => {
                     if self.flush().await.is_err() {
-                        return self.wire.close().await;
+                        return self.wire.close();
                     }
                 }
                 Next::Close => {
                     if self.flush().await.is_ok() {
                         self.wire.linger().await;
                     }
-                    return self.wire.close().await;
+                    return self.wire.close();
                 }
                 Next::Socket(opening) => {
                     let rest = self.decoder.into_rest();
@@ -149,7 +148,7 @@ impl Connection {
         if self.flush().await.is_ok() {
             self.wire.linger().await;
         }
-        self.wire.close().await;
+        self.wire.close();
     }
 
     /// The peer left, was too slow, or the server shuts down.
@@ -170,7 +169,7 @@ impl Connection {
             WireError::Ended(Ending::Drain) => world.metrics.closed(CloseReason::Drain),
             WireError::Gone => {}
         }
-        self.wire.close().await;
+        self.wire.close();
     }
 }
 

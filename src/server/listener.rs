@@ -4,17 +4,17 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::sleep;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::http;
 use super::metrics::{CloseReason, Level, Which};
+use super::net::{Listener, Poller, Stream};
 use super::world::World;
 use crate::limits;
 
@@ -82,25 +82,19 @@ fn listening_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Hands a listening socket to the executor of this thread.
-///
-/// glommio's own `bind` knows neither the backlog nor `SO_REUSEADDR`, and offers no other way in than a raw descriptor.
-#[allow(unsafe_code)]
-pub(super) fn adopt(socket: OwnedFd) -> TcpListener {
-    // SAFETY: `into_raw_fd` gives up ownership of an open listening TCP socket, which is what `from_raw_fd` takes over.
-    unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }
-}
-
 /// Accepts until the drain, each connection a task of its own.
-pub(super) async fn accept(world: Rc<World>, listener: TcpListener, connections_max: usize) {
+pub(super) async fn accept(world: Rc<World>, poller: Rc<Poller>, listener: Listener, connections_max: usize) {
     loop {
-        let accepted = or(async { Some(listener.accept().await) }, async {
+        let accepted = or(async { Some(listener.accept(&poller).await) }, async {
             world.drain_bell.heard().await;
             None
         });
         match accepted.await {
             None => return,
-            Some(Ok(stream)) => admit(&world, stream, connections_max),
+            Some(Ok(stream)) => {
+                admit(&world, stream, connections_max);
+                glommio::yield_if_needed().await; // a crowd at the door must not keep those inside waiting
+            }
             // Out of descriptors, or the peer was gone already. Without a pause the first would spin.
             Some(Err(error)) => {
                 tracing::warn!(%error, "accept failed");
@@ -110,7 +104,7 @@ pub(super) async fn accept(world: Rc<World>, listener: TcpListener, connections_
     }
 }
 
-fn admit(world: &Rc<World>, stream: TcpStream, connections_max: usize) {
+fn admit(world: &Rc<World>, stream: Stream, connections_max: usize) {
     world.metrics.count(Which::Connections);
     if !world.state.admit(connections_max) {
         world.metrics.closed(CloseReason::TooMany);

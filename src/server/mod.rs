@@ -6,6 +6,7 @@
 
 mod channel;
 mod clock;
+mod disk;
 mod driver;
 mod echo_agent;
 mod fanout;
@@ -17,6 +18,7 @@ mod mailbox;
 mod metrics;
 mod outbound;
 mod ring;
+mod slice;
 mod state;
 mod watch;
 mod webhook;
@@ -25,6 +27,7 @@ mod wire;
 mod world;
 
 pub mod echo;
+pub mod net;
 pub mod pacemaker;
 
 use std::io::Write;

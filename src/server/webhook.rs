@@ -167,7 +167,7 @@ fn end(world: &Rc<World>, call: &Call, progress: Progress, failure: Option<Failu
 
 fn step(world: &Rc<World>, call: &Call, event: CallEvent) {
     let Call { session, run, attempt, .. } = *call;
-    world.step(Input::Called { session, run, attempt, event });
+    world.take(Input::Called { session, run, attempt, event });
 }
 
 fn chunks_of(lines: Vec<Line>) -> Vec<String> {

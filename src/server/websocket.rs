@@ -151,7 +151,7 @@ pub(super) async fn run<P: Peer>(mut wire: Wire, decoder: Decoder, idle_s: u64, 
     if let End::Closed = end {
         wire.linger().await;
     }
-    wire.close().await;
+    wire.close();
 }
 
 struct Session {

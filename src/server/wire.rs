@@ -1,20 +1,16 @@
 //! A TCP connection with a deadline: reads through the shard's one scratch buffer, writes whole.
 //!
-//! An idle connection owns no buffer. Dropping it shuts the socket down first: without that the peer sees the end only when
-//! the reactor next turns.
+//! An idle connection owns no buffer.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use futures_lite::{AsyncRead, AsyncWrite};
-use glommio::net::TcpStream;
-
 use super::clock::Clock;
+use super::net::Stream;
 use super::watch::{Ending, Watch, Watches};
 use crate::limits;
 
@@ -52,13 +48,13 @@ impl Default for WireIo {
 
 /// See the top of the file.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     pub(super) watch: Watch,
     io: Rc<WireIo>,
 }
 
 impl Wire {
-    pub(super) fn new(io: Rc<WireIo>, stream: TcpStream) -> Self {
+    pub(super) fn new(io: Rc<WireIo>, stream: Stream) -> Self {
         let watch = io.watches.add();
         Self { stream, watch, io }
     }
@@ -84,7 +80,7 @@ impl Wire {
         }
         let io = Rc::clone(&self.io);
         let mut scratch = io.scratch.borrow_mut();
-        match Pin::new(&mut self.stream).poll_read(cx, &mut scratch) {
+        match self.stream.poll_read(cx, &mut scratch) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(_)) => Poll::Ready(Err(WireError::Gone)),
             Poll::Ready(Ok(count)) => {
@@ -97,7 +93,7 @@ impl Wire {
 
     /// Writes what the socket takes of `bytes` at once.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, WireError>> {
-        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+        match self.stream.poll_write(cx, bytes) {
             // A drain lets a response finish; only its deadline ends it.
             Poll::Pending if self.watch.poll_late(cx) => Poll::Ready(Err(WireError::Ended(Ending::Late))),
             Poll::Pending => Poll::Pending,
@@ -126,7 +122,7 @@ impl Wire {
         const BYTES_MAX: usize = 1024 * 1024;
         const SECONDS: u64 = 2;
         self.rearm_within(SECONDS);
-        if self.stream.shutdown(Shutdown::Write).await.is_err() {
+        if self.stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
         let mut dropped = 0;
@@ -139,8 +135,8 @@ impl Wire {
     }
 
     /// Tells the peer at once that this is the end.
-    pub(super) async fn close(self) {
+    pub(super) fn close(self) {
         // A socket that the peer has reset cannot be shut down; it is gone either way.
-        let _ = self.stream.shutdown(Shutdown::Both).await;
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

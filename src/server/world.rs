@@ -14,6 +14,7 @@ use slab::Slab;
 use storage::{File, Sync, Work};
 
 use super::channel;
+use super::disk::{self, Disk};
 use super::link::Link;
 use super::longpoll::{self, PollAnswer, PollRequest};
 use super::mailbox::{Bell, Event, Mail, Outbound as Peer};
@@ -27,7 +28,7 @@ use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
 use crate::protocol::ws;
 use crate::session::AgentPut;
-use crate::shard::{Caller, Command, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId};
+use crate::shard::{Caller, Command, Delivery, Hub, Input, Now, Out, Output, Push, Refusal, Reply, Shard, ShardId};
 
 /// What is done with the answer to a call, on this shard, in the order in which answers arrive.
 pub(super) type Done = Box<dyn FnOnce(&Rc<World>, Result<Reply, Refusal>)>;
@@ -50,30 +51,22 @@ pub(super) struct World {
     pub(super) compressor: RefCell<ws::Compressor>,
     pub(super) long_polls: RefCell<HashMap<Token, Rc<Link>>>,
     pub(super) mail_bell: Bell,
-    pub(super) disk_bell: Bell,
+    pub(super) turn_bell: Bell,
     pub(super) drain_bell: Bell,
-    /// Pieces of disk work that helper threads have under way.
-    pub(super) disk_works: Cell<usize>,
-    /// Syncs that helper threads have under way.
-    pub(super) disk_syncs: Cell<usize>,
-    pub(super) disk: RefCell<DiskQueue>,
+    pub(super) disk: Disk,
     pub(super) peers: RefCell<Vec<Peer>>,
     pub(super) outbound: Rc<Outbound>,
     pub(super) calls_out: webhook::Calls,
     shard: RefCell<Shard<File>>,
+    outputs: RefCell<Outputs>,
+    performing: Cell<bool>,
     hub: RefCell<Hub>,
     calls: RefCell<Slab<Waiting>>,
     random: RefCell<rand::rngs::StdRng>,
 }
 
-/// Disk work that the shard has asked for and the driver has not begun.
-#[derive(Default)]
-pub(super) struct DiskQueue {
-    pub(super) syncs: VecDeque<Sync<File>>,
-    pub(super) works: VecDeque<Work<File>>,
-}
-
 impl World {
+    #[allow(clippy::too_many_arguments)] // a shard's belongings, put together once
     pub(super) fn new(
         id: ShardId,
         shards: u16,
@@ -82,6 +75,7 @@ impl World {
         metrics: ShardMetrics,
         shard: Shard<File>,
         outbound: Rc<Outbound>,
+        disk: Disk,
     ) -> Rc<Self> {
         Rc::new(Self {
             id,
@@ -95,15 +89,15 @@ impl World {
             compressor: RefCell::new(ws::Compressor::new()),
             long_polls: RefCell::default(),
             mail_bell: Bell::default(),
-            disk_bell: Bell::default(),
+            turn_bell: Bell::default(),
             drain_bell: Bell::default(),
-            disk_works: Cell::default(),
-            disk_syncs: Cell::default(),
-            disk: RefCell::default(),
+            disk,
             peers: RefCell::default(),
             outbound,
             calls_out: webhook::Calls::default(),
             shard: RefCell::new(shard),
+            outputs: RefCell::default(),
+            performing: Cell::new(false),
             hub: RefCell::new(Hub::default()),
             calls: RefCell::default(),
             random: RefCell::new(rand::rngs::StdRng::from_os_rng()),
@@ -142,7 +136,7 @@ impl World {
         let token = self.calls.borrow_mut().insert(Waiting::Reply(done)) as u64;
         let caller = Caller { shard: self.id, token };
         if to == self.id {
-            self.step(Input::Call { from: caller, command });
+            self.take(Input::Call { from: caller, command });
             return;
         }
         self.metrics.count(Which::CommandsMailed);
@@ -184,7 +178,7 @@ impl World {
     pub(super) fn tell(self: &Rc<Self>, to: ShardId, command: Command) {
         let caller = Caller { shard: self.id, token: u64::MAX };
         if to == self.id {
-            self.step(Input::Call { from: caller, command });
+            self.take(Input::Call { from: caller, command });
             return;
         }
         // These are departures from topics, no more of them than joins that were let through: the bound of commands holds
@@ -202,16 +196,41 @@ impl World {
         }
     }
 
-    /// Steps the shard and performs what it says.
-    pub(super) fn step(self: &Rc<Self>, input: Input<File>) {
+    /// Lets the shard take an input in and performs what it says. What that changes for others is settled at the end of the turn.
+    pub(super) fn take(self: &Rc<Self>, input: Input<File>) {
         if let Input::Call { command: Command::ReadStatus, .. } = input {
             self.publish_status();
         }
-        let mut outputs = Vec::new();
-        self.shard.borrow_mut().step(self.now(), input, &mut outputs);
-        for output in outputs {
+        self.shard.borrow_mut().take(self.now(), input, &mut self.outputs.borrow_mut().fresh);
+        self.turn_bell.ring();
+        self.perform_all();
+    }
+
+    /// Ends the turn: releases what became durable, begins the next sync.
+    pub(super) fn settle(self: &Rc<Self>) {
+        let sync = {
+            let outputs = &mut *self.outputs.borrow_mut();
+            self.shard.borrow_mut().settle(&mut outputs.fresh);
+            let place = outputs.fresh.iter().rposition(|output| matches!(output, Output::Sync(_)));
+            place.map(|place| outputs.fresh.remove(place))
+        };
+        // The disk has nothing to do until it hears of its next sync; the replies of the last one can wait for that.
+        if let Some(sync) = sync {
+            self.perform(sync);
+        }
+        self.perform_all();
+    }
+
+    /// Performs what the shard said, in its order. What it says meanwhile, because a reply led to another call or a sync was over
+    /// at once, comes behind.
+    fn perform_all(self: &Rc<Self>) {
+        if self.performing.replace(true) {
+            return;
+        }
+        while let Some(output) = { self.outputs.borrow_mut().next() } {
             self.perform(output);
         }
+        self.performing.set(false);
     }
 
     fn perform(self: &Rc<Self>, output: Output<Sync<File>, Work<File>>) {
@@ -229,14 +248,8 @@ impl World {
             Output::Spread { to, reply, note } => self.spread(vec![*note], false, to, reply),
             Output::Call(call) => webhook::begin(self, call),
             Output::StopCall { session, run } => self.calls_out.stop(session, run),
-            Output::Sync(sync) => {
-                self.disk.borrow_mut().syncs.push_back(sync);
-                self.disk_bell.ring();
-            }
-            Output::Work(work) => {
-                self.disk.borrow_mut().works.push_back(work);
-                self.disk_bell.ring();
-            }
+            Output::Sync(sync) => disk::begin_sync(self, sync),
+            Output::Work(work) => self.disk.ask_for_work(work),
         }
     }
 
@@ -253,7 +266,7 @@ impl World {
         self.read_clock();
         for mail in batch {
             match mail {
-                Mail::Command(from, command) => self.step(Input::Call { from, command }),
+                Mail::Command(from, command) => self.take(Input::Call { from, command }),
                 Mail::Poll(from, request) => longpoll::answer_by_mail(self, from, request),
             }
         }
@@ -290,7 +303,7 @@ impl World {
 
     /// The heartbeat: deadlines of the shard and the hub.
     pub(super) fn tick(self: &Rc<Self>) {
-        self.step(Input::Tick);
+        self.take(Input::Tick);
         let mut deliveries = Vec::new();
         self.hub.borrow_mut().tick(self.now(), &mut deliveries);
         self.send_out(deliveries);
@@ -357,9 +370,28 @@ impl World {
         self.shard.borrow_mut().hold_runs();
     }
 
+    /// Whether the shard refuses appends for want of room.
+    pub(super) fn is_disk_full(&self) -> bool {
+        self.shard.borrow().is_disk_full()
+    }
+
     /// Whether everything that was appended is durable.
     pub(super) fn is_synced(&self) -> bool {
         self.shard.borrow().is_synced()
+    }
+}
+
+/// What the shard said and nobody has performed.
+#[derive(Default)]
+struct Outputs {
+    fresh: Out<File>,
+    queue: VecDeque<Output<Sync<File>, Work<File>>>,
+}
+
+impl Outputs {
+    fn next(&mut self) -> Option<Output<Sync<File>, Work<File>>> {
+        self.queue.extend(self.fresh.drain(..));
+        self.queue.pop_front()
     }
 }
 

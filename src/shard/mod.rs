@@ -392,6 +392,11 @@ impl<M: Medium> Shard<M> {
         self.poisoned || self.log.durable() >= self.log.end()
     }
 
+    /// Whether there is no room for another segment.
+    pub fn is_disk_full(&self) -> bool {
+        self.log.status().disk_full
+    }
+
     fn park(&mut self, now: Now, from: Caller, command: Command, out: &mut Out<M>) {
         if let Err(command) = self.parked.push(now.mono_us, from, command)
             && command.is_answered()

@@ -91,9 +91,10 @@ impl File {
         map.pages().populate(0..populated)?;
         map.write(0, head);
         rustix::fs::fdatasync(&file)?;
+        let ahead = OpenOptions::new().write(true).open(self.path(temporary))?;
         fs::rename(self.path(temporary), self.path(name))?;
         self.sync_dir()?;
-        Ok(FileActive { map, file: Arc::new(file) })
+        Ok(FileActive { map, file: Arc::new(file), ahead: Arc::new(ahead) })
     }
 }
 
@@ -170,6 +171,8 @@ pub struct FileActive {
     map: WriteMap,
     /// One descriptor from creation to seal: write errors are reported per open file.
     file: Arc<fs::File>,
+    /// For pages ahead of the cursor. Opened apart: a write error is told once per open file, and a commit must not miss it.
+    ahead: Arc<fs::File>,
 }
 
 impl Active for FileActive {
@@ -184,7 +187,7 @@ impl Active for FileActive {
     }
 
     fn handle(&self) -> FileHandle {
-        FileHandle { pages: self.map.pages(), file: Arc::clone(&self.file) }
+        FileHandle { pages: self.map.pages(), file: Arc::clone(&self.file), ahead: Arc::clone(&self.ahead) }
     }
 }
 
@@ -193,6 +196,7 @@ impl Active for FileActive {
 pub struct FileHandle {
     pages: Pages,
     file: Arc<fs::File>,
+    ahead: Arc<fs::File>,
 }
 
 impl Handle for FileHandle {
@@ -205,7 +209,9 @@ impl Handle for FileHandle {
     }
 
     fn populate(&self, range: Range<usize>) -> io::Result<()> {
-        self.pages.populate(range)
+        self.pages.populate(range)?;
+        // The first write of a preallocated block changes the file's metadata. Done here, commits are of data alone.
+        self.ahead.sync_data()
     }
 
     fn release(&self, range: Range<usize>) {

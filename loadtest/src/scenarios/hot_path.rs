@@ -152,18 +152,17 @@ impl Progress {
     }
 
     fn ack(&mut self, incoming: &Incoming, now_ns: u64, window: &Window, outcome: &mut Outcome) -> Result<()> {
-        let reply: Reply = serde_json::from_str(incoming.payload).context("reading a reply")?;
-        if reply.status != "ok" {
-            bail!("a send was refused: {}", reply.response.get());
-        }
-        let response: SendResponse =
-            serde_json::from_str(reply.response.get()).context("reading the reply to a send")?;
+        let reply: Reply<SendResponse> =
+            serde_json::from_str(incoming.payload).context("reading the reply to a send")?;
+        let ("ok", Some(acked_seq)) = (reply.status, reply.response.seq) else {
+            bail!("a send was refused: {}", incoming.payload);
+        };
         let Some(due_ns) = self.waiting.pop_front() else { bail!("an ack for nothing: {}", incoming.reference) };
         self.acked += 1;
         outcome.integrity.checked += 1;
         let named = phoenix::number(incoming.reference);
-        if named != Some(JOIN_REF + self.acked) || response.seq != self.acked {
-            let (topic, acked, seq) = (incoming.topic, self.acked, response.seq);
+        if named != Some(JOIN_REF + self.acked) || acked_seq != self.acked {
+            let (topic, acked, seq) = (incoming.topic, self.acked, acked_seq);
             outcome
                 .integrity
                 .report(Violation::WrongAck, || format!("{topic}: ack {acked} has ref {named:?} and seq {seq}"));

@@ -281,10 +281,9 @@ impl Client {
 }
 
 fn acknowledged_seq(payload: &str) -> Result<u64> {
-    let reply: Reply = serde_json::from_str(payload).context("reading a reply")?;
-    if reply.status != "ok" {
-        bail!("a send was refused: {}", reply.response.get());
+    let reply: Reply<SendResponse> = serde_json::from_str(payload).context("reading the reply to a send")?;
+    match (reply.status, reply.response.seq) {
+        ("ok", Some(seq)) => Ok(seq),
+        _ => bail!("a send was refused: {payload}"),
     }
-    let response: SendResponse = serde_json::from_str(reply.response.get()).context("reading the reply to a send")?;
-    Ok(response.seq)
 }

@@ -1,0 +1,12 @@
+//! TCP sockets of one executor: which of them are ready, and reading, writing, accepting without waiting.
+//!
+//! The sockets stand in one epoll set, and only that set stands in the runtime's ring. A socket in the ring by itself costs a
+//! submission for every wait, a completion for every wake-up, and an interrupt to a busy shard whenever the other side sends: more
+//! than the reads and writes themselves (docs/decisions/0010). In the set it costs nothing while it waits, and a shard that is busy
+//! is not disturbed: it finds all that became ready meanwhile with one call.
+
+mod poller;
+mod stream;
+
+pub use poller::Poller;
+pub use stream::{Listener, Stream};
