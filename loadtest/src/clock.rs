@@ -1,7 +1,7 @@
 //! Time of the generator: one monotonic clock for all its threads, and the send times of an open loop.
 //!
-//! An open loop decides when a request is due before it knows how the server fares; latency counts from there, so a server that
-//! stalls cannot hide behind requests that were never sent. Does not wait: that is the executor's.
+//! An open loop decides when a request is due before it knows how the server fares; latency counts from there, so a
+//! server that stalls cannot hide behind requests that were never sent. Does not wait: that is the executor's.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

@@ -84,6 +84,13 @@ pub fn read_chunk(text: &str) -> Option<(u64, u64)> {
     Some((hex(0)?, hex(17)?))
 }
 
+/// The number that a content of the session with `tag` says it has; `None` when it does not look like one of ours.
+pub fn read_number(text: &str, tag: u64) -> Option<u64> {
+    let value = text.split_once(r#""text""#)?.1.split_once('"')?.1;
+    let hex = |from: usize| u64::from_str_radix(value.get(from..from + 16)?, 16).ok();
+    (hex(0)? == tag).then(|| hex(17)).flatten()
+}
+
 /// Compares what arrived with what was sent. Keeps the buffer of the expected text.
 #[derive(Default)]
 pub struct Comparison {
@@ -141,6 +148,16 @@ mod tests {
             altered[i] ^= 1;
             assert!(!comparison.content(&String::from_utf8_lossy(&altered), 1, 2, 100), "byte {i}");
         }
+    }
+
+    #[test]
+    fn a_content_says_its_number() {
+        let mut sent = Vec::new();
+        write_content(&mut sent, 7, 300, 100);
+        let text = std::str::from_utf8(&sent).unwrap();
+        assert_eq!((read_number(text, 7), read_number(text, 8)), (Some(300), None));
+        assert_eq!(read_number(&text.replace(':', " : "), 7), Some(300));
+        assert_eq!(read_number(r#"{"text":"short"}"#, 7), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! An HTTP/1.1 client connection: keep-alive, pipelining, bodies by length or in chunks.
 //!
-//! Requests are queued and flushed together; responses come back in order, borrowed from the input buffer. Does not reconnect.
+//! Requests are queued and flushed together; responses come back in order, borrowed from the input buffer. Does not
+//! reconnect.
 
 use crate::clock::now_ns;
 use crate::target::Target;

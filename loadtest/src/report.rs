@@ -1,37 +1,52 @@
-//! What a run says in the end: a table for people, JSON for programs, and an exit code.
+//! What is known of a run in the end, as JSON holds it: figures, histograms, machine, versions, the exact command. And
+//! how it ended.
+//!
+//! A report can be read again and added to another one of the same scenario. How it looks for people is `table`'s and
+//! `html`'s.
 
-use crate::latency::Percentiles;
+use crate::figures::{self, Time};
+use crate::latency::{EncodingError, Latency, Percentiles};
+use crate::machine::Machine;
 use crate::run::Outcome;
+use crate::sampling::Sample;
+use crate::series::{Series, Written};
 use crate::usage::Memory;
 use crate::verify::Integrity;
-use serde::Serialize;
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fs;
+use std::path::Path;
 
+/// Version of the JSON; another one is refused by name.
+pub const FORMAT: u32 = 1;
 /// A generator's thread that is busier than this may be what was measured.
 const BUSY_LIMIT: f64 = 0.9;
 /// A generator that sends this much later than it should, at p99, is not an open loop any more.
 const LAG_LIMIT_US: f64 = 1_000.0;
+/// The latency that is the generator's own: how late it sent.
+pub const SEND_LAG: &str = "send lag";
 
 /// The report of one scenario.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this tool.
-    pub version: &'static str,
+    /// Of this format.
+    pub format: u32,
     /// The scenario.
     pub scenario: String,
-    /// The whole command line.
-    pub command: String,
-    /// Start of the run, seconds since 1970.
-    pub unix_s: u64,
+    /// Its options, with the seconds of warm-up and measuring.
+    pub options: BTreeMap<String, Value>,
+    /// The runs that are summed up here: one, or as many as were merged.
+    pub origins: Vec<Origin>,
     /// Seconds that were measured.
     pub window_s: f64,
     /// Events in the window.
-    pub counts: BTreeMap<&'static str, Count>,
+    pub counts: BTreeMap<String, Count>,
     /// Latencies of what began in the window.
-    pub latencies: BTreeMap<&'static str, Percentiles>,
+    pub latencies: BTreeMap<String, Measured>,
     /// Figures of their own kind.
-    pub figures: BTreeMap<&'static str, f64>,
+    pub figures: BTreeMap<String, f64>,
     /// What the verifiers say.
     pub integrity: Integrity,
     /// Failed requests and connections.
@@ -42,12 +57,31 @@ pub struct Report {
     pub generator: Generator,
     /// The server, when its process is known.
     pub server: Option<ServerUse>,
-    /// Why the figures may say more of the generator than of the server.
+    /// CPU and memory over time; of merged runs those of the first.
+    pub samples: Vec<Sample>,
+    /// Why the figures may say less, or more of the generator than of the server.
     pub warnings: Vec<String>,
 }
 
+/// Where a run comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The whole command line.
+    pub command: String,
+    /// Start of the run, seconds since 1970.
+    pub unix_s: u64,
+    /// Version of this tool, and how it was built.
+    pub generator_version: String,
+    /// What the server calls itself, when it does.
+    pub server_version: Option<String>,
+    /// The generator's machine; a started server's, too.
+    pub machine: Machine,
+    /// File system of a started server's data folder.
+    pub data_filesystem: Option<String>,
+}
+
 /// A number of events.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Count {
     /// All of the window.
     pub count: u64,
@@ -55,8 +89,42 @@ pub struct Count {
     pub per_s: f64,
 }
 
+/// Latencies of one kind of operation, in all and over time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "MeasuredText", try_from = "MeasuredText")]
+pub struct Measured {
+    /// In all.
+    pub latency: Latency,
+    /// Over time.
+    pub series: Series,
+}
+
+/// How [`Measured`] stands in JSON. The percentiles are for readers; the histogram is what counts.
+#[derive(Serialize, Deserialize)]
+struct MeasuredText {
+    #[serde(flatten, skip_deserializing)]
+    percentiles: Percentiles,
+    histogram: String,
+    series: Written,
+}
+
+impl From<Measured> for MeasuredText {
+    fn from(measured: Measured) -> Self {
+        let Measured { latency, series } = measured;
+        Self { percentiles: latency.percentiles(), histogram: latency.encode(), series: Written::from(&series) }
+    }
+}
+
+impl TryFrom<MeasuredText> for Measured {
+    type Error = EncodingError;
+
+    fn try_from(text: MeasuredText) -> Result<Self, EncodingError> {
+        Ok(Self { latency: Latency::decode(&text.histogram)?, series: text.series.try_into()? })
+    }
+}
+
 /// CPU use of the generator.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Generator {
     /// Its threads.
     pub threads: usize,
@@ -67,7 +135,7 @@ pub struct Generator {
 }
 
 /// CPU and memory use of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerUse {
     /// In CPUs.
     pub cpus_used: f64,
@@ -81,6 +149,8 @@ pub struct ServerUse {
 pub enum Verdict {
     /// 0: all went well.
     Clean,
+    /// 3: a comparison found something worse than it may be.
+    Worse,
     /// 2: requests failed, or nothing was measured.
     Failed,
     /// 1: a promise was broken.
@@ -94,36 +164,45 @@ impl Verdict {
             Self::Clean => 0,
             Self::Broken => 1,
             Self::Failed => 2,
+            Self::Worse => 3,
         }
     }
 }
 
 impl Report {
-    /// Sums up `outcome`, of which `window_s` seconds were measured.
-    pub fn new(scenario: &str, command: &str, unix_s: u64, window_s: f64, outcome: Outcome) -> Self {
+    /// Sums up `outcome`. Its window is what it took (a figure) or else `window_s`.
+    pub fn new(
+        scenario: &str,
+        options: BTreeMap<String, Value>,
+        origin: Origin,
+        window_s: f64,
+        outcome: Outcome,
+    ) -> Self {
+        let window_s = outcome.figures.get(figures::SECONDS_PASSED).copied().unwrap_or(window_s);
         let per_s = |count| Count { count, per_s: count as f64 / window_s };
         let shares = || outcome.busy.iter().map(|(cpu_s, passed_s)| cpu_s / passed_s);
         let generator =
             Generator { threads: outcome.busy.len(), cpus_used: shares().sum(), busiest: shares().fold(0.0, f64::max) };
-        let latencies: BTreeMap<_, _> = outcome.latencies.iter().map(|(name, l)| (*name, l.percentiles())).collect();
-        let warnings = warnings(&generator, latencies.get("send lag"));
         let server = outcome.server.map(|(cpu_s, passed_s, memory)| ServerUse { cpus_used: cpu_s / passed_s, memory });
-        Self {
-            version: env!("CARGO_PKG_VERSION"),
+        let mut report = Self {
+            format: FORMAT,
             scenario: scenario.to_owned(),
-            command: command.to_owned(),
-            unix_s,
+            options,
+            origins: vec![origin],
             window_s,
-            counts: outcome.counts.into_iter().map(|(name, count)| (name, per_s(count))).collect(),
-            latencies,
-            figures: outcome.figures,
+            counts: outcome.counts.into_iter().map(|(name, count)| (name.to_owned(), per_s(count))).collect(),
+            latencies: outcome.latencies,
+            figures: outcome.figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect(),
             integrity: outcome.integrity,
             errors: outcome.errors,
             error_examples: outcome.error_examples,
             generator,
             server,
-            warnings,
-        }
+            samples: outcome.samples,
+            warnings: outcome.warnings,
+        };
+        report.warn();
+        report
     }
 
     /// How the run ended.
@@ -136,172 +215,132 @@ impl Report {
             Verdict::Clean
         }
     }
-}
 
-fn warnings(generator: &Generator, lag: Option<&Percentiles>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if generator.busiest > BUSY_LIMIT {
-        warnings.push(format!(
-            "a thread of the generator was busy {:.0} % of the time and may be the limit: give it more (--client-cpus, --threads)",
-            generator.busiest * 100.0
-        ));
+    /// Says why the figures may be the generator's.
+    fn warn(&mut self) {
+        if self.generator.busiest > BUSY_LIMIT {
+            self.warnings.push(format!(
+                "a thread of the generator was busy {:.0} % of the time and may be the limit: give it more (--client-cpus, --threads)",
+                self.generator.busiest * 100.0
+            ));
+        }
+        let lag_us = self.latencies.get(SEND_LAG).map_or(0.0, |lag| lag.latency.quantile_us(0.99));
+        if lag_us > LAG_LIMIT_US {
+            self.warnings.push(format!(
+                "the generator sent {} late at p99, which the latencies include: the rate is beyond what is left of this machine, or the server's",
+                Time(lag_us)
+            ));
+        }
+        let memory_only =
+            |origin: &Origin| origin.data_filesystem.as_deref().is_some_and(|name| name.starts_with("tmpfs"));
+        if self.origins.iter().any(memory_only) {
+            self.warnings.push(
+                "the data folder is in memory (tmpfs): a sync costs nothing there; name a folder on a disk with TMPDIR"
+                    .to_owned(),
+            );
+        }
+        if cfg!(debug_assertions) {
+            self.warnings.push(
+                "this generator was built without optimisation: figures mean nothing, build with --release".to_owned(),
+            );
+        }
     }
-    if let Some(lag) = lag.filter(|lag| lag.p99_us > LAG_LIMIT_US) {
-        warnings.push(format!(
-            "the generator sent {} late at p99, which the latencies include: the rate is beyond what is left of this machine, or the server's",
-            time(lag.p99_us)
-        ));
-    }
-    warnings
-}
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}   {:.1} s measured", self.scenario, self.window_s)?;
-        for (name, count) in &self.counts {
-            writeln!(f, "  {name:<24}{:>14}{:>16}/s", grouped(count.count as f64), grouped(count.per_s))?;
+    /// Adds another generator's run of the same scenario, as if both had been one.
+    ///
+    /// # Errors
+    /// When it is of another scenario.
+    pub fn merge(&mut self, other: Self) -> Result<()> {
+        if self.scenario != other.scenario {
+            bail!("{} and {} cannot be added up", self.scenario, other.scenario);
         }
-        for (name, figure) in &self.figures {
-            writeln!(f, "  {name:<24}{:>14}", grouped(*figure))?;
+        self.origins.extend(other.origins);
+        self.window_s = self.window_s.max(other.window_s);
+        for (name, theirs) in other.counts {
+            let own = self.counts.entry(name).or_insert(Count { count: 0, per_s: 0.0 });
+            *own = Count { count: own.count + theirs.count, per_s: own.per_s + theirs.per_s };
         }
-        if !self.latencies.is_empty() {
-            let head = ["p50", "p90", "p99", "p99.9", "max", "count"].map(|name| format!("{name:>11}")).concat();
-            writeln!(f, "  {:<16}{head}", "latency")?;
+        for (name, theirs) in other.latencies {
+            match self.latencies.get_mut(&name) {
+                Some(own) => {
+                    own.latency.merge(&theirs.latency);
+                    own.series.merge(&theirs.series);
+                }
+                None => drop(self.latencies.insert(name, theirs)),
+            }
         }
-        for (name, p) in &self.latencies {
-            let times =
-                [p.p50_us, p.p90_us, p.p99_us, p.p99_9_us, p.max_us].map(|us| format!("{:>11}", time(us))).concat();
-            writeln!(f, "  {name:<16}{times}{:>11}", grouped(p.count as f64))?;
+        for (name, theirs) in other.figures {
+            let own = self.figures.get(&name).copied();
+            let union = own.map_or(theirs, |own| figures::union(&name, own, theirs));
+            self.figures.insert(name, union);
         }
-        self.fmt_ends(f)
-    }
-}
-
-impl Report {
-    fn fmt_ends(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Generator { threads, cpus_used, busiest } = self.generator;
-        writeln!(f, "  generator   {cpus_used:.2} CPUs of {threads}, busiest thread {:.0} %", busiest * 100.0)?;
-        if let Some(server) = &self.server {
-            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-            let (rss, anon) = (mib(server.memory.rss_bytes), mib(server.memory.anon_bytes));
-            writeln!(
-                f,
-                "  server      {:.2} CPUs, {rss:.1} MiB resident, {anon:.1} MiB of it its own",
-                server.cpus_used
-            )?;
-        }
-        for warning in &self.warnings {
-            writeln!(f, "  warning     {warning}")?;
-        }
-        if self.errors > 0 {
-            writeln!(f, "  errors      {}", self.errors)?;
-            self.error_examples.iter().try_for_each(|example| writeln!(f, "    {example}"))?;
-        }
-        if self.integrity.checked == 0 {
-            return writeln!(f, "  integrity   NOTHING was checked");
-        }
-        let checked = grouped(self.integrity.checked as f64);
-        if self.integrity.is_whole() {
-            return writeln!(f, "  integrity   ok, {checked} checked");
-        }
-        let kinds: Vec<_> = self.integrity.violations.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        writeln!(f, "  integrity   VIOLATED: {} ({checked} checked)", kinds.join(", "))?;
-        self.integrity.examples.iter().try_for_each(|example| writeln!(f, "    {example}"))
-    }
-}
-
-/// Microseconds with a fitting unit.
-fn time(us: f64) -> String {
-    match us {
-        us if us < 1_000.0 => format!("{us:.0} us"),
-        us if us < 100_000.0 => format!("{:.2} ms", us / 1e3),
-        us if us < 1_000_000.0 => format!("{:.0} ms", us / 1e3),
-        us => format!("{:.2} s", us / 1e6),
+        self.integrity.merge(other.integrity);
+        self.errors += other.errors;
+        self.error_examples.extend(other.error_examples);
+        self.error_examples.truncate(crate::run::EXAMPLES_MAX);
+        let (own, theirs) = (self.generator, other.generator);
+        self.generator = Generator {
+            threads: own.threads + theirs.threads,
+            cpus_used: own.cpus_used + theirs.cpus_used,
+            busiest: own.busiest.max(theirs.busiest),
+        };
+        self.server = self.server.or(other.server);
+        self.warnings
+            .extend(other.warnings.into_iter().filter(|theirs| !self.warnings.contains(theirs)).collect::<Vec<_>>());
+        Ok(())
     }
 }
 
-/// A number with its thousands apart; small ones keep a digit after the point.
-fn grouped(number: f64) -> String {
-    if number.fract() != 0.0 && number.abs() < 1_000.0 {
-        return format!("{number:.1}");
+/// Adds the reports of another generator to `sum`, each to the one of its scenario.
+///
+/// # Errors
+/// When they are not of the same scenarios in the same order.
+pub fn add(sum: &mut [Report], reports: Vec<Report>) -> Result<()> {
+    if sum.len() != reports.len() {
+        bail!("it holds {} runs, and the one before {}", reports.len(), sum.len());
     }
-    let digits = format!("{:.0}", number.abs());
-    let mut out = String::from(if number < 0.0 { "-" } else { "" });
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
+    sum.iter_mut().zip(reports).try_for_each(|(own, other)| own.merge(other))
+}
+
+/// Writes reports as JSON: one as an object, several as an array.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(path: &Path, reports: &[Report]) -> Result<()> {
+    let json = match reports {
+        [one] => serde_json::to_string_pretty(one)?,
+        many => serde_json::to_string_pretty(many)?,
+    };
+    fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))
+}
+
+/// Reads what [`write`] wrote.
+///
+/// # Errors
+/// When it is not there, or no report of this format.
+pub fn read(path: &Path) -> Result<Vec<Report>> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    parse(&text).with_context(|| format!("{} is no report of this loadtest", path.display()))
+}
+
+fn parse(text: &str) -> Result<Vec<Report>> {
+    let value: Value = serde_json::from_str(text)?;
+    let values = match value {
+        Value::Array(values) => values,
+        one => vec![one],
+    };
+    let read = |value: Value| {
+        if value["format"] != FORMAT {
+            bail!("its format is {}, and {FORMAT} is understood", value["format"]);
         }
-        out.push(digit);
+        Ok(serde_json::from_value(value)?)
+    };
+    let reports: Vec<Report> = values.into_iter().map(read).collect::<Result<_>>()?;
+    if reports.is_empty() {
+        bail!("there is none in it");
     }
-    out
+    Ok(reports)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::verify::Violation;
-
-    fn outcome() -> Outcome {
-        let mut outcome = Outcome::default();
-        outcome.integrity.checked = 1;
-        outcome.count("acks", 3_000);
-        outcome.latency("ack", 250_000);
-        outcome.busy.push((0.5, 1.0));
-        outcome
-    }
-
-    fn report(outcome: Outcome) -> Report {
-        Report::new("hot-path", "loadtest hot-path", 0, 2.0, outcome)
-    }
-
-    #[test]
-    fn a_broken_promise_weighs_more_than_an_error_and_an_error_more_than_nothing() {
-        assert_eq!(report(outcome()).verdict().code(), 0);
-        let mut failed = outcome();
-        failed.error("refused".into());
-        assert_eq!(report(failed.clone()).verdict().code(), 2);
-        failed.integrity.report(Violation::Lost, || "seq 3".into());
-        let broken = report(failed);
-        assert_eq!(broken.verdict().code(), 1);
-        assert!(broken.to_string().contains("VIOLATED: 1 lost") && broken.to_string().contains("seq 3"));
-        assert!(Verdict::Clean < Verdict::Failed && Verdict::Failed < Verdict::Broken);
-    }
-
-    #[test]
-    fn a_run_that_checked_nothing_has_failed() {
-        assert_eq!(report(Outcome::default()).verdict(), Verdict::Failed);
-    }
-
-    #[test]
-    fn a_busy_generator_says_so() {
-        let mut busy = outcome();
-        busy.busy.push((0.95, 1.0));
-        let report = report(busy);
-        assert_eq!((report.generator.threads, report.generator.busiest), (2, 0.95));
-        assert!(report.to_string().contains("may be the limit"));
-        assert!(self::report(outcome()).warnings.is_empty());
-    }
-
-    #[test]
-    fn a_generator_that_is_late_says_so() {
-        let mut late = outcome();
-        late.latency("send lag", 5_000_000);
-        assert!(report(late).to_string().contains("5.00 ms late"));
-    }
-
-    #[test]
-    fn rates_are_per_second_of_the_window() {
-        let report = report(outcome());
-        assert_eq!(report.counts["acks"], Count { count: 3_000, per_s: 1_500.0 });
-        let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["counts"]["acks"]["per_s"], 1_500.0);
-        assert_eq!(json["latencies"]["ack"]["count"], 1);
-    }
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!([0.0, 12.5, 999.0, 1_000.0, 1_234_567.8].map(grouped), ["0", "12.5", "999", "1,000", "1,234,568"]);
-        assert_eq!([5.0, 1_500.0, 250_000.0, 2e6].map(time), ["5 us", "1.50 ms", "250 ms", "2.00 s"]);
-        assert_eq!(grouped(-1_234.0), "-1,234");
-    }
-}
+pub mod tests;

@@ -192,8 +192,11 @@ impl Socket {
     }
 }
 
-/// Checks the server's answer to the handshake; its length when it is there in full.
-fn accepted(bytes: &[u8], key: &str) -> Result<Option<usize>> {
+/// Checks the server's answer to the handshake with `key`; its length when it is there in full.
+///
+/// # Errors
+/// When it does not upgrade, or does not answer this key.
+pub fn accepted(bytes: &[u8], key: &str) -> Result<Option<usize>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(length) = response.parse(bytes).context("the answer to the WebSocket handshake")?

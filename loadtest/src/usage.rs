@@ -1,11 +1,13 @@
-//! What a process or a thread has used, read from /proc. Only for processes of this machine.
+//! What a process or a thread has used, read from /proc, once or over time. Only for processes of this machine.
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Memory of a process, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// Resident pages of all kinds; those of mapped log segments belong to the page cache and can be dropped.
     pub rss_bytes: u64,
@@ -43,6 +45,53 @@ pub fn memory(pid: u32) -> Result<Memory> {
     Ok(Memory { rss_bytes: field("VmRSS")? * 1024, anon_bytes: field("RssAnon")? * 1024 })
 }
 
+/// Bytes that the process `pid` has had read from disks so far, by reads and by page faults; the page cache is not in it.
+///
+/// # Errors
+/// When /proc has no such process, or it is another user's.
+pub fn disk_read_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/io");
+    let io = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let line = io.lines().find_map(|line| line.strip_prefix("read_bytes: "));
+    line.and_then(|bytes| bytes.trim().parse().ok()).with_context(|| format!("{path} is not what proc(5) says"))
+}
+
+/// Open descriptors and threads of the process `pid`.
+///
+/// # Errors
+/// When /proc has no such process, or it is another user's.
+pub fn descriptors_and_threads(pid: u32) -> Result<(u64, u64)> {
+    let count = |folder: &str| -> Result<u64> {
+        let path = format!("/proc/{pid}/{folder}");
+        Ok(fs::read_dir(&path).with_context(|| format!("reading {path}"))?.count() as u64)
+    };
+    Ok((count("fd")?, count("task")?))
+}
+
+/// Bytes that the files of `folder` and its folders take of their disk. Files that go meanwhile are left out.
+pub fn bytes_on_disk(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_on_disk(&entry.path()),
+        Ok(metadata) => metadata.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}
+
+/// The data folder of a server that somebody else started: what its command line says, below its working folder.
+pub fn data_folder(pid: u32) -> Option<PathBuf> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let arguments: Vec<_> = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word)).collect();
+    let named = arguments.iter().enumerate().find_map(|(place, word)| match word.strip_prefix("--data-dir") {
+        Some("") => arguments.get(place + 1).map(ToString::to_string),
+        Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+        None => None,
+    });
+    let folder = fs::read_link(format!("/proc/{pid}/cwd")).ok()?.join(named.as_deref().unwrap_or("data"));
+    folder.is_dir().then_some(folder)
+}
+
 fn kib(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
@@ -64,6 +113,9 @@ mod tests {
     fn our_own_process_can_be_read() {
         let memory = memory(std::process::id()).unwrap();
         assert!(memory.rss_bytes >= memory.anon_bytes && memory.anon_bytes > 0);
+        let (descriptors, threads) = descriptors_and_threads(std::process::id()).unwrap();
+        assert!(descriptors > 2 && threads > 0);
+        assert!(bytes_on_disk(Path::new(env!("CARGO_MANIFEST_DIR"))) > 4096);
         assert!(cpu_s(None).unwrap() >= 0.0 && cpu_s(Some(std::process::id())).unwrap() >= 0.0);
     }
 }

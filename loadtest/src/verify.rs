@@ -3,7 +3,7 @@
 //! A finding is a value, never a panic: the run goes on and ends with another exit code. Does not know how messages travelled.
 
 use crate::content::Comparison;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -13,7 +13,7 @@ const MISSING_MAX: usize = 10_000;
 const EXAMPLES_MAX: usize = 10;
 
 /// One broken promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Violation {
     /// A number arrived, and one before it had not.
@@ -30,6 +30,8 @@ pub enum Violation {
     WrongAck,
     /// What arrived could not be read at all.
     Unreadable,
+    /// What arrived was never sent, or was found missing before.
+    Invented,
 }
 
 impl fmt::Display for Violation {
@@ -42,12 +44,13 @@ impl fmt::Display for Violation {
             Self::Lost => "lost",
             Self::WrongAck => "wrong ack",
             Self::Unreadable => "unreadable",
+            Self::Invented => "invented",
         })
     }
 }
 
 /// The sum of all checks.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Integrity {
     /// Messages, chunks and acknowledgements that were looked at.
     pub checked: u64,

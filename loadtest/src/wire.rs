@@ -1,7 +1,7 @@
 //! One TCP connection to the server: bytes out in one write per turn, bytes in through one growing buffer.
 //!
-//! A write never waits for the server alone: while the kernel takes no more, input is read, so that two full socket buffers cannot hold
-//! both ends for ever. Knows nothing of HTTP or WebSocket.
+//! A write never waits for the server alone: while the kernel takes no more, input is read, so that two full socket
+//! buffers cannot hold both ends for ever. Knows nothing of HTTP or WebSocket.
 
 use crate::clock::{nanos, now_ns};
 use fleetlm::server::net::{Poller, Stream};
@@ -118,8 +118,8 @@ impl Wire {
         self.input.start += count;
     }
 
-    /// Gives up everything up to the end of `range` of [`Wire::bytes`], whose bytes can still be seen by [`Wire::taken`] until
-    /// the next read.
+    /// Gives up everything up to the end of `range` of [`Wire::bytes`], whose bytes can still be seen by [`Wire::taken`]
+    /// until the next read.
     pub fn take(&mut self, range: Range<usize>) -> Range<usize> {
         let taken = self.input.start + range.start..self.input.start + range.end;
         self.consume(range.end);

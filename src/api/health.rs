@@ -5,6 +5,9 @@ use super::routes::Health;
 use crate::protocol::http::Response;
 use serde_json::json;
 
+/// All is well, and which version says so: measurements name it.
+const OK: &str = concat!(r#"{"status":"ok","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+
 /// Live is always so while the process answers; ready is so without troubles, which are named otherwise.
 pub fn health(probe: Health, troubles: &[String]) -> Response {
     match probe {
@@ -12,7 +15,7 @@ pub fn health(probe: Health, troubles: &[String]) -> Response {
             let body = json!({ "status": "unavailable", "reasons": troubles });
             Response::new(503).with_body(JSON, body.to_string())
         }
-        Health::Live | Health::Ready => Response::new(200).with_body(JSON, r#"{"status":"ok"}"#),
+        Health::Live | Health::Ready => Response::new(200).with_body(JSON, OK),
     }
 }
 
@@ -27,6 +30,9 @@ mod tests {
         let response = health(Health::Ready, &troubles);
         assert_eq!(response.status, 503);
         assert_eq!(response.body, br#"{"reasons":["shard 1: a sync failed"],"status":"unavailable"}"#);
-        assert_eq!(health(Health::Ready, &[]).status, 200);
+        let well = health(Health::Ready, &[]);
+        assert_eq!(well.status, 200);
+        let expected = format!(r#"{{"status":"ok","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+        assert_eq!(well.body, expected.as_bytes());
     }
 }

@@ -1,8 +1,8 @@
 //! An agent streams chunks into its sessions, and everybody on their channels reads them.
 //!
-//! A chunk carries the time at which it was due, so latency is from the agent's (intended) write to a reader's read, over all
-//! threads. Verifies that each reader gets each chunk of its session once, in order, with its content: chunks are not replayed, but a
-//! reader that keeps up must not miss one.
+//! A chunk carries the time at which it was due, so latency is from the agent's (intended) write to a reader's read, over
+//! all threads. Verifies that each reader gets each chunk of its session once, in order, with its content: chunks are not
+//! replayed, but a reader that keeps up must not miss one.
 
 use crate::clock::{Schedule, nanos, now_ns};
 use crate::content::{Comparison, read_chunk, write_chunk};
@@ -31,8 +31,32 @@ pub async fn perform(worker: &Rc<Worker>, options: &Fanout) -> Result<()> {
     if options.webhook {
         return super::fanout_webhook::perform(worker, options).await;
     }
+    let prepared = prepare(worker, options, 0).await?;
+    let window = worker.window(2).await?;
+    let load = async {
+        worker.each(prepared.roles.into_iter().map(|role| role.run(window, prepared.agents))).await;
+        Ok(())
+    };
+    worker.under_load(load).await?;
+    worker.meet(3).await?;
+    provision::remove(&worker.target, &prepared.own).await;
+    Ok(())
+}
+
+/// This thread's part of a fan-out, connected.
+pub(super) struct Prepared {
+    /// Its sessions.
+    pub(super) own: Vec<Session>,
+    /// Its readers and agents.
+    pub(super) roles: Vec<Role>,
+    /// Agents of all threads.
+    pub(super) agents: usize,
+}
+
+/// Creates the sessions, which are numbered from `first`, and connects everybody. Takes the first meeting.
+pub(super) async fn prepare(worker: &Rc<Worker>, options: &Fanout, first: usize) -> Result<Prepared> {
     let numbers = worker.share(options.sessions);
-    let own = provision::create(worker, numbers.clone()).await?;
+    let own = provision::create(worker, first + numbers.start..first + numbers.end).await?;
     worker.shared.sessions.lock().expect("no worker panics").extend(numbers.zip(own.iter().cloned()));
     worker
         .shared
@@ -43,38 +67,29 @@ pub async fn perform(worker: &Rc<Worker>, options: &Fanout) -> Result<()> {
     sessions.sort_unstable_by_key(|(number, _)| *number);
     let sessions: Rc<[Session]> = sessions.into_iter().map(|(_, session)| session).collect::<Vec<_>>().into();
 
-    let mut readers = Vec::new();
+    let mut roles = Vec::new();
     for number in worker.share(options.subscribers) {
-        readers.push(Reader::connect(worker, &sessions, number % options.sessions, options).await?);
+        roles.push(Role::Reader(Reader::connect(worker, &sessions, number % options.sessions, options).await?));
     }
-    let sockets = options.sessions.div_ceil(SESSIONS_PER_SOCKET);
-    let mut agents = Vec::new();
-    for number in worker.share(sockets) {
-        agents.push(Agent::connect(worker, &sessions, number, sockets, options).await?);
+    let agents = options.sessions.div_ceil(SESSIONS_PER_SOCKET);
+    for number in worker.share(agents) {
+        let agent = Agent::connect(worker, &sessions, number, agents, options).await?;
+        roles.push(Role::Agent(Rc::clone(worker), agent));
     }
-    let window = worker.window(2).await?;
-    let load = async {
-        let agents = agents.into_iter().map(|agent| {
-            let worker = Rc::clone(worker);
-            Role::Agent(worker, agent)
-        });
-        let readers = readers.into_iter().map(Role::Reader);
-        worker.each(readers.chain(agents).map(|role| role.run(window, sockets))).await;
-        Ok(())
-    };
-    worker.under_load(load).await?;
-    worker.meet(3).await?;
-    provision::remove(&worker.target, &own).await;
-    Ok(())
+    Ok(Prepared { own, roles, agents })
 }
 
-enum Role {
+/// Somebody in a fan-out.
+pub(super) enum Role {
+    /// Writes.
     Agent(Rc<Worker>, Agent),
+    /// Reads.
     Reader(Reader),
 }
 
 impl Role {
-    async fn run(self, window: Window, agents: usize) -> Result<()> {
+    /// Until the load is over.
+    pub(super) async fn run(self, window: Window, agents: usize) -> Result<()> {
         match self {
             Self::Reader(reader) => reader.run(window, agents).await,
             Self::Agent(worker, agent) => {
@@ -101,7 +116,7 @@ fn readers_of(number: usize, subscribers: usize, sessions: usize) -> u64 {
 }
 
 /// The socket of an agent that answers in some of the sessions, in turn.
-struct Agent {
+pub(super) struct Agent {
     worker: Rc<Worker>,
     socket: Socket,
     sessions: Rc<[Session]>,

@@ -37,7 +37,7 @@ pub async fn perform(worker: &Rc<Worker>, options: &HotPath) -> Result<()> {
     Ok(())
 }
 
-struct Client {
+pub(super) struct Client {
     worker: Rc<Worker>,
     socket: Socket,
     session: Session,
@@ -57,7 +57,7 @@ struct Progress {
 }
 
 impl Client {
-    async fn connect(worker: &Rc<Worker>, session: &Session, options: &HotPath) -> Result<Self> {
+    pub(super) async fn connect(worker: &Rc<Worker>, session: &Session, options: &HotPath) -> Result<Self> {
         let mut socket = Socket::connect(&worker.target, &format!("user_id={}", session.user)).await?;
         socket.join(JOIN_REF, &session.topic, "{}", |_| Ok(())).await?;
         let messages = Messages::new(&session.topic, 1, session.tag, options.size);
@@ -73,7 +73,7 @@ impl Client {
         })
     }
 
-    async fn run(mut self, window: Window, mut pace: Option<Schedule>) -> Result<()> {
+    pub(super) async fn run(mut self, window: Window, mut pace: Option<Schedule>) -> Result<()> {
         loop {
             let now_ns = now_ns();
             self.send(now_ns, &window, &mut pace);

@@ -1,19 +1,21 @@
 //! What is measured. A scenario runs once on each worker thread and shares the work with the others.
 
+mod durability;
 mod fanout;
 mod fanout_webhook;
 mod hot_path;
 mod replay;
 mod rest;
 mod sessions;
+mod soak;
 
 use crate::options::Scenario;
 use crate::run::Worker;
 use anyhow::Result;
 use std::rc::Rc;
 
-/// The figure of a scenario whose window ends with its work and not by time: the seconds it took.
-pub const SECONDS_PASSED: &str = "seconds passed";
+use crate::figures::SECONDS_PASSED;
+pub use durability::Kills;
 
 /// Runs the scenario's part of `worker`.
 ///
@@ -26,6 +28,8 @@ pub async fn perform(scenario: &Scenario, worker: &Rc<Worker>) -> Result<()> {
         Scenario::Replay(options) => replay::perform(worker, options).await,
         Scenario::Fanout(options) => fanout::perform(worker, options).await,
         Scenario::Sessions(options) => sessions::perform(worker, options).await,
+        Scenario::Durability(options) => durability::perform(worker, options).await,
+        Scenario::Soak(options) => soak::perform(worker, options).await,
         Scenario::Smoke => unreachable!("smoke is a list of the others"),
     }
 }

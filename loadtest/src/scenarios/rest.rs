@@ -46,7 +46,7 @@ struct Posted<'a> {
     message: MessageView<'a>,
 }
 
-struct Client {
+pub(super) struct Client {
     worker: Rc<Worker>,
     http: Http,
     session: Session,
@@ -58,7 +58,7 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(worker: &Rc<Worker>, session: &Session, options: &Rest) -> Result<Self> {
+    pub(super) async fn connect(worker: &Rc<Worker>, session: &Session, options: &Rest) -> Result<Self> {
         Ok(Self {
             worker: Rc::clone(worker),
             http: Http::connect(&worker.target).await?,
@@ -78,7 +78,7 @@ impl Client {
         Ok(())
     }
 
-    async fn run(mut self, window: Window, mut pace: Option<Schedule>) -> Result<()> {
+    pub(super) async fn run(mut self, window: Window, mut pace: Option<Schedule>) -> Result<()> {
         let mut posts = self.options.mix != Mix::Get;
         while let Some(due_ns) = next(&window, &mut pace).await {
             if pace.is_some() && window.measures(due_ns) {
@@ -152,7 +152,7 @@ impl Client {
 }
 
 /// Waits for the next request's time; `None` when the load is over.
-async fn next(window: &Window, pace: &mut Option<Schedule>) -> Option<u64> {
+pub(super) async fn next(window: &Window, pace: &mut Option<Schedule>) -> Option<u64> {
     loop {
         let now_ns = now_ns();
         if now_ns >= window.end_ns {

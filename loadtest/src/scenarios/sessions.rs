@@ -1,15 +1,16 @@
 //! Creates sessions and looks at what they cost the server when nobody uses them; then, if asked, the same for idle sockets.
 //!
-//! The window ends when all are created, not by time. Verifies that ids are unique and that every hundredth session can be read back.
-//! Memory is the server's, so it needs its process on this machine (`--spawn` or `--pid`).
+//! The window ends when all are created, not by time. Verifies that ids are unique and that every hundredth session can
+//! be read back. Memory is the server's own after it has settled, so it needs its process on this machine (`--spawn` or
+//! `--pid`).
+
+mod idle;
 
 use crate::clock::now_ns;
 use crate::http::Http;
 use crate::options::Sessions;
-use crate::phoenix;
 use crate::provision::{AGENT, created, creation, user};
 use crate::run::Worker;
-use crate::socket::Socket;
 use crate::usage::{self, Memory};
 use crate::verify::Violation;
 use anyhow::{Context, Result, bail};
@@ -18,12 +19,17 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One of so many is read back.
 const SAMPLE: usize = 100;
-/// For the server to come to rest before its memory is read.
+/// Between two looks at the server's memory. Twice the same is at rest.
 const REST: Duration = Duration::from_millis(500);
+/// Looks after which it is taken as it is.
+const LOOKS_MAX: usize = 20;
+/// What still counts as the same, as a share.
+const SAME: f64 = 0.001;
 
 pub async fn perform(worker: &Rc<Worker>, options: &Sessions) -> Result<()> {
     let connections = worker.share(options.connections);
@@ -37,6 +43,7 @@ pub async fn perform(worker: &Rc<Worker>, options: &Sessions) -> Result<()> {
     worker.meet(2).await?;
 
     let started_ns = now_ns();
+    worker.record(started_ns, u64::MAX);
     let ids = Rc::new(RefCell::new(HashMap::new()));
     let part =
         |number| options.count * number / options.connections..options.count * (number + 1) / options.connections;
@@ -63,9 +70,17 @@ pub async fn perform(worker: &Rc<Worker>, options: &Sessions) -> Result<()> {
 
 /// The server's memory once it is idle; `None` for all workers but the first, and when its process is not known.
 async fn memory_at_rest(worker: &Worker) -> Result<Option<Memory>> {
-    let Some(pid) = worker.server_pid.filter(|_| worker.index == 0) else { return Ok(None) };
-    Timer::new(REST).await;
-    usage::memory(pid).map(Some)
+    let Some(pid) = worker.server_pid().filter(|_| worker.index == 0) else { return Ok(None) };
+    let mut memory = usage::memory(pid)?;
+    for _ in 0..LOOKS_MAX {
+        Timer::new(REST).await;
+        let before = std::mem::replace(&mut memory, usage::memory(pid)?);
+        let moved = memory.anon_bytes.abs_diff(before.anon_bytes) + memory.rss_bytes.abs_diff(before.rss_bytes);
+        if moved as f64 <= SAME * memory.rss_bytes as f64 {
+            break;
+        }
+    }
+    Ok(Some(memory))
 }
 
 fn per_piece(
@@ -154,18 +169,16 @@ async fn idle_sockets(
     sessions: HashMap<String, usize>,
     before: Option<Memory>,
 ) -> Result<()> {
-    let mine = worker.share(options.sockets).len();
-    if mine > sessions.len() {
-        bail!("{} sockets need as many sessions", options.sockets);
+    let mine = worker.share(options.sockets);
+    if mine.len() > sessions.len() {
+        bail!("{} idle sockets need as many sessions (--count), and each thread its part of them", options.sockets);
     }
-    let mut sockets = Vec::with_capacity(mine);
-    for (id, number) in sessions.into_iter().take(mine) {
-        let user = user(worker.shared.seed, number);
-        let mut socket = Socket::connect(&worker.target, &format!("user_id={user}")).await?;
-        socket.join(1, &phoenix::topic(&id), "{}", |_| Ok(())).await?;
-        sockets.push(socket);
-        worker.progress(1);
-    }
+    let seed = worker.shared.seed;
+    let places: Vec<idle::Place> =
+        sessions.into_iter().take(mine.len()).map(|(id, number)| (id, user(seed, number))).collect();
+    let (shared, target, first) = (Arc::clone(&worker.shared), worker.target.clone(), mine.start);
+    let open = move || idle::IdleSockets::open(&target, first, &places, |count| shared.advance(count as u64));
+    let mut sockets = glommio::executor().spawn_blocking(open).await?;
     worker.meet(5).await?;
     let after = memory_at_rest(worker).await?;
     if options.sockets > 0 {
@@ -178,5 +191,10 @@ async fn idle_sockets(
             options.sockets,
         );
     }
-    worker.meet(6).await
+    worker.meet(6).await?;
+    // All of them are still there, or their memory was that of others.
+    let count = sockets.len() as u64;
+    glommio::executor().spawn_blocking(move || sockets.beat().map(|()| sockets)).await?;
+    worker.outcome.borrow_mut().integrity.checked += count;
+    worker.meet(7).await
 }

@@ -1,17 +1,19 @@
-//! A server small enough to be seen through: sessions in memory, a thread per connection, one lock. It keeps its promises, or breaks
-//! exactly one of them on purpose.
+//! A server small enough to be seen through: sessions in memory, a thread per connection, one lock. It keeps its
+//! promises, or breaks exactly one of them on purpose. With a journal it survives being killed: `examples/stand_in.rs`.
 
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Message, Role, WebSocket};
 
 /// What it does wrong, always with the seventh message or chunk of a session.
+#[allow(dead_code, reason = "the example has faults of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -38,39 +40,49 @@ const VICTIM: usize = 7;
 type Writer = Arc<Mutex<WebSocket<TcpStream>>>;
 
 #[derive(Default)]
-struct Session {
+pub struct Session {
     user: String,
     agent: String,
-    messages: Vec<Value>,
+    /// Ascending by seq.
+    pub messages: Vec<Value>,
+    /// The seq of each idempotency key.
+    keys: HashMap<String, Value>,
     /// Sockets on the channel with their join_ref.
     joined: Vec<(u64, Value, Writer)>,
     chunks: usize,
     held_back: Option<(&'static str, Value)>,
 }
 
-struct Store {
-    sessions: HashMap<String, Session>,
+pub struct Store {
+    pub sessions: HashMap<String, Session>,
     /// Where the agents are called.
     agents: HashMap<String, String>,
     fault: Fault,
     ids: u64,
+    /// Where creations and appends are written before they are answered.
+    pub journal: Option<File>,
 }
 
 type Shared = Arc<Mutex<Store>>;
 
 /// Starts it; it lives as long as the process.
+#[allow(dead_code, reason = "the example opens its own listener")]
 pub fn start(fault: Fault) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), Store::new(fault)).0
+}
+
+/// Serves on `listener` with what is in `store`; the thread ends with the process.
+pub fn serve_on(listener: TcpListener, store: Store) -> (SocketAddr, JoinHandle<()>) {
     let address = listener.local_addr().unwrap();
-    let store = Arc::new(Mutex::new(Store { sessions: HashMap::new(), agents: HashMap::new(), fault, ids: 0 }));
-    thread::spawn(move || {
+    let store = Arc::new(Mutex::new(store));
+    let serving = thread::spawn(move || {
         for (number, stream) in (0..).zip(listener.incoming()) {
             let store = Arc::clone(&store);
             // A client that goes away ends its thread with an error, as it should.
             thread::spawn(move || drop(serve(number, stream.unwrap(), &store)));
         }
     });
-    address
+    (address, serving)
 }
 
 fn serve(number: u64, mut stream: TcpStream, store: &Shared) -> std::io::Result<()> {
@@ -98,6 +110,9 @@ fn serve(number: u64, mut stream: TcpStream, store: &Shared) -> std::io::Result<
                 let (status, body) = answer(&method, &path, &bytes[head..head + length], store);
                 let body = body.to_string();
                 write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
+                if header("connection").is_some_and(|connection| connection == "close") {
+                    return Ok(());
+                }
                 bytes.drain(..head + length);
                 continue;
             }
@@ -139,7 +154,8 @@ fn answer(method: &str, path: &str, body: &[u8], shared: &Shared) -> (u16, Value
             let user = body["user_id"].as_str().unwrap().to_owned();
             let agent = body["agent_id"].as_str().unwrap().to_owned();
             let session = json!({"session": {"id": id, "user_id": user}});
-            store.sessions.insert(id, Session { user, agent, ..Session::default() });
+            store.keep(&json!({"create": id, "user": user, "agent": agent}));
+            store.create(id, user, agent);
             (201, session)
         }
         ("POST", ["api", "agents"]) => {
@@ -154,8 +170,10 @@ fn answer(method: &str, path: &str, body: &[u8], shared: &Shared) -> (u16, Value
             (200, store.page(id, number("after_seq").unwrap_or(0), number("limit").unwrap_or(50)))
         }
         ("POST", [id, "messages"]) => {
-            let message = store.append(id, body["content"].clone());
-            store.broadcast(id, "message", message.clone());
+            let (message, is_new) = store.append(id, body["content"].clone(), body["idempotency_key"].as_str());
+            if is_new {
+                store.broadcast(id, "message", message.clone());
+            }
             if let Some(url) = store.agents.get(&store.sessions[*id].agent) {
                 let (id, url, shared) = ((*id).to_owned(), url.clone(), Arc::clone(shared));
                 thread::spawn(move || drop(call_agent(&id, &url, &shared)));
@@ -167,25 +185,64 @@ fn answer(method: &str, path: &str, body: &[u8], shared: &Shared) -> (u16, Value
 }
 
 impl Store {
+    /// An empty one.
+    pub fn new(fault: Fault) -> Self {
+        Self { sessions: HashMap::new(), agents: HashMap::new(), fault, ids: 0, journal: None }
+    }
+
+    pub fn create(&mut self, id: String, user: String, agent: String) {
+        self.sessions.insert(id, Session { user, agent, ..Session::default() });
+    }
+
+    /// Takes in what a journal says.
+    #[allow(dead_code, reason = "only the example has a journal")]
+    pub fn replay(&mut self, line: &Value) {
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        if line["create"].is_string() {
+            self.ids += 1;
+            return self.create(text("create"), text("user"), text("agent"));
+        }
+        let session = self.sessions.get_mut(&text("append")).unwrap();
+        if let Some(key) = line["key"].as_str() {
+            session.keys.insert(key.to_owned(), line["message"]["seq"].clone());
+        }
+        session.messages.push(line["message"].clone());
+    }
+
+    /// Writes a line that a killed process has written.
+    fn keep(&mut self, line: &Value) {
+        if let Some(journal) = &mut self.journal {
+            journal.write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
+    }
+
     fn page(&self, id: &str, after: usize, limit: usize) -> Value {
         let messages = &self.sessions[id].messages;
-        let page: Vec<_> = messages
-            .iter()
-            .skip(after)
+        let seq = |message: &Value| message["seq"].as_u64().unwrap() as usize;
+        let later = || messages.iter().filter(|message| seq(message) > after);
+        let page: Vec<_> = later()
             .take(limit)
             .filter(|message| self.fault != Fault::Forget || message["seq"] != VICTIM)
             .cloned()
             .collect();
-        json!({"session_id": id, "messages": page, "has_more": messages.len() > after + limit})
+        json!({"session_id": id, "messages": page, "has_more": later().count() > limit})
     }
 
-    fn append(&mut self, id: &str, content: Value) -> Value {
-        let messages = &mut self.sessions.get_mut(id).unwrap().messages;
-        let seq = messages.len() + 1;
-        messages.push(
-            json!({"id": format!("{id}-{seq}"), "session_id": id, "seq": seq, "content": content, "metadata": {}}),
-        );
-        messages[seq - 1].clone()
+    /// The message, and whether it is new: a key that was used before has its first result.
+    fn append(&mut self, id: &str, content: Value, key: Option<&str>) -> (Value, bool) {
+        let session = self.sessions.get_mut(id).unwrap();
+        if let Some(seq) = key.and_then(|key| session.keys.get(key)) {
+            return (json!({"id": format!("{id}-{seq}"), "session_id": id, "seq": seq, "content": content}), false);
+        }
+        let seq = session.messages.last().map_or(1, |last| last["seq"].as_u64().unwrap() + 1);
+        let message =
+            json!({"id": format!("{id}-{seq}"), "session_id": id, "seq": seq, "content": content, "metadata": {}});
+        session.messages.push(message.clone());
+        if let Some(key) = key {
+            session.keys.insert(key.to_owned(), json!(seq));
+        }
+        self.keep(&json!({"append": id, "key": key, "message": message}));
+        (message, true)
     }
 
     /// Delivers to everybody on the channel; here the live faults happen.
@@ -263,14 +320,17 @@ impl<'a> Socket<'a> {
                 push(&self.writer, &reply("error", json!({"error": "timeout"})));
             }
             "send" => {
-                let message = store.append(&id, frame[4]["content"]["content"].clone());
+                let key = frame[4]["idempotency_key"].as_str();
+                let (message, is_new) = store.append(&id, frame[4]["content"]["content"].clone(), key);
                 if store.fault == Fault::Stall && message["seq"] == VICTIM && !self.stalled {
                     self.stalled = true;
                     thread::sleep(Duration::from_millis(500));
                 }
                 let wrong = store.fault == Fault::Misnumber && message["seq"] == VICTIM;
                 push(&self.writer, &reply("ok", json!({"seq": if wrong { json!(1) } else { message["seq"].clone() }})));
-                store.broadcast(&id, "message", message);
+                if is_new {
+                    store.broadcast(&id, "message", message);
+                }
             }
             "stream_chunk" => {
                 store.sessions.get_mut(&id).unwrap().chunks += 1;
