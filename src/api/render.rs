@@ -9,6 +9,7 @@ use crate::protocol::http::Response;
 use crate::session::{Json, SessionId};
 use crate::shard::{Page, Refusal, Reply};
 use serde_json::json;
+use std::fmt::Write as _;
 
 /// What a call's reply becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Success {
             }
             (Self::NoContent, Some(Reply::Done | Reply::Session { .. })) => Response::new(204),
             (Self::Appended, Some(Reply::Appended { json, replayed, .. })) => appended(&json, replayed),
-            (Self::Messages, Some(Reply::Messages(page))) => ok(&messages(&page)),
+            (Self::Messages, Some(Reply::Messages(page))) => Response::new(200).with_body(JSON, messages(page)),
             (Self::Cursors, Some(Reply::Cursors { cursors, last_seq, .. })) => {
                 let cursors: serde_json::Map<_, _> =
                     cursors.into_iter().map(|(user, seq)| (user, seq.into())).collect();
@@ -124,9 +125,12 @@ fn deliveries(replies: Vec<Reply>, limit: usize) -> Result<Response, ApiError> {
     Ok(ok(&runs::deliveries(all, limit)))
 }
 
-fn messages(page: &Page) -> String {
-    let Page { joined, has_more, session_last_seq, .. } = page;
-    format!("{{\"messages\":[{joined}],\"has_more\":{has_more},\"last_seq\":{session_last_seq}}}")
+/// A page is megabytes: it is moved within its buffer, not copied to another one.
+fn messages(page: Page) -> String {
+    let Page { joined: mut text, has_more, session_last_seq, .. } = page;
+    text.insert_str(0, "{\"messages\":[");
+    write!(text, "],\"has_more\":{has_more},\"last_seq\":{session_last_seq}}}").expect("a String takes all");
+    text
 }
 
 /// A retry is answered like the first time, and says so in a header.

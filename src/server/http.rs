@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Stream;
 use super::watch::Ending;
@@ -19,7 +20,7 @@ use crate::shard::{Command, Refusal, Reply};
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(world: Rc<World>, stream: Stream) {
+pub(super) async fn serve(world: Rc<World>, stream: Stream, admitted: Admitted) {
     let limits = http::Limits {
         head_bytes_max: limits::HEAD_BYTES_MAX,
         request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
@@ -31,8 +32,10 @@ pub(super) async fn serve(world: Rc<World>, stream: Stream) {
         world,
         decoder: RequestDecoder::new(limits),
         out: Vec::new(),
+        content: Vec::new(),
         request_began: false,
         request_until_us: 0,
+        admitted,
     };
     connection.run().await;
 }
@@ -42,8 +45,11 @@ struct Connection {
     wire: Wire,
     decoder: RequestDecoder,
     out: Vec<u8>,
+    /// A large content that goes behind `out`.
+    content: Vec<u8>,
     request_began: bool,
     request_until_us: u64,
+    admitted: Admitted,
 }
 
 /// What follows a request.
@@ -69,7 +75,7 @@ impl Connection {
                 Err(error) => return self.refuse(error).await,
             };
             match next {
-                Next::Request if self.out.len() < GATHERED_BYTES_MAX => {}
+                Next::Request if self.out.len() < GATHERED_BYTES_MAX && self.content.is_empty() => {}
                 Next::Request => {
                     if self.flush().await.is_err() {
                         return self.wire.close();
@@ -81,12 +87,20 @@ impl Connection {
                     }
                     return self.wire.close();
                 }
-                Next::Socket(opening) => {
-                    let rest = self.decoder.into_rest();
-                    return websocket::serve(self.world, self.wire, *opening, rest, self.out).await;
-                }
+                Next::Socket(opening) => return self.become_socket(*opening),
             }
         }
+    }
+
+    /// Goes on as a task of its own: a socket that idles for hours does not keep the memory that a request needs.
+    fn become_socket(self, opening: websocket::Opening) {
+        let Self { world, wire, decoder, out, admitted, .. } = self;
+        let rest = decoder.into_rest();
+        let socket = async move {
+            let _admitted = admitted;
+            websocket::serve(world, wire, opening, rest, out).await;
+        };
+        glommio::spawn_local(socket).detach();
     }
 
     /// Writes what is answered, then waits for more bytes.
@@ -114,8 +128,9 @@ impl Connection {
             return Ok(());
         }
         self.wire.expect_within(limits::RESPONSE_S);
-        let out = std::mem::take(&mut self.out);
-        self.wire.write_all(&out).await
+        let (out, content) = (std::mem::take(&mut self.out), std::mem::take(&mut self.content));
+        self.wire.write_all(&out).await?;
+        self.wire.write_all(&content).await
     }
 
     async fn answer(&mut self, request: Request) -> Next {
@@ -135,7 +150,16 @@ impl Connection {
             }
         };
         keep_alive &= !world.state.is_draining();
-        encode(&world, &response, head_only, keep_alive, version, &mut self.out);
+        if response.body.len() < GATHERED_BYTES_MAX {
+            encode(&world, &response, head_only, keep_alive, version, &mut self.out);
+        } else {
+            world.metrics.responded(response.status);
+            let date = world.io.clock.http_date();
+            let context = http::Context { head_only, keep_alive, version, date: &date };
+            if response.encode_before_content(&mut self.out, &context) {
+                self.content = response.body;
+            }
+        }
         if keep_alive { Next::Request } else { Next::Close }
     }
 

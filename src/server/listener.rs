@@ -110,12 +110,19 @@ fn admit(world: &Rc<World>, stream: Stream, connections_max: usize) {
         world.metrics.closed(CloseReason::TooMany);
         return;
     }
-    let world = Rc::clone(world);
     world.metrics.rise(Level::ConnectionsOpen);
-    let connection = async move {
-        http::serve(Rc::clone(&world), stream).await;
-        world.metrics.fall(Level::ConnectionsOpen);
-        world.state.leave();
-    };
-    glommio::spawn_local(connection).detach();
+    let admitted = Admitted { world: Rc::clone(world) };
+    glommio::spawn_local(http::serve(Rc::clone(world), stream, admitted)).detach();
+}
+
+/// A connection's place among those that may be open; given back when it is dropped.
+pub(super) struct Admitted {
+    world: Rc<World>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.world.metrics.fall(Level::ConnectionsOpen);
+        self.world.state.leave();
+    }
 }

@@ -80,6 +80,7 @@ pub(super) async fn serve(world: Rc<World>, wire: Wire, opening: Opening, rest: 
     let limits = ws::Limits { message_bytes_max: world.config.body_bytes_max, fragments_max: limits::WS_FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
     decoder.push(&rest);
+    drop(rest);
     run(wire, decoder, world.config.socket_idle_s, &peer).await;
     link.close(&world);
 }

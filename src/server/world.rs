@@ -208,7 +208,7 @@ impl World {
 
     /// Answers and pushes what became durable.
     pub(super) fn release(self: &Rc<Self>) {
-        self.shard.borrow_mut().release(&mut self.outputs.borrow_mut().fresh);
+        self.shard.borrow_mut().release_now(&mut self.outputs.borrow_mut().fresh);
         self.perform_all();
     }
 

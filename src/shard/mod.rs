@@ -236,6 +236,12 @@ impl<M: Medium> Shard<M> {
     /// Takes in what happened. A turn may take many inputs and then [`Self::settle`] once, so that one sync covers
     /// them all.
     pub fn take(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
+        let said = out.len();
+        self.take_in(now, input, out);
+        self.keep_names_of_calls(&out[said..]);
+    }
+
+    fn take_in(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
         self.log.tick(now.mono_us);
         self.now = now;
         match input {
@@ -269,8 +275,10 @@ impl<M: Medium> Shard<M> {
 
     /// Releases what became durable and asks for the disk work that the log wants.
     pub fn settle(&mut self, out: &mut Out<M>) {
+        let said = out.len();
         self.release(out);
         self.run_due(out);
+        self.keep_names_of_calls(&out[said..]);
         for cold in self.parked.take_wanted() {
             out.extend(self.log.begin_warm(cold).map(Output::Work));
         }
@@ -282,6 +290,14 @@ impl<M: Medium> Shard<M> {
         }
         while let Some(work) = self.log.begin_work() {
             out.push(Output::Work(work));
+        }
+    }
+
+    /// An agent that is called again after the end of this process must be called under the same name: the note of it is handed to
+    /// the kernel before the call goes out. A write that fails shows in the next sync.
+    fn keep_names_of_calls(&self, said: &[Output<storage::Sync<M>, storage::Work<M>>]) {
+        if said.iter().any(|output| matches!(output, Output::Call(_))) {
+            let _ = self.log.flush();
         }
     }
 

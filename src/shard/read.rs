@@ -7,11 +7,14 @@ use super::park::Walk;
 use super::{Caller, Outcome, Page, PageFrom, Refusal, Reply, Resume, Shard, Stop};
 use crate::limits::{JOIN_MESSAGES_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX};
 use crate::session::{Sender, SessionId};
-use storage::{Lsn, Medium, ReadError, Slot};
+use storage::{Lsn, Medium, Slot};
 
 /// Messages that are walked over at a time. The log remembers where every so many-th message stands, so that a block's
 /// end is found at once.
 const BLOCK_MESSAGES: u64 = 64;
+
+/// Room that a page has for what its readers put around it, so that it is not copied for that.
+const PAGE_ENVELOPE_BYTES: usize = 256;
 
 impl<M: Medium> Shard<M> {
     pub(super) fn read_messages(&mut self, id: SessionId, from: PageFrom, limit: usize) -> Result<Outcome, Stop> {
@@ -62,7 +65,7 @@ impl<M: Medium> Shard<M> {
             self.parked.keep_walk(Walk::Page { from_seq: after, addresses, bytes });
             return Err(stop);
         }
-        self.splice(addresses.into_iter(), last)
+        self.splice(addresses.into_iter(), bytes, last)
     }
 
     /// Adds the addresses of the messages above `after`, up to `upto` and to a page's bound in bytes, to those it has.
@@ -86,7 +89,7 @@ impl<M: Medium> Shard<M> {
             let count = (block_end - below) as usize;
             let block = self.log.messages(slot, below, self.log.end(), count, PAGE_BYTES_MAX as u64)?;
             for (lsn, seq) in block.lsns.into_iter().zip(below + 1..) {
-                if self.walk_over(lsn, seq, addresses, bytes)?.is_none() {
+                if self.walk_over(slot, lsn, seq, addresses, bytes)?.is_none() {
                     return Ok(());
                 }
             }
@@ -95,18 +98,22 @@ impl<M: Medium> Shard<M> {
 
     /// Adds message `seq` at `lsn` to a walk and gives the address of the one before it. `None`: the page has no room
     /// for it.
-    fn walk_over(&self, lsn: Lsn, seq: u64, addresses: &mut Vec<Lsn>, bytes: &mut usize) -> Result<Option<Lsn>, Stop> {
-        let record = self.log.read(lsn)?;
-        if record.seq != seq {
-            return Err(ReadError::Unknown.into()); // the records that lead to it are gone
-        }
-        let grown = *bytes + record.payload.len() + 1;
+    fn walk_over(
+        &self,
+        slot: Slot,
+        lsn: Lsn,
+        seq: u64,
+        addresses: &mut Vec<Lsn>,
+        bytes: &mut usize,
+    ) -> Result<Option<Lsn>, Stop> {
+        let message = self.log.glance(slot, lsn, seq)?;
+        let grown = *bytes + message.payload_bytes + 1;
         if grown > PAGE_BYTES_MAX && !addresses.is_empty() {
             return Ok(None);
         }
         addresses.push(lsn);
         *bytes = grown;
-        Ok(Some(record.prev))
+        Ok(Some(message.prev))
     }
 
     /// The last messages below `before`, ascending. When bytes run out it is the lowest ones that are left out.
@@ -124,7 +131,7 @@ impl<M: Medium> Shard<M> {
             self.parked.keep_walk(Walk::Page { from_seq: upto, addresses, bytes });
             return Err(stop);
         }
-        let mut page = self.splice(addresses.into_iter().rev(), last)?;
+        let mut page = self.splice(addresses.into_iter().rev(), bytes, last)?;
         page.has_more = page.first_seq > 1;
         Ok(page)
     }
@@ -145,7 +152,7 @@ impl<M: Medium> Shard<M> {
         };
         while (addresses.len() as u64) < count {
             let seq = upto - addresses.len() as u64;
-            match self.walk_over(lsn, seq, addresses, bytes)? {
+            match self.walk_over(slot, lsn, seq, addresses, bytes)? {
                 Some(prev) => lsn = prev,
                 None => break,
             }
@@ -153,9 +160,15 @@ impl<M: Medium> Shard<M> {
         Ok(())
     }
 
-    /// Joins the messages at `addresses`, up to the bound in bytes but at least one.
-    fn splice(&mut self, addresses: impl Iterator<Item = Lsn>, session_last_seq: u64) -> Result<Page, Stop> {
-        let mut page = Page { session_last_seq, ..Page::default() };
+    /// Joins the messages at `addresses`, which take `bytes`, up to the bound in bytes but at least one.
+    fn splice(
+        &mut self,
+        addresses: impl Iterator<Item = Lsn>,
+        bytes: usize,
+        session_last_seq: u64,
+    ) -> Result<Page, Stop> {
+        let joined = String::with_capacity(bytes + PAGE_ENVELOPE_BYTES);
+        let mut page = Page { session_last_seq, joined, ..Page::default() };
         for lsn in addresses {
             let record = self.log.read(lsn)?;
             let text = std::str::from_utf8(record.payload).expect("a verified payload is the JSON that was written");

@@ -15,8 +15,15 @@ pub(super) fn reply<S, W>(to: Caller, reply: Result<Reply, Refusal>, out: &mut V
 }
 
 impl<M: Medium> Shard<M> {
+    /// As [`Self::settle`], without the disk work: for what a sync has just made durable.
+    pub fn release_now(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
+        let said = out.len();
+        self.release(out);
+        self.keep_names_of_calls(&out[said..]);
+    }
+
     /// Releases everything that is durable; when the log is poisoned, fails everything else.
-    pub fn release(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
+    pub(super) fn release(&mut self, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
         self.poisoned |= self.log.keep_promise().is_err();
         let durable = self.log.durable();
         while !self.poisoned

@@ -67,7 +67,9 @@ impl Active for FileActive {
 
     /// A failed write leaves out what was not written: it will never be durable, and the next sync says why.
     fn bytes(&self) -> &[u8] {
-        let _ = self.flush();
+        if !self.gathered.borrow().is_empty() {
+            let _ = self.flush();
+        }
         self.map.bytes(self.flushed.get())
     }
 

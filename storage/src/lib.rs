@@ -42,7 +42,7 @@ pub use medium::{Medium, View};
 pub use memory::{Fate, Memory, SECTOR_BYTES, Unsynced};
 pub use open::{Fold, OpenError};
 pub use probe::sync_write_amplification;
-pub use read::{Cold, Page, ReadError};
+pub use read::{Cold, Glance, Page, ReadError};
 pub use record::{ENDS_KEY, META_BYTES_MAX, NewRecord, Record, TRANSIENT};
 pub use recovery::{RecoverError, Recovered, Report, Torn, recover};
 pub use snapshot::SnapshotStep;

@@ -214,6 +214,15 @@ struct Hop {
     bytes: u64,
 }
 
+/// What a message's header says, for whoever walks along many and reads them afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// The key's record before it.
+    pub prev: Lsn,
+    /// Bytes of its payload.
+    pub payload_bytes: usize,
+}
+
 impl<M: Medium> Log<M> {
     /// The slot of a key that has records.
     pub fn slot(&self, key: Key) -> Option<Slot> {
@@ -409,6 +418,21 @@ impl<M: Medium> Log<M> {
         self.read(lsn)?;
         // It verifies and is another record: whoever pointed here is damaged, or the addresses between them were lost.
         Err(self.corrupt(lsn.segment(), at as u32))
+    }
+
+    /// Looks at message `seq` of the key at `slot`, and sees to it that reading it will not wait for the disk. It is not verified:
+    /// [`Log::read`] does that, once, when its bytes are wanted.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn glance(&self, slot: Slot, lsn: Lsn, seq: u64) -> Result<Glance, ReadError> {
+        let hop = self.hop(self.key(slot), lsn, seq)?;
+        let place = self.place(lsn)?;
+        let at = place.locate(lsn, self.now_us)?;
+        place.check_warm(at..at + hop.bytes as usize, self.now_us)?;
+        let header = place.bytes().get(at..).and_then(Header::decode).ok_or(ReadError::Unknown)?;
+        let payload_bytes = (header.len as usize).saturating_sub(record::HEADER_BYTES + usize::from(header.meta_len));
+        Ok(Glance { prev: hop.prev, payload_bytes })
     }
 
     fn place(&self, lsn: Lsn) -> Result<Place<'_, M>, ReadError> {

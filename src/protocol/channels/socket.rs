@@ -69,6 +69,8 @@ pub struct Socket {
     channels_max: usize,
     channels: Vec<Channel>,
     joining: Option<Joining>,
+    /// The oldest message that waits; nearly always the only one, so the queue behind it takes no memory.
+    first: Option<Message>,
     waiting: VecDeque<Message>,
     channels_opened: u32,
 }
@@ -106,7 +108,15 @@ const TOO_MANY_CHANNELS: &str = r#"{"reason":"too many channels joined"}"#;
 impl Socket {
     /// A socket without channels, of which it may have `channels_max`.
     pub fn new(vsn: Vsn, channels_max: usize) -> Self {
-        Self { vsn, channels_max, channels: Vec::new(), joining: None, waiting: VecDeque::new(), channels_opened: 0 }
+        Self {
+            vsn,
+            channels_max,
+            channels: Vec::new(),
+            joining: None,
+            first: None,
+            waiting: VecDeque::new(),
+            channels_opened: 0,
+        }
     }
 
     /// The version it speaks.
@@ -116,7 +126,11 @@ impl Socket {
 
     /// Takes a message of the client. Call [`Self::next`] until it has no more to do.
     pub fn push(&mut self, message: Message) {
-        self.waiting.push_back(message);
+        if self.first.is_none() && self.waiting.is_empty() {
+            self.first = Some(message);
+        } else {
+            self.waiting.push_back(message);
+        }
     }
 
     /// Whether messages wait for a join to be decided: a good time to read no more from the client.
@@ -138,7 +152,7 @@ impl Socket {
                 let Channel { number, topic, .. } = &joining.channel;
                 return Some(Action::Join { channel: *number, topic: topic.clone(), payload });
             }
-            let message = self.waiting.pop_front()?;
+            let message = self.first.take().or_else(|| self.waiting.pop_front())?;
             if let Some(action) = self.take(message, out) {
                 return Some(action);
             }
@@ -149,6 +163,9 @@ impl Socket {
     pub fn joined(&mut self, channel: u32, response: &str, out: &mut Vec<Vec<u8>>) {
         let Some(joining) = self.decide(channel) else { return };
         self.answer_join(&joining, &joining.channel.join_ref, true, response, out);
+        if self.channels.is_empty() {
+            self.channels.reserve_exact(1); // most sockets join one topic
+        }
         self.channels.push(joining.channel);
     }
 

@@ -57,18 +57,25 @@ impl Response {
 
     /// Appends the whole response to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, context: &Context<'_>) {
-        if !self.is_sendable() {
-            return Self::new(500).encode(out, context);
+        out.reserve(512 + self.body.len());
+        if self.encode_before_content(out, context) {
+            out.extend_from_slice(&self.body);
         }
-        out.reserve(256 + self.body.len());
+    }
+
+    /// Appends the response up to its content. True: the content follows, and is the caller's to send; large ones need no copy then.
+    #[must_use]
+    pub fn encode_before_content(&self, out: &mut Vec<u8>, context: &Context<'_>) -> bool {
+        if !self.is_sendable() {
+            let _ = Self::new(500).encode_before_content(out, context);
+            return false; // the content was that of the other response
+        }
         self.encode_head(out, context);
         if !self.forbids_content() {
             encode_field(out, "content-length", itoa::Buffer::new().format(self.body.len()));
         }
         out.extend_from_slice(b"\r\n");
-        if !context.head_only && !self.forbids_content() {
-            out.extend_from_slice(&self.body);
-        }
+        !context.head_only && !self.forbids_content()
     }
 
     /// Appends the head of a response whose content is produced piece by piece, and returns what encodes the pieces. `body` is

@@ -259,6 +259,9 @@ impl Hub {
             }
             return;
         }
+        if topic.channels.is_empty() {
+            topic.channels.reserve_exact(1); // most sessions have one listener
+        }
         topic.channels.push(Member { channel, heard: at });
     }
 
