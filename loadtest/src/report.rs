@@ -314,7 +314,7 @@ pub fn write(path: &Path, reports: &[Report]) -> Result<()> {
     fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// When it is not there, or no report of this format.
