@@ -227,16 +227,8 @@ impl World {
         self.perform_all();
     }
 
-    /// Performs what the shard said, in its order. What it says meanwhile, because a reply led to another call or a sync was over
-    /// at once, comes behind.
     fn perform_all(self: &Rc<Self>) {
-        if self.performing.replace(true) {
-            return;
-        }
-        while let Some(output) = { self.outputs.borrow_mut().next() } {
-            self.perform(output);
-        }
-        self.performing.set(false);
+        perform_in_order(&self.performing, || self.outputs.borrow_mut().next(), |output| self.perform(output));
     }
 
     fn perform(self: &Rc<Self>, output: Output<Sync<File>, Work<File>>) {
@@ -387,6 +379,18 @@ impl World {
     }
 }
 
+/// Performs what the shard said, in its order. What it says meanwhile, because a reply led to another call or a sync was over at once,
+/// comes behind: a nested call leaves it to the one under way.
+fn perform_in_order<T>(performing: &Cell<bool>, next: impl Fn() -> Option<T>, perform: impl Fn(T)) {
+    if performing.replace(true) {
+        return;
+    }
+    while let Some(output) = next() {
+        perform(output);
+    }
+    performing.set(false);
+}
+
 /// What the shard said and nobody has performed.
 #[derive(Default)]
 struct Outputs {
@@ -424,5 +428,42 @@ impl Gathered {
         if let Some((done, replies)) = finished {
             done(world, replies.into_iter().flatten().collect());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rig {
+        performing: Cell<bool>,
+        queue: RefCell<VecDeque<u32>>,
+        performed: RefCell<Vec<u32>>,
+    }
+
+    impl Rig {
+        /// Performing 1 makes the shard say 3 and tries to perform it, while 2 still waits.
+        fn perform_all(&self) {
+            let next = || self.queue.borrow_mut().pop_front();
+            let perform = |output| {
+                self.performed.borrow_mut().push(output);
+                if output == 1 {
+                    self.queue.borrow_mut().push_back(3);
+                    self.perform_all();
+                }
+            };
+            perform_in_order(&self.performing, next, perform);
+        }
+    }
+
+    #[test]
+    fn what_is_said_while_it_performs_comes_behind_what_was_said_before() {
+        let rig =
+            Rig { performing: Cell::new(false), queue: RefCell::new([1, 2].into()), performed: RefCell::default() };
+        rig.perform_all();
+        assert_eq!(*rig.performed.borrow(), [1, 2, 3]);
+        rig.queue.borrow_mut().push_back(4);
+        rig.perform_all();
+        assert_eq!(rig.performed.borrow().len(), 4);
     }
 }

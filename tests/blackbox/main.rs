@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod drain;
 mod fanout;
+mod fast_disk;
 mod flow;
 mod full_disk;
 mod idempotency;
