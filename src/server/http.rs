@@ -62,6 +62,8 @@ enum Next {
 impl Connection {
     async fn run(mut self) {
         loop {
+            // A client whose next request is always there must not keep the others of this shard waiting.
+            glommio::yield_if_needed().await;
             let next = match self.decoder.next() {
                 Ok(Step::NeedMore) => match self.receive().await {
                     Ok(()) => continue,

@@ -84,7 +84,7 @@ fn listening_socket(address: SocketAddr) -> io::Result<Socket> {
 
 /// Accepts until the drain, each connection a task of its own.
 pub(super) async fn accept(world: Rc<World>, poller: Rc<Poller>, listener: Listener, connections_max: usize) {
-    loop {
+    while !world.state.is_draining() {
         let accepted = or(async { Some(listener.accept(&poller).await) }, async {
             world.drain_bell.heard().await;
             None

@@ -25,9 +25,14 @@ struct SchedAttr {
 #[allow(unsafe_code)]
 pub(super) fn ask_for_short_slices() {
     let size = u32::try_from(size_of::<SchedAttr>()).expect("48 bytes");
-    let attr = SchedAttr { size, runtime: SLICE_NS, ..SchedAttr::default() };
+    let mut attr = SchedAttr::default();
+    // SAFETY: the kernel writes no more than `size` bytes, in its layout, to a live struct of that size.
+    let read = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attr, size, 0) };
+    // Niceness and policy stay as they are.
+    (attr.size, attr.runtime) = (size, SLICE_NS);
     // SAFETY: the kernel reads `size` bytes of a live, initialised struct of its layout and writes nothing.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
+    let result =
+        if read == 0 { unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) } } else { read };
     if result != 0 {
         tracing::debug!(error = %std::io::Error::last_os_error(), "no short slices for the sync's thread");
     }

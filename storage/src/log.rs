@@ -276,14 +276,15 @@ impl<M: Medium> Log<M> {
         }
         let Some(active) = &self.active else { return self.roll() };
         let end = active.cursor as usize + bytes;
-        if end > active.limit as usize {
-            return self.roll();
+        let is_full = end > active.limit as usize;
+        // Zeros on their way must not end up on records, nor on the seal, nor make a file long again that was cut there.
+        let in_the_way =
+            self.pending.prepares_from(active.header.number).is_some_and(|from| is_full || end > from as usize);
+        match (in_the_way, is_full) {
+            (true, _) => Err(AppendError::NotReady),
+            (false, true) => self.roll(),
+            (false, false) => Ok(()),
         }
-        // Zeros on their way must not end up on records.
-        if self.pending.prepares_from(active.header.number).is_some_and(|from| end > from as usize) {
-            return Err(AppendError::NotReady);
-        }
-        Ok(())
     }
 
     /// Leaves the active segment for the prepared one.
@@ -311,13 +312,12 @@ impl<M: Medium> Log<M> {
     /// Makes [`Log::durable`] true where it promises what no sync has covered: call it before acting on that mark.
     ///
     /// # Errors
-    /// The write has failed: the mark means nothing any more, and from now on the log refuses appends.
+    /// The log is poisoned, by this write or before: the mark moves no more, and the log refuses appends.
     pub fn keep_promise(&mut self) -> Result<(), Poisoned> {
         if self.options.durability == Durability::Memory && self.flush().is_err() {
             self.poison();
-            return Err(Poisoned);
         }
-        Ok(())
+        if self.poisoned { Err(Poisoned) } else { Ok(()) }
     }
 
     /// Every record that starts below is durable, by what [`Options::durability`] promises.

@@ -258,13 +258,14 @@ impl<M: Medium> Log<M> {
 
     /// Blocks that cannot be prepared cannot be written either. The segment ends before them.
     fn finish_prepare_blocks(&mut self, number: u32, until: u32, result: io::Result<()>) {
-        self.pending.prepare_blocks = None;
+        let from = self.pending.prepare_blocks.take().map_or(0, |(_, from)| from);
         let Some(active) = self.active.as_mut().filter(|active| active.header.number == number) else { return };
         match result {
             Ok(()) => active.prepared_to = active.prepared_to.max(until),
             Err(_) => {
                 self.status.work_failures += 1;
-                let limit = active.prepared_to.saturating_sub(active.header.allocated - active.header.limit());
+                let limit =
+                    active.prepared_to.max(from).saturating_sub(active.header.allocated - active.header.limit());
                 active.limit = active.limit.min(limit);
                 active.prepared_to = active.header.allocated;
                 // The cursor is beyond: there is not even room for the seal.

@@ -37,7 +37,7 @@ fn a_failed_sync_poisons_the_log_and_reads_go_on() {
     rig.medium.set_syncs_fail(false);
     let log = &mut rig.shards[0].log;
     assert!(log.begin_sync().is_none(), "it is never tried again");
-    assert!(!log.wants_sync());
+    assert!(!log.wants_sync() && log.keep_promise().is_err());
     assert_eq!(log.durable(), durable);
     assert!(log.status().poisoned);
     assert!(log.read(kept).is_ok() && log.read(doubtful).is_ok());
@@ -131,6 +131,34 @@ fn pages_that_cannot_be_made_writable_are_never_touched() {
     rig.sync();
     rig.check();
     assert!(rig.shards[0].log.status().work_failures > 0);
+}
+
+#[test]
+fn nobody_writes_and_no_segment_is_left_where_blocks_are_being_prepared() {
+    let options = Options { segment_bytes: 16 << 20, ..small() };
+    let mut rig = Rig::start(Memory::new(), options);
+    rig.work();
+    rig.message(1, 600_000);
+    let mut held = Vec::new();
+    while let Some(work) = rig.shards[0].log.begin_work() {
+        held.push(work);
+    }
+    assert!(!held.is_empty(), "a step's room is used up, so the next step is due");
+    let refused = loop {
+        if let Err(error) = rig.try_append(MESSAGE, 1, &[7; 100_000]) {
+            break error;
+        }
+    };
+    assert_eq!(refused, AppendError::NotReady);
+    let last = rig.appended.last().unwrap().lsn.offset();
+    assert!((3 << 20..5 << 20).contains(&last), "{last} is where the step begins, far from the segment's end");
+    for work in held {
+        let done = work.run();
+        rig.shards[0].log.finish_work(done);
+    }
+    rig.message(1, 100_000);
+    rig.sync();
+    rig.check();
 }
 
 #[test]
