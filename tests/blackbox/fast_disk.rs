@@ -1,4 +1,5 @@
-//! A disk that answers before the turn is over: syncs end while replies of the last one are still being sent.
+//! A disk that answers before the turn is over: syncs end while replies of the last one are still being sent. Whether they do in a
+//! given run is the scheduler's; `server::world` tests the rule itself, without a clock.
 
 use crate::harness::{Options, Server, Socket, json};
 
