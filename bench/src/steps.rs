@@ -139,13 +139,14 @@ impl Driven {
         self.command(Command::Append(Box::new(Append {
             session: self.session,
             message: MessageId::from(self.messages),
-            author: Author::User("alice".to_owned()),
-            kind: "text".to_owned(),
+            author: Author::User("alice".into()),
+            kind: "text".into(),
             content: content.clone(),
             metadata: Json::empty_object(),
             idempotency_key: None,
             expected_seq: None,
             participants_only: false,
+            echo: true,
         })));
     }
 }

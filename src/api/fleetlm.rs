@@ -1,7 +1,7 @@
 //! The REST resources of contract 1.3 to 1.5: which method on which path is what, and the rules of each call.
 
 use super::error::{ApiError, Kind};
-use super::message::{Draft, bounded_depth, bounded_name};
+use super::message::{Draft, Via, bounded_depth, bounded_name};
 use super::params::Params;
 use super::render::Success;
 use super::{Context, Target};
@@ -116,7 +116,7 @@ impl Endpoint<'_> {
             Self::Append(id) => {
                 let draft = Draft::of(params, key)?;
                 let session = session(id)?;
-                let append = Box::new(draft.addressed(session, false, context));
+                let append = Box::new(draft.addressed(session, Via::Rest, context));
                 Ok(owned(session, Command::Append(append), Success::Appended))
             }
             Self::ReadCursors(id) => {

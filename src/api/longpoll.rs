@@ -24,7 +24,7 @@ pub enum LongPollRequest {
         /// The session.
         token: Token,
         /// The messages in order.
-        messages: Result<Vec<Message>, Malformed>,
+        messages: Result<Vec<Message<'static>>, Malformed>,
     },
 }
 
@@ -62,7 +62,7 @@ fn token(request: &Request, query: &Map<String, Value>) -> Option<Token> {
     Token::parse(header.or_else(|| query.get("token").and_then(Value::as_str))?)
 }
 
-fn batch(request: &Request, query: &Map<String, Value>) -> Result<Vec<Message>, Malformed> {
+fn batch(request: &Request, query: &Map<String, Value>) -> Result<Vec<Message<'static>>, Malformed> {
     let vsn = Vsn::parse(query.get("vsn").and_then(Value::as_str)).ok_or(Malformed("unknown vsn"))?;
     let kind = request.headers.first("content-type").and_then(|kind| kind.split(';').next()).unwrap_or("");
     decode_batch(vsn, kind.trim().eq_ignore_ascii_case("application/x-ndjson"), &request.body)

@@ -76,7 +76,7 @@ impl Success {
                 body(status, &["{\"session\":", json.as_str(), "}"])
             }
             (Self::NoContent, Some(Reply::Done | Reply::Session { .. })) => Response::new(204),
-            (Self::Appended, Some(Reply::Appended { json, replayed, .. })) => appended(&json, replayed),
+            (Self::Appended, Some(Reply::Appended { json: Some(json), replayed, .. })) => appended(&json, replayed),
             (Self::Messages, Some(Reply::Messages(page))) => Response::new(200).with_body(JSON, messages(page)),
             (Self::Cursors, Some(Reply::Cursors { cursors, last_seq, .. })) => {
                 let cursors: serde_json::Map<_, _> =

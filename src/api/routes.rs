@@ -413,6 +413,7 @@ mod tests {
             idempotency_key: None,
             expected_seq: None,
             participants_only: false,
+            echo: true,
         };
         assert_eq!(append, expected);
         let body = r#"{"agent_id":"bot","kind":"assistant","content":{},"metadata":{"a":1}}"#;
@@ -424,7 +425,7 @@ mod tests {
     #[test]
     fn an_appended_message_is_answered_with_200_and_a_retry_says_so() {
         let (_, _, render) = called(&post(&path("/messages"), r#"{"user_id":"a","content":{}}"#));
-        let reply = |replayed| Ok(Reply::Appended { seq: 1, json: json(r#"{"seq":1}"#), replayed });
+        let reply = |replayed| Ok(Reply::Appended { seq: 1, json: Some(json(r#"{"seq":1}"#)), replayed });
         let response = render.clone().one(reply(false));
         assert_eq!((response.status, text(&response)), (200, r#"{"message":{"seq":1}}"#));
         assert_eq!(response.header("idempotent-replayed"), None);

@@ -3,15 +3,17 @@
 
 use super::error::{ApiError, Kind};
 use super::fleetlm::Ask;
-use super::message::{Draft, binary_format};
+use super::message::{Draft, Via, binary_format};
 use super::{Context, Target, params, render, runs};
 use crate::limits::{INBOX_ENTRIES_MAX, JOIN_MESSAGES_DEFAULT, JOIN_MESSAGES_MAX};
 use crate::protocol::channels::Payload;
 use crate::session::{Json, RunId, SessionId, rfc3339};
 use crate::shard::{Command, InboxEntry, Page, Push, Refusal, Reply, Resumed};
+use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
 
@@ -63,7 +65,7 @@ pub fn not_found() -> String {
 ///
 /// # Errors
 /// `join crashed` for parameters that are no object, `unauthorized` for the inbox of somebody else.
-pub fn join(topic: &Topic, identity: &str, payload: &Payload) -> Result<Ask, String> {
+pub fn join(topic: &Topic, identity: &str, payload: &Payload<'_>) -> Result<Ask, String> {
     match topic {
         Topic::Session(session) => {
             let params: JoinParams<'_> =
@@ -114,7 +116,7 @@ pub fn joined(topic: &Topic, replies: Vec<Result<Reply, Refusal>>) -> Result<Str
 pub fn event(
     topic: &Topic,
     event: &str,
-    payload: &Payload,
+    payload: &Payload<'_>,
     identity: &str,
     context: &Context,
 ) -> Result<(Target, Command), String> {
@@ -133,37 +135,47 @@ pub fn event(
 ///
 /// # Errors
 /// The response of the refusal.
-pub fn event_reply(identity: &str, reply: Result<Reply, Refusal>) -> Result<String, String> {
+pub fn event_reply(identity: &str, reply: Result<Reply, Refusal>) -> Result<CompactString, CompactString> {
     match reply {
-        Ok(Reply::Appended { seq, replayed: false, .. }) => Ok(format!("{{\"seq\":{seq}}}")),
-        Ok(Reply::Appended { seq, replayed: true, .. }) => Ok(format!("{{\"seq\":{seq},\"replayed\":true}}")),
-        Ok(Reply::Run(event)) => Ok(runs::event(&event)),
-        Ok(Reply::Cursors { cursors, .. }) => Ok(format!("{{\"last_seq\":{}}}", render::cursor_of(identity, &cursors))),
-        Ok(_) => Ok("{}".to_owned()),
-        Err(refusal) => Err(ApiError::from(refusal).event_response()),
+        Ok(Reply::Appended { seq, replayed: false, .. }) => Ok(appended(seq)),
+        Ok(Reply::Appended { seq, replayed: true, .. }) => Ok(format_compact!("{{\"seq\":{seq},\"replayed\":true}}")),
+        Ok(Reply::Run(event)) => Ok(runs::event(&event).into()),
+        Ok(Reply::Cursors { cursors, .. }) => {
+            Ok(format_compact!("{{\"last_seq\":{}}}", render::cursor_of(identity, &cursors)))
+        }
+        Ok(_) => Ok(CompactString::const_new("{}")),
+        Err(refusal) => Err(ApiError::from(refusal).event_response().into()),
     }
+}
+
+/// The busiest of all answers: in place, without a formatter.
+fn appended(seq: u64) -> CompactString {
+    let mut response = CompactString::const_new("{\"seq\":");
+    response.push_str(itoa::Buffer::new().format(seq));
+    response.push('}');
+    response
 }
 
 /// An event for everybody on a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broadcast {
+pub struct Broadcast<'a> {
     /// The topic's name.
     pub topic: String,
     /// The event's name.
     pub event: &'static str,
     /// A JSON object.
-    pub payload: String,
+    pub payload: Cow<'a, str>,
 }
 
 /// The event that clients see of a push. `None`: they see none, their channels close or rejoin, or the inbox is sent whole by
 /// [`inbox_delta`].
-pub fn push(push: &Push) -> Option<Broadcast> {
+pub fn push(push: &Push) -> Option<Broadcast<'_>> {
     let (session, event, payload) = match push {
-        Push::Message { session, json, .. } => (session, "message", json.as_str().to_owned()),
+        Push::Message { session, json, .. } => (session, "message", json.as_str().into()),
         Push::Chunk { session, agent_id, chunk, place } => {
-            (session, "stream_chunk", runs::stream_chunk(agent_id, chunk, *place))
+            (session, "stream_chunk", runs::stream_chunk(agent_id, chunk, *place).into())
         }
-        Push::Run { session, event } => (session, "run", runs::event(event)),
+        Push::Run { session, event } => (session, "run", runs::event(event).into()),
         Push::Inbox { .. } | Push::Closed { .. } | Push::Gap { .. } | Push::InboxGap { .. } => return None,
     };
     Some(Broadcast { topic: Topic::Session(*session).to_string(), event, payload })
@@ -234,8 +246,8 @@ struct ChunkParams<'a> {
 
 /// The named fields of a payload that is an object.
 fn fields<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Option<T> {
-    let Payload::Json(raw) = payload else { return None };
-    raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok()).flatten()
+    let Payload::Json(json) = payload else { return None };
+    json.starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
 }
 
 /// `last_seq` is the session's: what lies between it and the last message is more, or comes as events. `run` only when the
@@ -249,7 +261,7 @@ fn history(session: SessionId, page: &Page, resumed: &Resumed) -> String {
 }
 
 /// Without a run, whichever is under way.
-fn stop(session: SessionId, payload: &Payload, identity: &str) -> Result<Command, ApiError> {
+fn stop(session: SessionId, payload: &Payload<'_>, identity: &str) -> Result<Command, ApiError> {
     let StopParams { run_id } = fields(payload).ok_or(Kind::PayloadInvalid)?;
     let run = match run_id.filter(|raw| raw.get() != "null") {
         None => None,
@@ -258,23 +270,23 @@ fn stop(session: SessionId, payload: &Payload, identity: &str) -> Result<Command
     Ok(Command::StopRun { session, run, identity: Some(identity.to_owned()) })
 }
 
-fn send(session: SessionId, payload: &Payload, identity: &str, context: &Context) -> Result<Command, ApiError> {
+fn send(session: SessionId, payload: &Payload<'_>, identity: &str, context: &Context) -> Result<Command, ApiError> {
     match payload {
         Payload::Binary(bytes) => Err(binary_format(bytes.len())),
-        Payload::Json(raw) => {
-            let draft = Draft::of_send(raw, identity)?;
-            Ok(Command::Append(Box::new(draft.addressed(session, true, context))))
+        Payload::Json(json) => {
+            let draft = Draft::of_send(json, identity)?;
+            Ok(Command::Append(Box::new(draft.addressed(session, Via::Channel, context))))
         }
     }
 }
 
-fn read(session: SessionId, payload: &Payload, identity: &str) -> Result<Command, ApiError> {
+fn read(session: SessionId, payload: &Payload<'_>, identity: &str) -> Result<Command, ApiError> {
     let ReadParams { last_seq } = fields(payload).ok_or(Kind::PayloadInvalid)?;
     let last_seq = last_seq.and_then(params::positive).unwrap_or(0);
     Ok(Command::MarkRead { session, user_id: identity.to_owned(), last_seq })
 }
 
-fn stream_chunk(session: SessionId, payload: &Payload, identity: &str) -> Result<Command, ApiError> {
+fn stream_chunk(session: SessionId, payload: &Payload<'_>, identity: &str) -> Result<Command, ApiError> {
     let ChunkParams { chunk } = fields(payload).ok_or(Kind::PayloadInvalid)?;
     let chunk = Json::from_raw(chunk);
     if !chunk.is_object() {
@@ -305,8 +317,8 @@ mod tests {
         Topic::Session(id())
     }
 
-    fn payload(text: &str) -> Payload {
-        Payload::Json(RawValue::from_string(text.to_owned()).unwrap())
+    fn payload(text: &str) -> Payload<'_> {
+        Payload::Json(text.into())
     }
 
     fn json(text: &str) -> Json {
@@ -369,7 +381,7 @@ mod tests {
         for params in ["[]", "null", "\"x\"", "7"] {
             assert_eq!(join_of(params), Err(r#"{"reason":"join crashed"}"#.to_owned()), "{params}");
         }
-        let binary = Payload::Binary(b"{}".to_vec());
+        let binary = Payload::Binary(b"{}".into());
         assert_eq!(join(&session(), "alice", &binary), Err(r#"{"reason":"join crashed"}"#.to_owned()));
     }
 
@@ -469,7 +481,10 @@ mod tests {
     #[test]
     fn a_send_is_a_message_of_the_identity_for_participants() {
         let append = sent(r#"{"content":{"kind":"note","content":{"text":"hi"},"metadata":{"a":1}}}"#).unwrap();
-        assert_eq!((append.author, append.participants_only), (Author::Identity("alice".into()), true));
+        assert_eq!(
+            (append.author, append.participants_only, append.echo),
+            (Author::Identity("alice".into()), true, false)
+        );
         assert_eq!(
             (append.kind.as_str(), append.content, append.metadata),
             ("note", json(r#"{"text":"hi"}"#), json(r#"{"a":1}"#))
@@ -535,7 +550,7 @@ mod tests {
             );
             assert_eq!(sent(text), Err(expected), "{text}");
         }
-        let binary = event(&session(), "send", &Payload::Binary(vec![1, 2]), "alice", &CONTEXT).unwrap_err();
+        let binary = event(&session(), "send", &Payload::Binary(vec![1, 2].into()), "alice", &CONTEXT).unwrap_err();
         assert!(binary.contains(r#""received":"binary of 2 bytes""#), "{binary}");
     }
 
@@ -549,14 +564,14 @@ mod tests {
 
     #[test]
     fn an_event_is_answered_with_what_it_did() {
-        let appended = |replayed| Ok(Reply::Appended { seq: 7, json: json("{}"), replayed });
-        assert_eq!(event_reply("alice", appended(false)), Ok(r#"{"seq":7}"#.to_owned()));
-        assert_eq!(event_reply("alice", appended(true)), Ok(r#"{"seq":7,"replayed":true}"#.to_owned()));
+        let appended = |replayed| Ok(Reply::Appended { seq: 7, json: None, replayed });
+        assert_eq!(event_reply("alice", appended(false)), Ok(r#"{"seq":7}"#.into()));
+        assert_eq!(event_reply("alice", appended(true)), Ok(r#"{"seq":7,"replayed":true}"#.into()));
         let cursors = Reply::Cursors { cursors: vec![("alice".into(), 3)], session: json("{}"), last_seq: 9 };
-        assert_eq!(event_reply("alice", Ok(cursors)), Ok(r#"{"last_seq":3}"#.to_owned()));
-        assert_eq!(event_reply("alice", Ok(Reply::Done)), Ok("{}".to_owned()));
+        assert_eq!(event_reply("alice", Ok(cursors)), Ok(r#"{"last_seq":3}"#.into()));
+        assert_eq!(event_reply("alice", Ok(Reply::Done)), Ok("{}".into()));
         let conflict = event_reply("alice", Err(Refusal::SeqConflict { current: 4 }));
-        assert_eq!(conflict, Err(r#"{"error":"seq conflict","current_seq":4}"#.to_owned()));
+        assert_eq!(conflict, Err(r#"{"error":"seq conflict","current_seq":4}"#.into()));
     }
 
     #[test]
@@ -595,11 +610,13 @@ mod tests {
     fn messages_and_chunks_are_pushed_unchanged() {
         let topic = format!("session:{ID}");
         let message = json(r#"{ "seq":7,"content":{"text":"h\u00e9"}}"#);
-        let broadcast = push(&Push::Message { session: id(), seq: 7, json: message.clone() }).unwrap();
+        let event = Push::Message { session: id(), seq: 7, json: message.clone() };
+        let broadcast = push(&event).unwrap();
         assert_eq!((broadcast.topic.as_str(), broadcast.event), (topic.as_str(), "message"));
         assert_eq!(broadcast.payload, message.as_str());
         let chunk = json(r#"{"type":"text-delta","delta":"h"}"#);
-        let broadcast = push(&Push::Chunk { session: id(), agent_id: "b\"t".into(), chunk, place: None }).unwrap();
+        let event = Push::Chunk { session: id(), agent_id: "b\"t".into(), chunk, place: None };
+        let broadcast = push(&event).unwrap();
         assert_eq!((broadcast.topic.as_str(), broadcast.event), (topic.as_str(), "stream_chunk"));
         assert_eq!(broadcast.payload, r#"{"agent_id":"b\"t","chunk":{"type":"text-delta","delta":"h"}}"#);
         assert_eq!(push(&Push::Closed { session: id() }), None);

@@ -6,5 +6,6 @@
 pub mod answer;
 pub mod channels;
 pub mod http;
+pub mod json;
 pub mod sse;
 pub mod ws;

@@ -5,6 +5,8 @@
 
 use std::rc::Rc;
 
+use compact_str::CompactString;
+
 use super::link::Link;
 use super::metrics::Which;
 use super::world::World;
@@ -14,47 +16,47 @@ use crate::protocol::channels::{Action, Message, Payload, ReplyTo, Status};
 use crate::shard::{ChannelKey, Command, Delivered, Delivery, Heard, Push, Refusal, Reply, TopicKey, owner_of_session};
 
 /// Takes in one message of the client.
-pub(super) fn take(world: &Rc<World>, link: &Rc<Link>, message: Message) {
+pub(super) fn take(world: &Rc<World>, link: &Rc<Link>, message: Message<'_>) {
     world.metrics.count(Which::SocketMessagesIn);
-    link.socket.borrow_mut().push(message);
-    go_on(world, link);
+    let action = link.socket.borrow_mut().take(message, &mut link.outbox(world));
+    if let Some(action) = action {
+        act(world, link, action);
+        go_on(world, link);
+    }
 }
 
 /// Does what the socket has to do, until it waits for a join or for the client.
 fn go_on(world: &Rc<World>, link: &Rc<Link>) {
     loop {
-        let mut out = Vec::new();
-        let action = link.socket.borrow_mut().next(&mut out);
-        link.send_all(world, out);
-        match action {
-            None => return,
-            Some(Action::Join { channel, topic, payload }) => join(world, link, channel, &topic, &payload),
-            Some(Action::Event { topic, event, payload, reply, .. }) => {
-                perform(world, link, &topic, &event, &payload, reply);
-            }
-            Some(Action::Leave { channel, .. }) => leave(world, link, channel),
-        }
+        let action = link.socket.borrow_mut().next(&mut link.outbox(world));
+        let Some(action) = action else { return };
+        act(world, link, action);
     }
 }
 
-fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: &Payload) {
-    let mut out = Vec::new();
+fn act(world: &Rc<World>, link: &Rc<Link>, action: Action<'_>) {
+    match action {
+        Action::Join { channel, topic, payload } => join(world, link, channel, &topic, &payload),
+        Action::Event { topic, event, payload, reply, .. } => perform(world, link, &topic, &event, &payload, reply),
+        Action::Leave { channel, .. } => leave(world, link, channel),
+    }
+}
+
+fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: &Payload<'_>) {
+    let mut out = link.outbox(world);
     let topic = match topics::parse(topic) {
         Ok(topic) => topic,
         Err(NoTopic::Unmatched) => {
-            link.socket.borrow_mut().unmatched(channel, &mut out);
-            return link.send_all(world, out);
+            return link.socket.borrow_mut().unmatched(channel, &mut out);
         }
         Err(NoTopic::NotFound) => {
-            link.socket.borrow_mut().refused(channel, &topics::not_found(), &mut out);
-            return link.send_all(world, out);
+            return link.socket.borrow_mut().refused(channel, &topics::not_found(), &mut out);
         }
     };
     let call = match topics::join(&topic, &link.identity, payload) {
         Ok(call) => call,
         Err(response) => {
-            link.socket.borrow_mut().refused(channel, &response, &mut out);
-            return link.send_all(world, out);
+            return link.socket.borrow_mut().refused(channel, &response, &mut out);
         }
     };
     let key = key_of(&topic);
@@ -89,11 +91,9 @@ impl Joiner {
             }
         }
         let response = topics::joined(&topic, replies);
-        let mut out = Vec::new();
         match response {
             Ok(response) if link.is_open() => {
-                link.socket.borrow_mut().joined(channel, &response, &mut out);
-                link.send_all(world, out);
+                link.socket.borrow_mut().joined(channel, &response, &mut link.outbox(world));
                 link.topics.borrow_mut().insert(channel, key.clone());
                 let mut deliveries = Vec::new();
                 let member = ChannelKey { connection: link.id, channel };
@@ -108,8 +108,7 @@ impl Joiner {
             }
             refused_or_gone => {
                 if let Err(response) = refused_or_gone {
-                    link.socket.borrow_mut().refused(channel, &response, &mut out);
-                    link.send_all(world, out);
+                    link.socket.borrow_mut().refused(channel, &response, &mut link.outbox(world));
                 }
                 if world.with_hub(|hub| hub.join_failed(&key)) {
                     unsubscribe(world, &key);
@@ -138,13 +137,13 @@ fn missed_chunks(topic: &Topic, reply: &Reply) -> Vec<Push> {
     }
 }
 
-fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload: &Payload, reply: ReplyTo) {
+fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload: &Payload<'_>, reply: ReplyTo) {
     let call = topics::parse(topic)
         .map_err(|_| topics::not_found())
         .and_then(|topic| topics::event(&topic, event, payload, &link.identity, &world.context()));
     let (to, command) = match call {
         Ok(call) => call,
-        Err(response) => return answer(world, link, reply, Err(response)),
+        Err(response) => return answer(world, link, reply, Err(response.into())),
     };
     let asker = Rc::clone(link);
     let started = world.now().mono_us;
@@ -159,14 +158,12 @@ fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload
     world.call(to, command, Box::new(done));
 }
 
-fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<String, String>) {
-    let mut out = Vec::new();
+fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<CompactString, CompactString>) {
     let (status, response) = match &response {
         Ok(response) => (Status::Ok, response),
         Err(response) => (Status::Error, response),
     };
-    let left = link.socket.borrow_mut().reply(reply, status, response, &mut out);
-    link.send_all(world, out);
+    let left = link.socket.borrow_mut().reply(reply, status, response, &mut link.outbox(world));
     if let Some(Action::Leave { channel, .. }) = left {
         leave(world, link, channel); // it had waited for this reply
     }

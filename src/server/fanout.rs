@@ -27,20 +27,25 @@ fn end_channels(world: &Rc<World>, to: &[crate::shard::ChannelKey], closed: bool
     for key in to {
         let Some(link) = Link::find(world, key.connection) else { continue };
         link.topics.borrow_mut().remove(&key.channel); // the hub has forgotten it already
-        let mut out = Vec::new();
-        let mut socket = link.socket.borrow_mut();
+        let (mut socket, mut out) = (link.socket.borrow_mut(), link.outbox(world));
         let _was_open = if closed {
             socket.close_channel(key.channel, &mut out)
         } else {
             socket.crash_channel(key.channel, &mut out)
         };
-        drop(socket);
-        link.send_all(world, out);
     }
 }
 
 fn broadcast(world: &Rc<World>, push: &Delivered, to: &[crate::shard::ChannelKey]) {
     let Some(event) = event_of(push) else { return };
+    if let [key] = to {
+        if let Some(link) = Link::find(world, key.connection) {
+            let Broadcast { topic, event, payload } = &event;
+            link.send_event(world, |out| encode::broadcast(link.vsn, topic, event, payload, out));
+            world.metrics.count(Which::Deliveries);
+        }
+        return;
+    }
     let mut encoded = Encoded { event: &event, messages: [None, None], frames: [None, None], deflated: [None, None] };
     let mut delivered = 0;
     for key in to {
@@ -51,26 +56,28 @@ fn broadcast(world: &Rc<World>, push: &Delivered, to: &[crate::shard::ChannelKey
                 let frame = encoded.frame(world, link.vsn, *deflate);
                 link.send_frame(world, frame);
             }
-            Carrier::LongPoll { .. } => link.send(world, encoded.message(link.vsn).to_vec()),
+            Carrier::LongPoll { .. } => {
+                link.send_event(world, |out| out.extend_from_slice(encoded.message(link.vsn)));
+            }
         }
     }
     world.metrics.add(Which::Deliveries, delivered);
 }
 
-fn event_of(delivered: &Delivered) -> Option<Broadcast> {
+fn event_of(delivered: &Delivered) -> Option<Broadcast<'_>> {
     match delivered {
         Delivered::Push(push) => topics::push(push),
         Delivered::InboxDelta { user_id, entries } => Some(Broadcast {
             topic: Topic::Inbox(user_id.clone()).to_string(),
             event: "inbox_delta",
-            payload: topics::inbox_delta(entries),
+            payload: topics::inbox_delta(entries).into(),
         }),
     }
 }
 
 /// One event in the formats that were asked for so far; indexed by protocol version.
 struct Encoded<'a> {
-    event: &'a Broadcast,
+    event: &'a Broadcast<'a>,
     messages: [Option<Vec<u8>>; 2],
     frames: [Option<Vec<u8>>; 2],
     deflated: [Option<Vec<u8>>; 2],
@@ -93,7 +100,7 @@ impl Encoded<'_> {
         let frame = made.unwrap_or_else(|| {
             let mut frame = Vec::with_capacity(bytes + 16);
             let deflate = if compressed { deflate } else { None };
-            encode_frame(world, deflate, self.message(vsn), &mut frame);
+            encode_frame(world, deflate, |out| out.extend_from_slice(self.message(vsn)), &mut frame);
             frame
         });
         let place = if compressed { &mut self.deflated[index(vsn)] } else { &mut self.frames[index(vsn)] };
@@ -108,12 +115,19 @@ fn index(vsn: Vsn) -> usize {
     }
 }
 
-/// Appends `message` as one text frame, compressed when the reader can take it.
-pub(super) fn encode_frame(world: &World, deflate: Option<ws::Deflate>, message: &[u8], out: &mut Vec<u8>) {
-    match deflate {
-        Some(deflate) if deflate.reads(message.len()) => {
-            ws::encode_text_deflated(message, &mut world.compressor.borrow_mut(), out);
-        }
-        _ => ws::encode_text(message, out),
+/// Appends the message that `write` appends as one text frame, compressed when the reader can take it.
+pub(super) fn encode_frame(
+    world: &World,
+    deflate: Option<ws::Deflate>,
+    write: impl FnOnce(&mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
+    let Some(deflate) = deflate else { return ws::encode_text_with(write, out) };
+    let mut message = Vec::new();
+    write(&mut message);
+    if deflate.reads(message.len()) {
+        ws::encode_text_deflated(&message, &mut world.compressor.borrow_mut(), out);
+    } else {
+        ws::encode_text(&message, out);
     }
 }

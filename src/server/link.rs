@@ -13,7 +13,7 @@ use super::metrics::{CloseReason, Level, Which};
 use super::websocket::code;
 use super::world::World;
 use crate::limits;
-use crate::protocol::channels::{Malformed, Message, Socket, Vsn, decode_binary, decode_text};
+use crate::protocol::channels::{Malformed, Message, Outlet, Socket, Vsn, decode_binary, decode_text};
 use crate::protocol::ws;
 use crate::shard::TopicKey;
 
@@ -165,7 +165,7 @@ impl Link {
         self.take(world, decode_binary(self.vsn, bytes));
     }
 
-    fn take(self: &Rc<Self>, world: &Rc<World>, message: Result<Message, Malformed>) {
+    fn take(self: &Rc<Self>, world: &Rc<World>, message: Result<Message<'_>, Malformed>) {
         match message {
             Ok(message) => channel::take(world, self, message),
             Err(Malformed(reason)) => {
@@ -175,31 +175,38 @@ impl Link {
         }
     }
 
-    /// Queues channel messages.
-    pub(super) fn send_all(&self, world: &World, messages: Vec<Vec<u8>>) {
-        for message in messages {
-            self.send(world, message);
+    /// Where the socket's answers go.
+    pub(super) fn outbox<'a>(&'a self, world: &'a World) -> Outbox<'a> {
+        Outbox { link: self, world }
+    }
+
+    /// Queues an event for this client alone: `write` appends the message, if there is room.
+    pub(super) fn send_event(&self, world: &World, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.has_room(world) {
+            let bytes = self.queue(world, write);
+            self.grant_once(world, bytes);
+            self.wake();
         }
     }
 
-    /// Queues one channel message.
-    pub(super) fn send(&self, world: &World, message: Vec<u8>) {
-        if !self.has_room(world) {
-            return;
-        }
-        if message.len() > world.config.outbox_bytes_max {
-            self.granted.set(self.granted.get() + message.len());
-        }
+    /// Returns the bytes that the message has come to.
+    fn queue(&self, world: &World, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         match &self.carrier {
             Carrier::WebSocket { frames, deflate, .. } => {
-                super::fanout::encode_frame(world, *deflate, &message, &mut frames.borrow_mut());
+                let frames = &mut *frames.borrow_mut();
+                let start = frames.len();
+                super::fanout::encode_frame(world, *deflate, write, frames);
+                frames.len() - start
             }
             Carrier::LongPoll { messages, bytes, .. } => {
-                bytes.set(bytes.get() + message.len());
+                let mut message = Vec::new();
+                write(&mut message);
+                let added = message.len();
+                bytes.set(bytes.get() + added);
                 messages.borrow_mut().push_back(message);
+                added
             }
         }
-        self.wake();
     }
 
     /// Queues a frame that was made for many readers.
@@ -207,13 +214,17 @@ impl Link {
         if let Carrier::WebSocket { frames, .. } = &self.carrier
             && self.has_room(world)
         {
-            // What comes right behind a frame over the bound (an answer's `run` behind its message) must not end the socket.
-            // One of them at a time, or one who reads nothing could pile them up.
-            if frame.len() > world.config.outbox_bytes_max && self.granted.get() == 0 {
-                self.granted.set(frame.len());
-            }
+            self.grant_once(world, frame.len());
             frames.borrow_mut().extend_from_slice(frame);
             self.wake();
+        }
+    }
+
+    /// What comes right behind an event over the bound (an answer's `run` behind its message) must not end the socket.
+    /// One of them at a time, or one who reads nothing could pile them up.
+    fn grant_once(&self, world: &World, bytes: usize) {
+        if bytes > world.config.outbox_bytes_max && self.granted.get() == 0 {
+            self.granted.set(bytes);
         }
     }
 
@@ -283,6 +294,25 @@ impl Link {
         match &self.carrier {
             Carrier::WebSocket { frames, unsent, .. } => frames.borrow().len() + unsent.get(),
             Carrier::LongPoll { bytes, .. } => bytes.get(),
+        }
+    }
+}
+
+/// The way from a link's socket into its outbox.
+pub(super) struct Outbox<'a> {
+    link: &'a Link,
+    world: &'a World,
+}
+
+impl Outlet for Outbox<'_> {
+    fn message(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let Self { link, world } = self;
+        if link.has_room(world) {
+            let bytes = link.queue(world, write);
+            if bytes > world.config.outbox_bytes_max {
+                link.granted.set(link.granted.get() + bytes);
+            }
+            link.wake();
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum PollRequest {
     /// Its messages, or a wait for them.
     Take(Token),
     /// A batch of the client's messages.
-    Publish(Token, Result<Vec<Message>, Malformed>),
+    Publish(Token, Result<Vec<Message<'static>>, Malformed>),
 }
 
 impl PollRequest {
@@ -148,7 +148,7 @@ async fn take_messages(world: &Rc<World>, link: &Rc<Link>) -> PollAnswer {
     PollAnswer::Messages(link.take_messages())
 }
 
-async fn publish(world: &Rc<World>, link: &Rc<Link>, batch: Result<Vec<Message>, Malformed>) -> PollAnswer {
+async fn publish(world: &Rc<World>, link: &Rc<Link>, batch: Result<Vec<Message<'static>>, Malformed>) -> PollAnswer {
     let Ok(batch) = batch else {
         // As on a WebSocket: malformed input ends the socket. The client opens another.
         link.close(world);

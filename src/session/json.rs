@@ -1,5 +1,6 @@
 //! Raw JSON text that was validated once and is only passed on from then on.
 
+use compact_str::CompactString;
 use serde_json::value::RawValue;
 
 /// One valid JSON value on one line.
@@ -8,12 +9,16 @@ use serde_json::value::RawValue;
 /// a value can be spliced into a line of JSON lines or an event stream. Nothing else of the caller's bytes is
 /// changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Json(Box<str>);
+pub struct Json(CompactString); // most metadata is `{}`, which takes no allocation
 
 impl Json {
     /// Takes over a value that serde has validated.
     pub fn from_raw(raw: &RawValue) -> Self {
-        let text = raw.get();
+        Self::from_valid(raw.get())
+    }
+
+    /// Takes over text that is one JSON value: the caller has validated it, or something that it is part of.
+    pub fn from_valid(text: &str) -> Self {
         if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
             return Self(text.into());
         }
@@ -34,7 +39,7 @@ impl Json {
     /// If it is not UTF-8, which no rendering here makes.
     pub(crate) fn from_rendered(bytes: Vec<u8>) -> Self {
         debug_assert!(memchr::memchr2(b'\n', b'\r', &bytes).is_none(), "a rendered value stands on one line");
-        Self(String::from_utf8(bytes).expect("rendered JSON is UTF-8").into_boxed_str())
+        Self(String::from_utf8(bytes).expect("rendered JSON is UTF-8").into())
     }
 
     /// Takes over text that was validated before it was stored.
@@ -44,7 +49,7 @@ impl Json {
 
     /// The empty object, `{}`.
     pub fn empty_object() -> Self {
-        Self("{}".into())
+        Self(CompactString::const_new("{}"))
     }
 
     /// The text.

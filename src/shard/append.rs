@@ -27,7 +27,7 @@ impl<M: Medium> Shard<M> {
         if let Some((key, fingerprint)) = keyed {
             match self.window(slot)?.look_up(key, fingerprint, last_seq + 1, IDEMPOTENCY_WINDOW) {
                 Lookup::Fresh => {}
-                Lookup::Replay { seq } => return self.replay(from, slot, seq),
+                Lookup::Replay { seq } => return self.replay(from, slot, seq, append.echo),
                 Lookup::Mismatch => return Err(Stop::Behind(Refusal::IdempotencyMismatch)),
             }
         }
@@ -62,7 +62,8 @@ impl<M: Medium> Shard<M> {
         let own = sender == Sender::User;
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
         let own_total = entry.own_total + self.commits.of(slot).own + u32::from(own);
-        let owes = own && entry.user != entry.agent && self.is_callable(entry.agent);
+        let (user, agent) = (entry.user, entry.agent);
+        let owes = own && user != agent && self.is_callable(agent);
         let (part, run) = if owes { (RunPart::Owes, MessageRun::Owes) } else { (RunPart::None, MessageRun::None) };
         let meta = MessageMeta { sender, own_total, keyed, run: part };
         self.scratch.clear();
@@ -77,13 +78,18 @@ impl<M: Medium> Shard<M> {
             payload: &[json.as_str().as_bytes()],
         };
         let lsn = self.log.append(record)?.lsn;
-        let sender = self.catalog.names.intern(append.author.id());
+        let sender = match sender {
+            Sender::User => user,
+            Sender::Agent => agent,
+            Sender::Other(id) => self.catalog.names.intern(id),
+        };
         if let Some((key, fingerprint)) = keyed {
             self.catalog.entry_mut(slot).expect("a writable session has an entry").set_keyed();
             self.windows.insert(slot, seq, key, fingerprint);
         }
         self.counters.appended_total += 1;
-        self.commits.push(lsn, from, Effect::Message { slot, seq, json, sender, own, time_us: now.unix_us, run });
+        let echo = append.echo;
+        self.commits.push(lsn, from, Effect::Message { slot, seq, json, sender, own, time_us: now.unix_us, run, echo });
         Ok(Outcome::Later)
     }
 
@@ -94,10 +100,10 @@ impl<M: Medium> Shard<M> {
     }
 
     /// Answers a retry with the message that stands, once that is durable.
-    fn replay(&mut self, from: Caller, slot: Slot, seq: u64) -> Result<Outcome, Stop> {
+    fn replay(&mut self, from: Caller, slot: Slot, seq: u64, echo: bool) -> Result<Outcome, Stop> {
         let lsn = self.log.find(slot, seq)?;
         let record = self.log.read(lsn)?;
-        let json = stored_json(record.payload);
+        let json = echo.then(|| stored_json(record.payload));
         if seq <= self.committed_seq(slot) {
             self.counters.replayed_total += 1;
             return Ok(Outcome::Reply(Reply::Appended { seq, json, replayed: true }));

@@ -51,6 +51,8 @@ pub enum Effect {
         time_us: u64,
         /// What it has to do with runs.
         run: MessageRun,
+        /// The answer holds it.
+        echo: bool,
     },
     /// The run of a session ended without a message.
     RunClosed {
@@ -106,8 +108,8 @@ pub enum Effect {
     Replayed {
         /// Which message.
         seq: u64,
-        /// As clients read it.
-        json: Json,
+        /// As clients read it, if the caller asked for it.
+        json: Option<Json>,
     },
     /// Nothing; a refusal that rests on what is in the queue.
     Refused(Refusal),
@@ -138,11 +140,12 @@ impl Effect {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Created { json, .. } | Self::Message { json, .. } | Self::Replayed { json, .. } => {
+            Self::Created { json, .. } | Self::Message { json, .. } | Self::Replayed { json: Some(json), .. } => {
                 json.as_str().len()
             }
             Self::Archived { facts, .. } | Self::CursorMoved { facts, .. } => facts.metadata.as_str().len(),
             Self::Deleted { .. }
+            | Self::Replayed { json: None, .. }
             | Self::AgentPut { .. }
             | Self::RunClosed { .. }
             | Self::Compacted { .. }
@@ -261,7 +264,16 @@ mod tests {
 
     fn message(slot: u32, own: bool) -> Effect {
         let json = Json::empty_object();
-        Effect::Message { slot: Slot(slot), seq: 1, json, sender: NameId::NONE, own, time_us: 1, run: MessageRun::None }
+        Effect::Message {
+            slot: Slot(slot),
+            seq: 1,
+            json,
+            sender: NameId::NONE,
+            own,
+            time_us: 1,
+            run: MessageRun::None,
+            echo: true,
+        }
     }
 
     #[test]
@@ -317,7 +329,7 @@ mod tests {
         assert!(!commits.has_room());
         let mut commits = Commits::default();
         let json = Json::from_rendered(vec![b'1'; PENDING_COMMIT_BYTES_MAX]);
-        commits.push(Lsn(1), FROM, Effect::Replayed { seq: 1, json });
+        commits.push(Lsn(1), FROM, Effect::Replayed { seq: 1, json: Some(json) });
         assert!(!commits.has_room());
         commits.pop();
         assert!(commits.has_room());

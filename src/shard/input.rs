@@ -2,6 +2,7 @@
 
 use super::{CallEvent, ShardId};
 use crate::session::{AgentPut, Json, MessageId, RunId, SessionId};
+use compact_str::CompactString;
 
 /// The time of a turn, read once by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +31,11 @@ impl Caller {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Author {
     /// `user_id` of the request.
-    User(String),
+    User(CompactString),
     /// `agent_id` of the request.
-    Agent(String),
+    Agent(CompactString),
     /// The identity of a socket, which is a user's or an agent's.
-    Identity(String),
+    Identity(CompactString),
 }
 
 impl Author {
@@ -56,17 +57,19 @@ pub struct Append {
     /// Who wrote it.
     pub author: Author,
     /// Free text such as `text`, `assistant`, `tool_call`.
-    pub kind: String,
+    pub kind: CompactString,
     /// A JSON object.
     pub content: Json,
     /// A JSON object.
     pub metadata: Json,
     /// The caller's key: a second append by the same author with the same key returns the first result.
-    pub idempotency_key: Option<String>,
+    pub idempotency_key: Option<CompactString>,
     /// The append is refused unless the session's last seq is this.
     pub expected_seq: Option<u64>,
     /// Only the session's user or agent may write (channels); REST callers may be anybody.
     pub participants_only: bool,
+    /// The reply holds the message (REST answers with it); a channel has enough with its seq.
+    pub echo: bool,
 }
 
 /// Where a page of messages starts.

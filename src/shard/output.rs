@@ -25,8 +25,8 @@ pub enum Reply {
     Appended {
         /// Its seq.
         seq: u64,
-        /// The message as clients read it.
-        json: Json,
+        /// The message as clients read it, if the caller asked for it.
+        json: Option<Json>,
         /// It stood already: this was a retry.
         replayed: bool,
     },

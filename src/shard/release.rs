@@ -61,9 +61,9 @@ impl<M: Medium> Shard<M> {
         out: &mut Vec<Output<Sync<M>, Work<M>>>,
     ) -> Option<Result<Reply, Refusal>> {
         let reply = match pending.effect {
-            Effect::Message { slot, seq, json, sender, own, time_us, run } => {
+            Effect::Message { slot, seq, json, sender, own, time_us, run, echo } => {
                 self.commit_message(slot, sender, own, time_us);
-                self.tell_message(pending.from, slot, seq, json, out);
+                self.tell_message(pending.from, echo, slot, seq, json, out);
                 match run {
                     MessageRun::None => {}
                     MessageRun::Owes => self.user_spoke(slot, seq),
@@ -120,15 +120,25 @@ impl<M: Medium> Shard<M> {
     }
 
     /// The sender first, then everybody (contract 2.2).
-    fn tell_message(&self, from: Caller, slot: Slot, seq: u64, json: Json, out: &mut Vec<Output<Sync<M>, Work<M>>>) {
+    fn tell_message(
+        &self,
+        from: Caller,
+        echo: bool,
+        slot: Slot,
+        seq: u64,
+        json: Json,
+        out: &mut Vec<Output<Sync<M>, Work<M>>>,
+    ) {
         let session = self.id_of(slot);
-        let tails = self.tails.of(&slot);
-        let reply_at = out.len();
-        out.extend(
-            tails.iter().map(|&to| Output::Push { to, push: Push::Message { session, seq, json: json.clone() } }),
-        );
         if from.token != Caller::NOBODY {
-            out.insert(reply_at, Output::Reply { to: from, reply: Ok(Reply::Appended { seq, json, replayed: false }) });
+            let json = echo.then(|| json.clone());
+            out.push(Output::Reply { to: from, reply: Ok(Reply::Appended { seq, json, replayed: false }) });
+        }
+        // The last listener takes the message itself: nearly always the only one.
+        if let Some((&last, others)) = self.tails.of(&slot).split_last() {
+            let push = |to, json| Output::Push { to, push: Push::Message { session, seq, json } };
+            out.extend(others.iter().map(|&to| push(to, json.clone())));
+            out.push(push(last, json));
         }
         self.push_inbox(slot, false, out);
     }

@@ -262,9 +262,10 @@ impl World {
             kind: "text".into(),
             content: Json::parse(&content).expect("it is JSON"),
             metadata: Json::empty_object(),
-            idempotency_key: (keyed && !forgets).then(|| op.to_string()),
+            idempotency_key: (keyed && !forgets).then(|| op.to_string().into()),
             expected_seq: None,
             participants_only: false,
+            echo: true,
         };
         self.ask_for(Asked::Append(op), Command::Append(Box::new(append)));
     }
@@ -488,7 +489,7 @@ impl World {
 
     fn append_answered(&mut self, op: usize, reply: Result<Reply, Refusal>) {
         match reply {
-            Ok(Reply::Appended { seq, json, replayed }) => {
+            Ok(Reply::Appended { seq, json: Some(json), replayed }) => {
                 let message: Value = serde_json::from_str(json.as_str()).expect("a message is JSON");
                 self.oracle.saw(self.oracle.ops[op].session, &message);
                 self.oracle.acked(op, seq);

@@ -61,9 +61,9 @@ impl fmt::Debug for Token {
 /// # Errors
 /// [`Malformed`] for the first line that is no message, and for more than [`BATCH_LINES_MAX`] lines; nothing of
 /// the batch is to be handled then.
-pub fn decode_batch(vsn: Vsn, is_ndjson: bool, body: &[u8]) -> Result<Vec<Message>, Malformed> {
+pub fn decode_batch(vsn: Vsn, is_ndjson: bool, body: &[u8]) -> Result<Vec<Message<'static>>, Malformed> {
     if !is_ndjson {
-        return Ok(vec![decode_text(vsn, text(body)?)?]);
+        return Ok(vec![decode_text(vsn, text(body)?)?.into_owned()]);
     }
     let mut messages = Vec::new();
     for line in body.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
@@ -75,12 +75,12 @@ pub fn decode_batch(vsn: Vsn, is_ndjson: bool, body: &[u8]) -> Result<Vec<Messag
     Ok(messages)
 }
 
-fn decode_line(vsn: Vsn, line: &[u8]) -> Result<Message, Malformed> {
+fn decode_line(vsn: Vsn, line: &[u8]) -> Result<Message<'static>, Malformed> {
     if vsn == Vsn::V1 || line[0] == b'[' {
-        return decode_text(vsn, text(line)?);
+        return decode_text(vsn, text(line)?).map(Message::into_owned);
     }
     let frame = STANDARD.decode(line).map_err(|_| Malformed("a line is neither a text frame nor base64"))?;
-    decode_binary(vsn, &frame)
+    decode_binary(vsn, &frame).map(Message::into_owned)
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
@@ -159,7 +159,7 @@ mod tests {
         let messages = decode_batch(Vsn::V2, true, body.as_bytes()).unwrap();
         assert_eq!(messages.len(), 2);
         assert_eq!(messages[0].event, "heartbeat");
-        assert_eq!(messages[1].payload, Payload::Binary(vec![0xff]));
+        assert_eq!(messages[1].payload, Payload::Binary(vec![0xff].into()));
         assert_eq!(decode_batch(Vsn::V2, true, b"").unwrap(), []);
         for wrong in [&b"{}"[..], b"****", b"AQ==", b"[]", b"[1,2,3,4,5]\n[]"] {
             assert!(decode_batch(Vsn::V2, true, wrong).is_err(), "{wrong:?}");

@@ -1,13 +1,14 @@
 //! One message of Phoenix Channels and how it is read.
 //!
 //! V2 is a JSON array of five, V1 a JSON object, V2 binary a frame with byte-sized lengths. A ref is whatever null, number or
-//! string the client chose and goes back byte for byte as it came. A payload stays raw: it is validated here, once,
-//! and never serialised again.
+//! string the client chose and goes back byte for byte as it came. A payload stays raw: it is validated here, once, with the whole
+//! message, and never serialised again. A [`Message`] borrows from the frame; only one that has to wait is copied.
 //! Not here: what events mean ([`super::Socket`]), how messages are written ([`super::encode`]).
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use crate::protocol::json;
+use compact_str::CompactString;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Bytes of a ref or an event name. More: [`Malformed`]. The binary form has one byte for their lengths.
@@ -40,7 +41,7 @@ impl Vsn {
 
 /// A client's reference: null, a number or a string, kept as its JSON text.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Ref(Option<Box<str>>);
+pub struct Ref(Option<CompactString>); // nearly every ref is short, and then no allocation
 
 impl Ref {
     /// No reference.
@@ -74,12 +75,12 @@ impl Ref {
         serde_json::from_str(self.as_json()).ok()
     }
 
-    fn from_raw(raw: &RawValue) -> Result<Self, Malformed> {
-        let text = raw.get();
-        match text.as_bytes()[0] {
-            _ if text.len() > FIELD_BYTES_MAX => Err(Malformed("ref too long")),
+    /// `json` is the text of a valid value.
+    fn from_json(json: &str) -> Result<Self, Malformed> {
+        match json.as_bytes()[0] {
+            _ if json.len() > FIELD_BYTES_MAX => Err(Malformed("ref too long")),
             b'n' => Ok(Self::NULL),
-            b'"' | b'-' | b'0'..=b'9' => Ok(Self(Some(text.into()))),
+            b'"' | b'-' | b'0'..=b'9' => Ok(Self(Some(json.into()))),
             _ => Err(Malformed("a ref must be null, a number or a string")),
         }
     }
@@ -92,37 +93,43 @@ impl fmt::Debug for Ref {
 }
 
 /// What a message carries.
-#[derive(Clone, Debug)]
-pub enum Payload {
-    /// Any JSON value, as it came.
-    Json(Box<RawValue>),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// The text of any valid JSON value, as it came.
+    Json(Cow<'a, str>),
     /// The bytes of a binary frame.
-    Binary(Vec<u8>),
-}
-
-impl PartialEq for Payload {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Json(left), Self::Json(right)) => left.get() == right.get(),
-            (Self::Binary(left), Self::Binary(right)) => left == right,
-            _ => false,
-        }
-    }
+    Binary(Cow<'a, [u8]>),
 }
 
 /// A message from a client.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Message {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
     /// The incarnation of the channel that it belongs to, if it says so.
     pub join_ref: Ref,
     /// What the reply will carry.
     pub reference: Ref,
     /// The topic.
-    pub topic: String,
+    pub topic: Cow<'a, str>,
     /// The event's name.
-    pub event: String,
+    pub event: Cow<'a, str>,
     /// The payload.
-    pub payload: Payload,
+    pub payload: Payload<'a>,
+}
+
+impl Message<'_> {
+    /// The same, apart from its frame.
+    pub fn into_owned(self) -> Message<'static> {
+        Message {
+            join_ref: self.join_ref,
+            reference: self.reference,
+            topic: Cow::Owned(self.topic.into_owned()),
+            event: Cow::Owned(self.event.into_owned()),
+            payload: match self.payload {
+                Payload::Json(text) => Payload::Json(Cow::Owned(text.into_owned())),
+                Payload::Binary(bytes) => Payload::Binary(Cow::Owned(bytes.into_owned())),
+            },
+        }
+    }
 }
 
 /// Input that is no message. The connection is closed with 1011 (contract 3.1).
@@ -134,28 +141,21 @@ pub struct Malformed(pub &'static str);
 ///
 /// # Errors
 /// [`Malformed`] when it is not JSON of the version's shape or a field is over its bound.
-pub fn decode_text(vsn: Vsn, text: &str) -> Result<Message, Malformed> {
-    let fields: Fields<'_> = match vsn {
-        // serde would take an array for the object.
-        Vsn::V1 if !text.trim_ascii_start().starts_with('{') => return Err(Malformed("not an object")),
-        Vsn::V1 => serde_json::from_str::<V1<'_>>(text).map(Fields::from),
-        Vsn::V2 => serde_json::from_str::<V2<'_>>(text).map(|V2(fields)| fields),
-    }
-    .map_err(|_| Malformed("not JSON of the right shape"))?;
-    checked(Message {
-        join_ref: fields.join_ref.map_or(Ok(Ref::NULL), Ref::from_raw)?,
-        reference: Ref::from_raw(fields.reference)?,
-        topic: fields.topic,
-        event: fields.event,
-        payload: Payload::Json(fields.payload.to_owned()),
-    })
+pub fn decode_text(vsn: Vsn, text: &str) -> Result<Message<'_>, Malformed> {
+    const SHAPE: Malformed = Malformed("not JSON of the right shape");
+    let text = serde_json::from_str::<&RawValue>(text).map_err(|_| SHAPE)?.get();
+    let fields = match vsn {
+        Vsn::V1 => Fields::of_object(text),
+        Vsn::V2 => Fields::of_array(text),
+    };
+    fields.ok_or(SHAPE)?.read()
 }
 
 /// Reads a binary frame: kind 0, four lengths of one byte, four texts, the rest is the payload.
 ///
 /// # Errors
 /// [`Malformed`] on a V1 socket, for another kind, lengths beyond the end and texts that are not UTF-8.
-pub fn decode_binary(vsn: Vsn, frame: &[u8]) -> Result<Message, Malformed> {
+pub fn decode_binary(vsn: Vsn, frame: &[u8]) -> Result<Message<'_>, Malformed> {
     if vsn == Vsn::V1 {
         return Err(Malformed("binary frame on a V1 socket"));
     }
@@ -169,13 +169,13 @@ pub fn decode_binary(vsn: Vsn, frame: &[u8]) -> Result<Message, Malformed> {
         std::str::from_utf8(text).map_err(|_| Malformed("binary frame with a text that is not UTF-8"))
     };
     let (join_ref, reference) = (text(join_ref)?, text(reference)?);
-    let (topic, event) = (text(topic)?.to_owned(), text(event)?.to_owned());
+    let (topic, event) = (text(topic)?.into(), text(event)?.into());
     checked(Message {
         join_ref: ref_of_size(join_ref),
         reference: ref_of_size(reference),
         topic,
         event,
-        payload: Payload::Binary(rest.to_vec()),
+        payload: Payload::Binary(rest.into()),
     })
 }
 
@@ -184,7 +184,7 @@ fn ref_of_size(text: &str) -> Ref {
     if text.is_empty() { Ref::NULL } else { Ref::text(text) }
 }
 
-fn checked(message: Message) -> Result<Message, Malformed> {
+fn checked(message: Message<'_>) -> Result<Message<'_>, Malformed> {
     match &message {
         Message { topic, .. } if topic.len() > TOPIC_BYTES_MAX => Err(Malformed("topic too long")),
         Message { event, .. } if event.len() > FIELD_BYTES_MAX => Err(Malformed("event too long")),
@@ -192,64 +192,57 @@ fn checked(message: Message) -> Result<Message, Malformed> {
     }
 }
 
+/// The texts of a message's fields, each a valid JSON value.
 struct Fields<'a> {
-    join_ref: Option<&'a RawValue>,
-    reference: &'a RawValue,
-    topic: String,
-    event: String,
-    payload: &'a RawValue,
+    join_ref: Option<&'a str>,
+    reference: &'a str,
+    topic: &'a str,
+    event: &'a str,
+    payload: &'a str,
 }
 
-/// All keys but join_ref are required, further ones are passed over.
-#[derive(Deserialize)]
-struct V1<'a> {
-    #[serde(borrow, default)]
-    join_ref: Option<&'a RawValue>,
-    #[serde(borrow, rename = "ref")]
-    reference: &'a RawValue,
-    topic: String,
-    event: String,
-    #[serde(borrow)]
-    payload: &'a RawValue,
-}
-
-impl<'a> From<V1<'a>> for Fields<'a> {
-    fn from(V1 { join_ref, reference, topic, event, payload }: V1<'a>) -> Self {
-        Self { join_ref, reference, topic, event, payload }
-    }
-}
-
-/// An array of at least five; what follows is passed over.
-struct V2<'a>(Fields<'a>);
-
-impl<'de> Deserialize<'de> for V2<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Five;
-        impl<'de> Visitor<'de> for Five {
-            type Value = V2<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("[join_ref, ref, topic, event, payload]")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<V2<'de>, A::Error> {
-                let fields = Fields {
-                    join_ref: Some(required(&mut array)?),
-                    reference: required(&mut array)?,
-                    topic: required(&mut array)?,
-                    event: required(&mut array)?,
-                    payload: required(&mut array)?,
-                };
-                while array.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(V2(fields))
+impl<'a> Fields<'a> {
+    /// V1: all keys but join_ref are required, none may come twice, further ones are passed over.
+    fn of_object(text: &'a str) -> Option<Self> {
+        let [mut join_ref, mut reference, mut topic, mut event, mut payload] = [None; 5];
+        for member in json::members(text) {
+            let (name, value) = member.ok()?;
+            let field = match name.as_ref() {
+                "join_ref" => &mut join_ref,
+                "ref" => &mut reference,
+                "topic" => &mut topic,
+                "event" => &mut event,
+                "payload" => &mut payload,
+                _ => continue,
+            };
+            if field.replace(value).is_some() {
+                return None;
             }
         }
-        deserializer.deserialize_seq(Five)
+        Some(Self { join_ref, reference: reference?, topic: topic?, event: event?, payload: payload? })
     }
-}
 
-fn required<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(array: &mut A) -> Result<T, A::Error> {
-    array.next_element()?.ok_or_else(|| A::Error::custom("fewer than five elements"))
+    /// V2: an array of at least five; what follows is passed over.
+    fn of_array(text: &'a str) -> Option<Self> {
+        let mut elements = json::elements(text);
+        Some(Self {
+            join_ref: Some(elements.next()?),
+            reference: elements.next()?,
+            topic: elements.next()?,
+            event: elements.next()?,
+            payload: elements.next()?,
+        })
+    }
+
+    fn read(self) -> Result<Message<'a>, Malformed> {
+        checked(Message {
+            join_ref: self.join_ref.map_or(Ok(Ref::NULL), Ref::from_json)?,
+            reference: Ref::from_json(self.reference)?,
+            topic: json::text(self.topic).map_err(|_| Malformed("a topic must be a string"))?,
+            event: json::text(self.event).map_err(|_| Malformed("an event must be a string"))?,
+            payload: Payload::Json(Cow::Borrowed(self.payload)),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -264,8 +257,8 @@ mod tests {
     /// Kind 0, join_ref "1", ref "22", topic "t:é", event "e", payload 0xff 0x00.
     const BINARY_SEND: &[u8] = b"\x00\x01\x02\x04\x01122t:\xc3\xa9e\xff\x00";
 
-    fn json(text: &str) -> Payload {
-        Payload::Json(RawValue::from_string(text.to_owned()).unwrap())
+    fn json(text: &str) -> Payload<'_> {
+        Payload::Json(text.into())
     }
 
     #[test]
@@ -291,7 +284,7 @@ mod tests {
     fn a_v2_message_is_an_array_of_five_and_more_elements_do_not_count() {
         let message = decode_text(Vsn::V2, V2_JOIN).unwrap();
         assert_eq!((&message.join_ref, &message.reference), (&Ref::text("1"), &Ref::text("1")));
-        assert_eq!((message.topic.as_str(), message.event.as_str()), ("session:x", "phx_join"));
+        assert_eq!((&*message.topic, &*message.event), ("session:x", "phx_join"));
         assert_eq!(message.payload, json(r#"{"last_seq":0}"#));
         let longer = r#"["1","1","session:x","phx_join",{"last_seq":0},6,{"seven":7}]"#;
         assert_eq!(decode_text(Vsn::V2, longer).unwrap(), message);
@@ -385,11 +378,11 @@ mod tests {
     fn a_binary_push_has_four_lengths_and_the_rest_is_its_payload() {
         let message = decode_binary(Vsn::V2, BINARY_SEND).unwrap();
         assert_eq!((message.join_ref.as_json(), message.reference.as_json()), ("\"1\"", "\"22\""));
-        assert_eq!((message.topic.as_str(), message.event.as_str()), ("t:é", "e"));
-        assert_eq!(message.payload, Payload::Binary(vec![0xff, 0x00]));
+        assert_eq!((&*message.topic, &*message.event), ("t:é", "e"));
+        assert_eq!(message.payload, Payload::Binary(vec![0xff, 0x00].into()));
         let empty = decode_binary(Vsn::V2, &[0; 5]).unwrap();
         assert!(empty.join_ref.is_null() && empty.reference.is_null());
-        assert_eq!(empty.payload, Payload::Binary(Vec::new()));
+        assert_eq!(empty.payload, Payload::Binary(Vec::new().into()));
     }
 
     #[test]
@@ -405,7 +398,8 @@ mod tests {
     fn payloads_nested_beyond_any_stack_are_only_passed_through() {
         let depth = 200_000;
         let payload = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        let message = decode_text(Vsn::V2, &format!("[null,null,\"t\",\"e\",{payload}]")).unwrap();
+        let text = format!("[null,null,\"t\",\"e\",{payload}]");
+        let message = decode_text(Vsn::V2, &text).unwrap();
         assert_eq!(message.payload, json(&payload));
     }
 
@@ -429,7 +423,7 @@ mod tests {
                 let read = decode_text(vsn, std::str::from_utf8(&out).unwrap()).unwrap();
                 let join_ref = if vsn == Vsn::V1 { Ref::NULL } else { join_ref.clone() };
                 let written =
-                    Message { join_ref, reference: reference.clone(), topic: topic.clone(), event: event.clone(), payload: json(&payload) };
+                    Message { join_ref, reference: reference.clone(), topic: (&topic).into(), event: (&event).into(), payload: json(&payload) };
                 prop_assert_eq!(read, written);
             }
         }
@@ -445,7 +439,7 @@ mod tests {
             // A ref grows when it is written as JSON.
             prop_assume!(of(join_ref).as_json().len() <= FIELD_BYTES_MAX && of(reference).as_json().len() <= FIELD_BYTES_MAX);
             let written = Message {
-                join_ref: of(join_ref), reference: of(reference), topic: topic.clone(), event: event.clone(), payload: Payload::Binary(payload),
+                join_ref: of(join_ref), reference: of(reference), topic: topic.into(), event: event.into(), payload: Payload::Binary(payload.into()),
             };
             prop_assert_eq!(decode_binary(Vsn::V2, &frame).unwrap(), written);
         }

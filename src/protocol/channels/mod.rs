@@ -12,19 +12,35 @@
 //! let mut socket = Socket::new(Vsn::V2, 100);
 //! let mut out = Vec::new(); // one element per message to send
 //! for text in [r#"["1","1","room:a","phx_join",{}]"#, r#"["1","2","room:a","shout",{"text":"hi"}]"#] {
-//!     socket.push(decode_text(socket.vsn(), text)?);
-//!     while let Some(action) = socket.next(&mut out) {
-//!         match action {
+//!     let mut action = socket.take(decode_text(socket.vsn(), text)?, &mut out);
+//!     while let Some(next) = action {
+//!         match next {
 //!             Action::Join { channel, .. } => socket.joined(channel, "{}", &mut out),
 //!             Action::Event { reply, .. } => drop(socket.reply(reply, Status::Ok, r#"{"seq":1}"#, &mut out)),
 //!             Action::Leave { .. } => {}
 //!         }
+//!         action = socket.next(&mut out);
 //!     }
 //! }
 //! assert_eq!(out[0], br#"["1","1","room:a","phx_reply",{"status":"ok","response":{}}]"#);
 //! assert_eq!(out[1], br#"["1","2","room:a","phx_reply",{"status":"ok","response":{"seq":1}}]"#);
 //! # Ok::<(), fleetlm::protocol::channels::Malformed>(())
 //! ```
+
+/// Takes messages that are to be sent, in their order.
+pub trait Outlet {
+    /// Takes one: `write` appends it to the buffer that it is given.
+    fn message(&mut self, write: impl FnOnce(&mut Vec<u8>));
+}
+
+/// One element for each message.
+impl Outlet for Vec<Vec<u8>> {
+    fn message(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut message = Vec::new();
+        write(&mut message);
+        self.push(message);
+    }
+}
 
 pub mod encode;
 pub mod longpoll;

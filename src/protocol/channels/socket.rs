@@ -6,32 +6,33 @@
 //! them; a channel that is gone says nothing more.
 //! Not here: topics and events (`api::topics` decides joins and events), transports, frames, time.
 
-use super::{Message, Payload, Ref, Vsn, encode};
+use super::{Message, Outlet, Payload, Ref, Vsn, encode};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// What the owner of the socket must do.
 #[derive(Debug, PartialEq)]
-pub enum Action {
+pub enum Action<'a> {
     /// Decide a join, then call [`Socket::joined`], [`Socket::refused`] or [`Socket::unmatched`]. No other action
     /// follows before that.
     Join {
         /// The new channel's number.
         channel: u32,
         /// Its topic.
-        topic: String,
+        topic: Cow<'a, str>,
         /// The parameters.
-        payload: Payload,
+        payload: Payload<'a>,
     },
     /// Perform an event of a joined channel, then call [`Socket::reply`] exactly once.
     Event {
         /// The channel.
         channel: u32,
         /// Its topic.
-        topic: String,
+        topic: Cow<'a, str>,
         /// The event's name.
-        event: String,
+        event: Cow<'a, str>,
         /// Its payload.
-        payload: Payload,
+        payload: Payload<'a>,
         /// Whom to answer.
         reply: ReplyTo,
     },
@@ -40,7 +41,7 @@ pub enum Action {
         /// The channel.
         channel: u32,
         /// Its topic.
-        topic: String,
+        topic: Cow<'a, str>,
     },
 }
 
@@ -62,16 +63,15 @@ pub enum Status {
     Error,
 }
 
-/// One Phoenix socket. Messages to send are pushed to `out`, one element each.
+/// One Phoenix socket. Messages to send go to `out` in their order.
 #[derive(Debug)]
 pub struct Socket {
     vsn: Vsn,
     channels_max: usize,
     channels: Vec<Channel>,
     joining: Option<Joining>,
-    /// The oldest message that waits; nearly always the only one, so the queue behind it takes no memory.
-    first: Option<Message>,
-    waiting: VecDeque<Message>,
+    /// Messages that came while a join was undecided.
+    waiting: VecDeque<Message<'static>>,
     channels_opened: u32,
 }
 
@@ -98,7 +98,7 @@ struct Joining {
     /// The join_ref of the channel that this join replaces.
     replaced: Option<Ref>,
     /// The parameters, until the join has been handed out.
-    payload: Option<Payload>,
+    payload: Option<Payload<'static>>,
 }
 
 const NO_RESPONSE: &str = "{}";
@@ -108,15 +108,7 @@ const TOO_MANY_CHANNELS: &str = r#"{"reason":"too many channels joined"}"#;
 impl Socket {
     /// A socket without channels, of which it may have `channels_max`.
     pub fn new(vsn: Vsn, channels_max: usize) -> Self {
-        Self {
-            vsn,
-            channels_max,
-            channels: Vec::new(),
-            joining: None,
-            first: None,
-            waiting: VecDeque::new(),
-            channels_opened: 0,
-        }
+        Self { vsn, channels_max, channels: Vec::new(), joining: None, waiting: VecDeque::new(), channels_opened: 0 }
     }
 
     /// The version it speaks.
@@ -124,13 +116,13 @@ impl Socket {
         self.vsn
     }
 
-    /// Takes a message of the client. Call [`Self::next`] until it has no more to do.
-    pub fn push(&mut self, message: Message) {
-        if self.first.is_none() && self.waiting.is_empty() {
-            self.first = Some(message);
-        } else {
-            self.waiting.push_back(message);
+    /// Takes a message of the client: the first thing to do, if any. Call [`Self::next`] until it has no more.
+    pub fn take<'a>(&mut self, message: Message<'a>, out: &mut impl Outlet) -> Option<Action<'a>> {
+        if self.is_joining() || !self.waiting.is_empty() {
+            self.waiting.push_back(message.into_owned());
+            return self.next(out);
         }
+        self.perform(message, out).or_else(|| self.next(out))
     }
 
     /// Whether messages wait for a join to be decided: a good time to read no more from the client.
@@ -145,22 +137,22 @@ impl Socket {
 
     /// The next thing to do, if any.
     #[allow(clippy::should_implement_trait)] // the name of the house; there is no end to iterate to
-    pub fn next(&mut self, out: &mut Vec<Vec<u8>>) -> Option<Action> {
+    pub fn next(&mut self, out: &mut impl Outlet) -> Option<Action<'static>> {
         loop {
             if let Some(joining) = &mut self.joining {
                 let payload = joining.payload.take()?;
                 let Channel { number, topic, .. } = &joining.channel;
-                return Some(Action::Join { channel: *number, topic: topic.clone(), payload });
+                return Some(Action::Join { channel: *number, topic: topic.clone().into(), payload });
             }
-            let message = self.first.take().or_else(|| self.waiting.pop_front())?;
-            if let Some(action) = self.take(message, out) {
+            let message = self.waiting.pop_front()?;
+            if let Some(action) = self.perform(message, out) {
                 return Some(action);
             }
         }
     }
 
     /// The join of `channel` is granted with `response`, a JSON value.
-    pub fn joined(&mut self, channel: u32, response: &str, out: &mut Vec<Vec<u8>>) {
+    pub fn joined(&mut self, channel: u32, response: &str, out: &mut impl Outlet) {
         let Some(joining) = self.decide(channel) else { return };
         self.answer_join(&joining, &joining.channel.join_ref, true, response, out);
         if self.channels.is_empty() {
@@ -170,13 +162,13 @@ impl Socket {
     }
 
     /// The join of `channel` is refused with `response`, a JSON value.
-    pub fn refused(&mut self, channel: u32, response: &str, out: &mut Vec<Vec<u8>>) {
+    pub fn refused(&mut self, channel: u32, response: &str, out: &mut impl Outlet) {
         let Some(joining) = self.decide(channel) else { return };
         self.answer_join(&joining, &joining.channel.join_ref, false, response, out);
     }
 
     /// There is no such topic as `channel` wants to join.
-    pub fn unmatched(&mut self, channel: u32, out: &mut Vec<Vec<u8>>) {
+    pub fn unmatched(&mut self, channel: u32, out: &mut impl Outlet) {
         let Some(joining) = self.decide(channel) else { return };
         self.answer_join(&joining, &Ref::NULL, false, UNMATCHED_TOPIC, out);
     }
@@ -184,43 +176,56 @@ impl Socket {
     /// Answers an event with `response`, a JSON value. Held back while earlier events of the channel are
     /// unanswered; dropped when the channel is gone. A leave that waited for the last of them is given back to be performed.
     #[must_use]
-    pub fn reply(&mut self, to: ReplyTo, status: Status, response: &str, out: &mut Vec<Vec<u8>>) -> Option<Action> {
+    pub fn reply(
+        &mut self,
+        to: ReplyTo,
+        status: Status,
+        response: &str,
+        out: &mut impl Outlet,
+    ) -> Option<Action<'static>> {
         let open = self.channels.iter().position(|channel| channel.number == to.channel)?;
         let channel = &mut self.channels[open];
         let place = to.serial.checked_sub(channel.answered)?;
-        let mut bytes = Vec::new();
+        let vsn = self.vsn;
         let is_ok = status == Status::Ok;
-        encode::reply(self.vsn, &channel.push_ref, &to.reference, &channel.topic, is_ok, response, &mut bytes);
-        if let Some(reply) = usize::try_from(place).ok().and_then(|place| channel.replies.get_mut(place)) {
-            *reply = Some(bytes);
+        let write = |bytes: &mut Vec<u8>| {
+            encode::reply(vsn, &channel.push_ref, &to.reference, &channel.topic, is_ok, response, bytes);
+        };
+        if place > 0 {
+            let mut held = Vec::new();
+            write(&mut held);
+            if let Some(reply) = usize::try_from(place).ok().and_then(|place| channel.replies.get_mut(place)) {
+                *reply = Some(held);
+            }
+            return None;
         }
-        while let Some(Some(_)) = channel.replies.front() {
+        out.message(write);
+        channel.answered += 1;
+        channel.replies.pop_front();
+        while let Some(held) = channel.replies.front_mut().and_then(Option::take) {
+            out.message(|bytes| bytes.extend_from_slice(&held));
             channel.answered += 1;
-            out.extend(channel.replies.pop_front().flatten());
+            channel.replies.pop_front();
         }
         channel.leaving.take_if(|_| channel.replies.is_empty()).map(|reference| self.left(open, &reference, out))
     }
 
     /// An event for one channel, with `payload`, a JSON value.
-    pub fn push_event(&self, channel: u32, event: &str, payload: &str, out: &mut Vec<Vec<u8>>) {
+    pub fn push_event(&self, channel: u32, event: &str, payload: &str, out: &mut impl Outlet) {
         if let Some(channel) = self.channels.iter().find(|open| open.number == channel) {
-            let mut bytes = Vec::new();
-            encode::push(self.vsn, &channel.push_ref, &channel.topic, event, payload, &mut bytes);
-            out.push(bytes);
+            out.message(|bytes| encode::push(self.vsn, &channel.push_ref, &channel.topic, event, payload, bytes));
         }
     }
 
     /// The server closes `channel` for good. Returns whether it was open.
-    pub fn close_channel(&mut self, channel: u32, out: &mut Vec<Vec<u8>>) -> bool {
+    pub fn close_channel(&mut self, channel: u32, out: &mut impl Outlet) -> bool {
         self.remove(channel).map(|channel| self.say_closed(&channel.join_ref, &channel.topic, out)).is_some()
     }
 
     /// `channel` cannot go on and its client must join again. Returns whether it was open.
-    pub fn crash_channel(&mut self, channel: u32, out: &mut Vec<Vec<u8>>) -> bool {
+    pub fn crash_channel(&mut self, channel: u32, out: &mut impl Outlet) -> bool {
         let Some(channel) = self.remove(channel) else { return false };
-        let mut bytes = Vec::new();
-        encode::error(self.vsn, &channel.join_ref, &channel.topic, &mut bytes);
-        out.push(bytes);
+        out.message(|bytes| encode::error(self.vsn, &channel.join_ref, &channel.topic, bytes));
         true
     }
 
@@ -229,14 +234,14 @@ impl Socket {
         self.channels.iter().map(|channel| (channel.number, channel.topic.as_str()))
     }
 
-    fn take(&mut self, message: Message, out: &mut Vec<Vec<u8>>) -> Option<Action> {
+    fn perform<'a>(&mut self, message: Message<'a>, out: &mut impl Outlet) -> Option<Action<'a>> {
         if message.topic == "phoenix" && message.event == "heartbeat" {
             self.answer(&Ref::NULL, &message.reference, &message.topic, true, NO_RESPONSE, out);
             return None;
         }
         let open = self.channels.iter().position(|channel| channel.topic == message.topic);
         let is_leaving = open.is_some_and(|open| self.channels[open].leaving.is_some());
-        match (message.event.as_str(), open.filter(|_| !is_leaving)) {
+        match (&*message.event, open.filter(|_| !is_leaving)) {
             ("phx_join", _) => self.begin_join(message, open, out),
             ("phx_leave", Some(open)) => self.leave(open, &message, out),
             ("phx_leave", None) => {
@@ -252,11 +257,17 @@ impl Socket {
     }
 
     /// A join of a joined topic first ends the old channel, whatever becomes of the new one.
-    fn begin_join(&mut self, message: Message, open: Option<usize>, out: &mut Vec<Vec<u8>>) -> Option<Action> {
+    fn begin_join(
+        &mut self,
+        message: Message<'_>,
+        open: Option<usize>,
+        out: &mut impl Outlet,
+    ) -> Option<Action<'static>> {
         if open.is_none() && self.channels.len() >= self.channels_max {
             self.answer(&message.join_ref, &message.reference, &message.topic, false, TOO_MANY_CHANNELS, out);
             return None;
         }
+        let message = message.into_owned();
         let old = open.map(|open| self.channels.swap_remove(open));
         if let Some((old, reference)) = old.as_ref().and_then(|old| Some((old, old.leaving.as_ref()?))) {
             self.answer(&old.push_ref, reference, &old.topic, true, NO_RESPONSE, out);
@@ -265,7 +276,7 @@ impl Socket {
         self.joining = Some(Joining {
             channel: Channel {
                 number: self.channels_opened,
-                topic: message.topic,
+                topic: message.topic.into_owned(),
                 push_ref: if message.join_ref.is_null() { message.reference.clone() } else { message.join_ref.clone() },
                 join_ref: message.join_ref,
                 answered: 0,
@@ -276,10 +287,10 @@ impl Socket {
             replaced: old.as_ref().map(|old| old.join_ref.clone()),
             payload: Some(message.payload),
         });
-        old.map(|old| Action::Leave { channel: old.number, topic: old.topic })
+        old.map(|old| Action::Leave { channel: old.number, topic: old.topic.into() })
     }
 
-    fn leave(&mut self, open: usize, message: &Message, out: &mut Vec<Vec<u8>>) -> Option<Action> {
+    fn leave(&mut self, open: usize, message: &Message<'_>, out: &mut impl Outlet) -> Option<Action<'static>> {
         let channel = &mut self.channels[open];
         if !channel.is_meant_by(&message.join_ref) {
             return None; // a leave of an earlier incarnation
@@ -291,11 +302,11 @@ impl Socket {
         Some(self.left(open, &message.reference, out))
     }
 
-    fn left(&mut self, open: usize, reference: &Ref, out: &mut Vec<Vec<u8>>) -> Action {
+    fn left(&mut self, open: usize, reference: &Ref, out: &mut impl Outlet) -> Action<'static> {
         let channel = self.channels.swap_remove(open);
         self.answer(&channel.push_ref, reference, &channel.topic, true, NO_RESPONSE, out);
         self.say_closed(&channel.join_ref, &channel.topic, out);
-        Action::Leave { channel: channel.number, topic: channel.topic }
+        Action::Leave { channel: channel.number, topic: channel.topic.into() }
     }
 
     fn decide(&mut self, channel: u32) -> Option<Joining> {
@@ -303,7 +314,7 @@ impl Socket {
     }
 
     /// The reply to a join, then the close of the channel that it replaced: the client tells them apart by join_ref.
-    fn answer_join(&self, joining: &Joining, join_ref: &Ref, is_ok: bool, response: &str, out: &mut Vec<Vec<u8>>) {
+    fn answer_join(&self, joining: &Joining, join_ref: &Ref, is_ok: bool, response: &str, out: &mut impl Outlet) {
         let topic = &joining.channel.topic;
         self.answer(join_ref, &joining.reference, topic, is_ok, response, out);
         if let Some(replaced) = &joining.replaced {
@@ -311,24 +322,12 @@ impl Socket {
         }
     }
 
-    fn answer(
-        &self,
-        join_ref: &Ref,
-        reference: &Ref,
-        topic: &str,
-        is_ok: bool,
-        response: &str,
-        out: &mut Vec<Vec<u8>>,
-    ) {
-        let mut bytes = Vec::new();
-        encode::reply(self.vsn, join_ref, reference, topic, is_ok, response, &mut bytes);
-        out.push(bytes);
+    fn answer(&self, join_ref: &Ref, reference: &Ref, topic: &str, is_ok: bool, response: &str, out: &mut impl Outlet) {
+        out.message(|bytes| encode::reply(self.vsn, join_ref, reference, topic, is_ok, response, bytes));
     }
 
-    fn say_closed(&self, join_ref: &Ref, topic: &str, out: &mut Vec<Vec<u8>>) {
-        let mut bytes = Vec::new();
-        encode::close(self.vsn, join_ref, topic, &mut bytes);
-        out.push(bytes);
+    fn say_closed(&self, join_ref: &Ref, topic: &str, out: &mut impl Outlet) {
+        out.message(|bytes| encode::close(self.vsn, join_ref, topic, bytes));
     }
 
     fn remove(&mut self, channel: u32) -> Option<Channel> {
@@ -343,7 +342,7 @@ impl Channel {
         join_ref.is_null() || join_ref.matches(&self.join_ref) || join_ref.matches(&self.push_ref)
     }
 
-    fn event(&mut self, message: Message) -> Option<Action> {
+    fn event<'a>(&mut self, message: Message<'a>) -> Option<Action<'a>> {
         if !self.is_meant_by(&message.join_ref) {
             return None;
         }
@@ -375,18 +374,18 @@ mod tests {
             Self { socket: Socket::new(vsn, 3), out: Vec::new() }
         }
 
-        fn take(&mut self, text: &str) -> Option<Action> {
-            self.socket.push(decode_text(self.socket.vsn(), text).unwrap());
-            self.next()
+        fn take<'a>(&mut self, text: &'a str) -> Option<Action<'a>> {
+            self.socket.take(decode_text(self.socket.vsn(), text).unwrap(), &mut self.out)
         }
 
-        fn next(&mut self) -> Option<Action> {
+        fn next(&mut self) -> Option<Action<'static>> {
             self.socket.next(&mut self.out)
         }
 
         /// Joins `topic` with `join_ref` and returns the channel's number; nothing of it stays in `sent`.
         fn join(&mut self, join_ref: &str, topic: &str) -> u32 {
-            let action = self.take(&format!("[{join_ref},{join_ref},\"{topic}\",\"phx_join\",{{}}]"));
+            let text = format!("[{join_ref},{join_ref},\"{topic}\",\"phx_join\",{{}}]");
+            let action = self.take(&text);
             let Some(Action::Join { channel, .. }) = action else { panic!("{action:?}") };
             self.socket.joined(channel, "{}", &mut self.out);
             self.sent();
@@ -400,7 +399,7 @@ mod tests {
             }
         }
 
-        fn reply(&mut self, to: ReplyTo, response: &str) -> Option<Action> {
+        fn reply(&mut self, to: ReplyTo, response: &str) -> Option<Action<'static>> {
             self.socket.reply(to, Status::Ok, response, &mut self.out)
         }
 
@@ -416,7 +415,7 @@ mod tests {
         let Some(Action::Join { channel, topic, payload: Payload::Json(payload) }) = action else {
             panic!("{action:?}")
         };
-        assert_eq!((topic.as_str(), payload.get()), ("session:x", r#"{"last_seq":3}"#));
+        assert_eq!((&*topic, &*payload), ("session:x", r#"{"last_seq":3}"#));
         assert!(bench.socket.is_joining());
         bench.socket.joined(channel, r#"{"messages":[]}"#, &mut bench.out);
         assert!(!bench.socket.is_joining());
@@ -533,7 +532,8 @@ mod tests {
         for join_ref in ["\"1\"", "null"] {
             let mut bench = Bench::new(Vsn::V2);
             let channel = bench.join("\"1\"", "t");
-            let left = bench.take(&format!("[{join_ref},\"2\",\"t\",\"phx_leave\",{{}}]"));
+            let text = format!("[{join_ref},\"2\",\"t\",\"phx_leave\",{{}}]");
+            let left = bench.take(&text);
             assert_eq!(left, Some(Action::Leave { channel, topic: "t".into() }));
             assert_eq!(
                 bench.sent(),

@@ -72,6 +72,9 @@ pub struct Header {
 /// Payload bytes of a control frame at the most (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
+/// Bytes of a header at the most: two, eight of length, four of mask.
+pub const HEADER_BYTES_MAX: usize = 14;
+
 /// Lengths up to here stand in the second byte itself.
 const LENGTH_7_MAX: u64 = 125;
 const LENGTH_16_MAX: u64 = u16::MAX as u64;
@@ -115,18 +118,28 @@ impl Header {
 
     /// Appends the header.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode.bits());
+        out.extend_from_slice(self.encode_in(&mut [0; HEADER_BYTES_MAX]));
+    }
+
+    /// The header's bytes, written into `room`.
+    pub fn encode_in<'a>(&self, room: &'a mut [u8; HEADER_BYTES_MAX]) -> &'a [u8] {
+        room[0] = u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode.bits();
         let mask_bit = u8::from(self.mask.is_some()) << 7;
-        if self.length <= LENGTH_7_MAX {
-            out.push(mask_bit | self.length as u8);
+        let end = if self.length <= LENGTH_7_MAX {
+            room[1] = mask_bit | self.length as u8;
+            2
         } else if let Ok(length) = u16::try_from(self.length) {
-            out.push(mask_bit | 126);
-            out.extend_from_slice(&length.to_be_bytes());
+            room[1] = mask_bit | 126;
+            room[2..4].copy_from_slice(&length.to_be_bytes());
+            4
         } else {
-            out.push(mask_bit | 127);
-            out.extend_from_slice(&self.length.to_be_bytes());
-        }
-        out.extend_from_slice(self.mask.as_ref().map_or(&[], |key| key.as_slice()));
+            room[1] = mask_bit | 127;
+            room[2..10].copy_from_slice(&self.length.to_be_bytes());
+            10
+        };
+        let mask = self.mask.as_ref().map_or(&[][..], |key| key);
+        room[end..end + mask.len()].copy_from_slice(mask);
+        &room[..end + mask.len()]
     }
 }
 

@@ -53,6 +53,23 @@ pub fn encode_text(payload: &[u8], out: &mut Vec<u8>) {
     encode(Opcode::Text, payload, out);
 }
 
+/// Appends the text message that `write` appends, in one unmasked frame: [`encode_text`] without a copy.
+pub fn encode_text_with(write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    /// The header of a message of 126 to 65,535 bytes, which most are; others are moved.
+    const EXPECTED_BYTES: usize = 4;
+    let start = out.len();
+    out.resize(start + EXPECTED_BYTES, 0);
+    write(out);
+    let length = (out.len() - start - EXPECTED_BYTES) as u64;
+    let header = Header { fin: true, rsv1: false, opcode: Opcode::Text, mask: None, length };
+    let mut bytes = [0; frame::HEADER_BYTES_MAX];
+    let header = header.encode_in(&mut bytes);
+    match header.len() {
+        EXPECTED_BYTES => out[start..start + EXPECTED_BYTES].copy_from_slice(header),
+        _ => drop(out.splice(start..start + EXPECTED_BYTES, header.iter().copied())),
+    }
+}
+
 /// Appends a binary message in one unmasked frame.
 pub fn encode_binary(payload: &[u8], out: &mut Vec<u8>) {
     encode(Opcode::Binary, payload, out);

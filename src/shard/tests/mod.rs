@@ -290,6 +290,7 @@ fn message(n: u64, author: &str, text: &str) -> Append {
         idempotency_key: None,
         expected_seq: None,
         participants_only: false,
+        echo: true,
     }
 }
 
@@ -315,7 +316,7 @@ fn join(n: u64, identity: &str, after_seq: u64) -> Command {
 
 fn appended(answer: Result<Reply, Refusal>) -> (u64, Value, bool) {
     match answer.unwrap() {
-        Reply::Appended { seq, json, replayed } => (seq, value(&json), replayed),
+        Reply::Appended { seq, json: Some(json), replayed } => (seq, value(&json), replayed),
         other => panic!("unexpected {other:?}"),
     }
 }

@@ -36,13 +36,13 @@ pub fn channel_message(data: &[u8]) {
 }
 
 /// `message` written and read again. A server's V1 message has no join_ref, so it is put back.
-fn read_back(vsn: Vsn, message: &Message) -> Message {
+fn read_back(vsn: Vsn, message: &Message<'_>) -> Message<'static> {
     let Payload::Json(payload) = &message.payload else { panic!("a text frame has a JSON payload") };
     let mut out = Vec::new();
     let Message { join_ref, reference, topic, event, .. } = message;
-    encode::message(vsn, join_ref, reference, topic, event, &[payload.get()], &mut out);
-    let read =
-        decode_text(vsn, std::str::from_utf8(&out).expect("text stays text")).expect("what is written can be read");
+    encode::message(vsn, join_ref, reference, topic, event, &[payload], &mut out);
+    let text = std::str::from_utf8(&out).expect("text stays text");
+    let read = decode_text(vsn, text).expect("what is written can be read").into_owned();
     if vsn == Vsn::V1 { Message { join_ref: join_ref.clone(), ..read } } else { read }
 }
 
@@ -62,9 +62,9 @@ pub fn channel_socket(data: &[u8]) {
         let mut socket = Socket::new(vsn, CHANNELS_MAX);
         let (mut out, mut owed) = (Vec::new(), Vec::new());
         for message in text.lines().filter_map(|line| decode_text(vsn, line).ok()) {
-            socket.push(message);
-            while let Some(action) = socket.next(&mut out) {
-                match action {
+            let mut action = socket.take(message, &mut out);
+            while let Some(next) = action {
+                match next {
                     Action::Join { channel, .. } => match random.below(4) {
                         0 => socket.refused(channel, "{}", &mut out),
                         1 => socket.unmatched(channel, &mut out),
@@ -74,6 +74,7 @@ pub fn channel_socket(data: &[u8]) {
                     Action::Leave { .. } => {}
                 }
                 assert!(socket.channels().count() <= CHANNELS_MAX);
+                action = socket.next(&mut out);
             }
             if !owed.is_empty() && random.below(3) == 0 {
                 let reply = owed.swap_remove(random.below(owed.len()));
