@@ -38,7 +38,7 @@ fn act(world: &Rc<World>, link: &Rc<Link>, action: Action<'_>) {
     match action {
         Action::Join { channel, topic, payload } => join(world, link, channel, &topic, &payload),
         Action::Event { topic, event, payload, reply, .. } => perform(world, link, &topic, &event, &payload, reply),
-        Action::Leave { channel, .. } => leave(world, link, channel),
+        Action::Leave { channel, topic } => leave(world, link.id, channel, &topic),
     }
 }
 
@@ -94,7 +94,6 @@ impl Joiner {
         match response {
             Ok(response) if link.is_open() => {
                 link.socket.borrow_mut().joined(channel, &response, &mut link.outbox(world));
-                link.topics.borrow_mut().insert(channel, key.clone());
                 let mut deliveries = Vec::new();
                 let member = ChannelKey { connection: link.id, channel };
                 link.make_room_for(missed.iter().map(|push| match push {
@@ -164,23 +163,25 @@ fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<C
         Err(response) => (Status::Error, response),
     };
     let left = link.socket.borrow_mut().reply(reply, status, response, &mut link.outbox(world));
-    if let Some(Action::Leave { channel, .. }) = left {
-        leave(world, link, channel); // it had waited for this reply
+    if let Some(Action::Leave { channel, topic }) = left {
+        leave(world, link.id, channel, &topic); // it had waited for this reply
     }
 }
 
-fn leave(world: &Rc<World>, link: &Rc<Link>, channel: u32) {
-    let key = link.topics.borrow_mut().remove(&channel);
-    if let Some(key) = key {
-        depart(world, link.id, channel, &key);
+/// Takes every channel of a socket off its topic.
+pub(super) fn depart_all(world: &Rc<World>, link: &Link) {
+    let channels: Vec<_> =
+        link.socket.borrow().channels().map(|(channel, topic)| (channel, topic.to_owned())).collect();
+    for (channel, topic) in channels {
+        leave(world, link.id, channel, &topic);
     }
 }
 
 /// Takes a channel off its topic; the owner is told when it was this shard's last.
-pub(super) fn depart(world: &Rc<World>, connection: u64, channel: u32, key: &TopicKey) {
-    let member = ChannelKey { connection, channel };
-    if world.with_hub(|hub| hub.leave(key, member)) {
-        unsubscribe(world, key);
+fn leave(world: &Rc<World>, connection: u64, channel: u32, topic: &str) {
+    let key = topics::parse(topic).map(|topic| key_of(&topic)).expect("a joined topic was parsed when it was joined");
+    if world.with_hub(|hub| hub.leave(&key, ChannelKey { connection, channel })) {
+        unsubscribe(world, &key);
     }
 }
 

@@ -13,7 +13,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use super::link::Goodbye;
 use super::metrics::CloseReason;
 use super::net::{Listener, Poller, Stream};
-use super::websocket::{self, Peer};
+use super::websocket::{Conversation, Peer};
 use super::wire::{Wire, WireIo};
 use crate::limits;
 use crate::protocol::http::{self, RequestDecoder, Step, Version};
@@ -88,7 +88,7 @@ async fn serve(io: Rc<WireIo>, stream: Stream) {
         compressor: RefCell::new(upgrade.deflate.map_or_else(Compressor::new, Compressor::of)),
         waker: RefCell::new(None),
     };
-    websocket::run(wire, decoder, limits::SOCKET_IDLE_S, &echo).await;
+    Conversation::new(wire, decoder, limits::SOCKET_IDLE_S, echo).await;
 }
 
 struct Echo {
@@ -151,4 +151,6 @@ impl Peer for Echo {
     fn running<R>(&self, work: impl FnOnce() -> R) -> R {
         work()
     }
+
+    fn ended(&self) {}
 }

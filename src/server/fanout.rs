@@ -26,7 +26,6 @@ pub(super) fn send(world: &Rc<World>, delivery: Delivery) {
 fn end_channels(world: &Rc<World>, to: &[crate::shard::ChannelKey], closed: bool) {
     for key in to {
         let Some(link) = Link::find(world, key.connection) else { continue };
-        link.topics.borrow_mut().remove(&key.channel); // the hub has forgotten it already
         let (mut socket, mut out) = (link.socket.borrow_mut(), link.outbox(world));
         let _was_open = if closed {
             socket.close_channel(key.channel, &mut out)
@@ -56,9 +55,7 @@ fn broadcast(world: &Rc<World>, push: &Delivered, to: &[crate::shard::ChannelKey
                 let frame = encoded.frame(world, link.vsn, *deflate);
                 link.send_frame(world, frame);
             }
-            Carrier::LongPoll { .. } => {
-                link.send_event(world, |out| out.extend_from_slice(encoded.message(link.vsn)));
-            }
+            Carrier::LongPoll(_) => link.send_event(world, |out| out.extend_from_slice(encoded.message(link.vsn))),
         }
     }
     world.metrics.add(Which::Deliveries, delivered);

@@ -97,11 +97,7 @@ impl Connection {
     /// Goes on as a task of its own: a socket that idles for hours does not keep the memory that a request needs.
     fn become_socket(self, opening: websocket::Opening) {
         let Self { world, wire, decoder, out, admitted, .. } = self;
-        let rest = decoder.into_rest();
-        let socket = async move {
-            let _admitted = admitted;
-            websocket::serve(world, wire, opening, rest, out).await;
-        };
+        let socket = websocket::phoenix(world, wire, opening, &decoder.into_rest(), out, admitted);
         glommio::spawn_local(socket).detach();
     }
 
@@ -146,8 +142,8 @@ impl Connection {
         let answer = respond(&world, request).await;
         let response = match answer {
             Answer::Response(response) => response,
-            Answer::Socket(opening) => {
-                encode(&world, &opening.response, head_only, true, version, &mut self.out);
+            Answer::Socket(opening, response) => {
+                encode(&world, &response, head_only, true, version, &mut self.out);
                 return Next::Socket(opening);
             }
         };
@@ -206,13 +202,14 @@ fn encode(world: &World, response: &Response, head_only: bool, keep_alive: bool,
 
 enum Answer {
     Response(Response),
-    Socket(Box<websocket::Opening>),
+    /// A handshake and the response that accepts it.
+    Socket(Box<websocket::Opening>, Response),
 }
 
 async fn respond(world: &Rc<World>, request: Request) -> Answer {
     Answer::Response(match api::route(&request, &world.context()) {
         Route::Socket(connect, envelope) => match websocket::Opening::accept(world, &request, connect) {
-            Ok(opening) => return Answer::Socket(Box::new(opening)),
+            Ok((opening, response)) => return Answer::Socket(Box::new(opening), response),
             Err(refusal) => envelope.seal(refusal),
         },
         Route::Respond(response) => response,

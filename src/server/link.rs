@@ -4,7 +4,7 @@
 //! that all that a turn produced leaves with one send. What the client's messages do stands in `channel`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
@@ -15,17 +15,50 @@ use super::world::World;
 use crate::limits;
 use crate::protocol::channels::{Malformed, Message, Outlet, Socket, Vsn, decode_binary, decode_text};
 use crate::protocol::ws;
-use crate::shard::TopicKey;
 
 /// Bytes around a chunk in its frame at the most: the envelope of `stream_chunk` with topic, run and index.
 const CHUNK_ENVELOPE_BYTES: usize = 256;
 
 /// What brings the socket's messages to the client.
 pub(super) enum Carrier {
-    /// Frames, ready to be sent; bytes that the task has taken and the kernel has not.
-    WebSocket { frames: RefCell<Vec<u8>>, unsent: Cell<usize>, deflate: Option<ws::Deflate> },
-    /// Messages that wait for a poll, their bytes, when the last poll came, and how many came.
-    LongPoll { messages: RefCell<VecDeque<Vec<u8>>>, bytes: Cell<usize>, polled_us: Cell<u64>, polls: Cell<u64> },
+    /// Frames, ready to be sent; bytes that the task has taken and the kernel has not; the task.
+    WebSocket {
+        frames: RefCell<Vec<u8>>,
+        unsent: Cell<usize>,
+        deflate: Option<ws::Deflate>,
+        waker: RefCell<Option<Waker>>,
+    },
+    /// Boxed: it is larger, and an idle WebSocket pays for what both have.
+    LongPoll(Box<LongPoll>),
+}
+
+/// What a long-poll session has and a WebSocket has not.
+#[derive(Default)]
+pub(super) struct LongPoll {
+    /// Messages that wait for a poll.
+    pub(super) messages: RefCell<VecDeque<Vec<u8>>>,
+    /// Their bytes.
+    bytes: Cell<usize>,
+    /// Messages beyond their bound: what a client that resumes has missed of a running answer.
+    granted_messages: Cell<usize>,
+    /// When the last poll came.
+    pub(super) polled_us: Cell<u64>,
+    /// How many came.
+    pub(super) polls: Cell<u64>,
+    /// The requests that wait.
+    wakers: RefCell<Vec<Waker>>,
+}
+
+impl Carrier {
+    /// A WebSocket that writes `frames` first.
+    pub(super) fn web_socket(frames: Vec<u8>, deflate: Option<ws::Deflate>) -> Self {
+        Self::WebSocket { frames: RefCell::new(frames), unsent: Cell::new(0), deflate, waker: RefCell::new(None) }
+    }
+
+    /// A session that was opened, which counts as a poll.
+    pub(super) fn long_poll(polled_us: u64) -> Self {
+        Self::LongPoll(Box::new(LongPoll { polled_us: Cell::new(polled_us), ..LongPoll::default() }))
+    }
 }
 
 /// Why the server ends a socket: the close code and its text.
@@ -40,22 +73,17 @@ pub(super) struct Goodbye {
 /// See the top of the file.
 pub(super) struct Link {
     pub(super) id: u64,
-    pub(super) identity: String,
+    pub(super) identity: Box<str>,
     pub(super) vsn: Vsn,
     pub(super) carrier: Carrier,
     pub(super) socket: RefCell<Socket>,
-    pub(super) topics: RefCell<HashMap<u32, TopicKey>>,
     /// Bytes of messages that are over the outbox's bound by themselves and still wait: they count as room. At most
     /// one reply at a time is so large, for nothing is read meanwhile.
     granted: Cell<usize>,
-    /// Messages of a long poll beyond their bound: what a client that resumes has missed of a running answer.
-    granted_messages: Cell<usize>,
     goodbye: Cell<Option<Goodbye>>,
     open: Cell<bool>,
     /// The link's own task is running: what it queues needs no wake-up.
     is_running: Cell<bool>,
-    /// Tasks to wake: a WebSocket's one, or the requests that wait on a long-poll session.
-    wakers: RefCell<Vec<Waker>>,
 }
 
 impl Link {
@@ -67,17 +95,14 @@ impl Link {
         world.links_opened.set(generation);
         let link = Rc::new(Self {
             id: u64::from(generation) << 32 | entry.key() as u64,
-            identity,
+            identity: identity.into_boxed_str(),
             vsn,
             carrier,
             socket: RefCell::new(Socket::new(vsn, limits::CHANNELS_MAX)),
-            topics: RefCell::default(),
             granted: Cell::new(0),
-            granted_messages: Cell::new(0),
             goodbye: Cell::new(None),
             open: Cell::new(true),
             is_running: Cell::new(false),
-            wakers: RefCell::default(),
         });
         entry.insert(Rc::clone(&link));
         world.metrics.count(Which::SocketsOpened);
@@ -101,10 +126,7 @@ impl Link {
             world.metrics.fall(Level::SocketsOpen);
         }
         world.links.borrow_mut().remove(place_of(self.id));
-        let topics = std::mem::take(&mut *self.topics.borrow_mut());
-        for (channel, key) in topics {
-            channel::depart(world, self.id, channel, &key);
-        }
+        channel::depart_all(world, self);
         self.wake();
     }
 
@@ -133,11 +155,14 @@ impl Link {
             && self.goodbye.get().is_none()
     }
 
-    /// Remembers the task to wake when something is queued.
+    /// Remembers the task to wake when something is queued: a WebSocket's one, one more of a long-poll session.
     pub(super) fn register(&self, cx: &Context<'_>) {
-        let mut wakers = self.wakers.borrow_mut();
-        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
+        let is_known = |waker: &Waker| waker.will_wake(cx.waker());
+        match &self.carrier {
+            Carrier::WebSocket { waker, .. } if waker.borrow().as_ref().is_some_and(is_known) => {}
+            Carrier::WebSocket { waker, .. } => *waker.borrow_mut() = Some(cx.waker().clone()),
+            Carrier::LongPoll(poll) if poll.wakers.borrow().iter().any(is_known) => {}
+            Carrier::LongPoll(poll) => poll.wakers.borrow_mut().push(cx.waker().clone()),
         }
     }
 
@@ -150,8 +175,16 @@ impl Link {
     }
 
     pub(super) fn wake(&self) {
-        if !self.is_running.get() {
-            self.wakers.borrow_mut().drain(..).for_each(Waker::wake);
+        if self.is_running.get() {
+            return;
+        }
+        match &self.carrier {
+            Carrier::WebSocket { waker, .. } => {
+                if let Some(waker) = waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+            Carrier::LongPoll(poll) => poll.wakers.borrow_mut().drain(..).for_each(Waker::wake),
         }
     }
 
@@ -198,12 +231,12 @@ impl Link {
                 super::fanout::encode_frame(world, *deflate, write, frames);
                 frames.len() - start
             }
-            Carrier::LongPoll { messages, bytes, .. } => {
+            Carrier::LongPoll(poll) => {
                 let mut message = Vec::new();
                 write(&mut message);
                 let added = message.len();
-                bytes.set(bytes.get() + added);
-                messages.borrow_mut().push_back(message);
+                poll.bytes.set(poll.bytes.get() + added);
+                poll.messages.borrow_mut().push_back(message);
                 added
             }
         }
@@ -233,7 +266,9 @@ impl Link {
         let (count, bytes) =
             sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size + CHUNK_ENVELOPE_BYTES));
         self.granted.set(self.granted.get() + bytes);
-        self.granted_messages.set(self.granted_messages.get() + count);
+        if let Carrier::LongPoll(poll) = &self.carrier {
+            poll.granted_messages.set(poll.granted_messages.get() + count);
+        }
     }
 
     /// Ends the socket when too much waits already. What is added may be larger than the bound by itself: it is bounded where
@@ -241,8 +276,8 @@ impl Link {
     fn has_room(&self, world: &World) -> bool {
         let too_many = match &self.carrier {
             Carrier::WebSocket { .. } => false,
-            Carrier::LongPoll { messages, .. } => {
-                messages.borrow().len() >= limits::LONG_POLL_MESSAGES_MAX + self.granted_messages.get()
+            Carrier::LongPoll(poll) => {
+                poll.messages.borrow().len() >= limits::LONG_POLL_MESSAGES_MAX + poll.granted_messages.get()
             }
         };
         let is_full = too_many || self.queued_bytes() > world.config.outbox_bytes_max + self.granted.get();
@@ -265,11 +300,11 @@ impl Link {
 
     /// Takes the messages that wait for a poll.
     pub(super) fn take_messages(&self) -> Vec<Vec<u8>> {
-        let Carrier::LongPoll { messages, bytes, .. } = &self.carrier else { return Vec::new() };
-        bytes.set(0);
+        let Carrier::LongPoll(poll) = &self.carrier else { return Vec::new() };
+        poll.bytes.set(0);
         self.granted.set(0);
-        self.granted_messages.set(0);
-        let taken = messages.borrow_mut().drain(..).collect();
+        poll.granted_messages.set(0);
+        let taken = poll.messages.borrow_mut().drain(..).collect();
         self.wake(); // a batch may have waited for the room
         taken
     }
@@ -278,7 +313,7 @@ impl Link {
     pub(super) fn frames(&self) -> &RefCell<Vec<u8>> {
         match &self.carrier {
             Carrier::WebSocket { frames, .. } => frames,
-            Carrier::LongPoll { .. } => unreachable!("a WebSocket's task serves a WebSocket's link"),
+            Carrier::LongPoll(_) => unreachable!("a WebSocket's task serves a WebSocket's link"),
         }
     }
 
@@ -286,14 +321,14 @@ impl Link {
     pub(super) fn unsent(&self) -> &Cell<usize> {
         match &self.carrier {
             Carrier::WebSocket { unsent, .. } => unsent,
-            Carrier::LongPoll { .. } => unreachable!("a WebSocket's task serves a WebSocket's link"),
+            Carrier::LongPoll(_) => unreachable!("a WebSocket's task serves a WebSocket's link"),
         }
     }
 
     fn queued_bytes(&self) -> usize {
         match &self.carrier {
             Carrier::WebSocket { frames, unsent, .. } => frames.borrow().len() + unsent.get(),
-            Carrier::LongPoll { bytes, .. } => bytes.get(),
+            Carrier::LongPoll(poll) => poll.bytes.get(),
         }
     }
 }

@@ -3,14 +3,12 @@
 //! A session lives on the shard that opened it; its token names that shard, so a request that arrives elsewhere is mailed there. A
 //! session that nobody polls for a while is gone.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Poll;
 
 use super::channel;
 use super::http;
-use super::link::{Carrier, Link};
+use super::link::{Carrier, Link, LongPoll};
 use super::world::World;
 use crate::api::longpoll::{self as requests, LongPollRequest};
 use crate::api::routes::Connect;
@@ -84,12 +82,7 @@ fn open(world: &Rc<World>, connect: Connect) -> Response {
         return bare(TRY_AGAIN);
     }
     let token = Token { random: world.context().random, shard: world.id.0 };
-    let carrier = Carrier::LongPoll {
-        messages: RefCell::new(VecDeque::new()),
-        bytes: Cell::new(0),
-        polled_us: Cell::new(world.now().mono_us),
-        polls: Cell::new(0),
-    };
+    let carrier = Carrier::long_poll(world.now().mono_us);
     let link = Link::open(world, connect.identity, connect.vsn, carrier);
     world.long_polls.borrow_mut().insert(token, link);
     requests::answer(wire::opened(token))
@@ -129,7 +122,8 @@ async fn answer(world: &Rc<World>, request: PollRequest) -> PollAnswer {
 }
 
 async fn take_messages(world: &Rc<World>, link: &Rc<Link>) -> PollAnswer {
-    let Carrier::LongPoll { polled_us, polls, .. } = &link.carrier else { return PollAnswer::Gone };
+    let Carrier::LongPoll(session) = &link.carrier else { return PollAnswer::Gone };
+    let LongPoll { polled_us, polls, .. } = &**session;
     // A newer poll is the client's only one: an older one, whose connection may be gone, must take nothing.
     let poll = polls.get() + 1;
     polls.set(poll);
@@ -137,7 +131,7 @@ async fn take_messages(world: &Rc<World>, link: &Rc<Link>) -> PollAnswer {
     let deadline_us = world.now().mono_us + limits::LONG_POLL_S * 1_000_000;
     polled_us.set(deadline_us); // nobody else need poll while this one waits
     wait(world, link, deadline_us, |link| match &link.carrier {
-        Carrier::LongPoll { messages, polls, .. } => !messages.borrow().is_empty() || polls.get() != poll,
+        Carrier::LongPoll(session) => !session.messages.borrow().is_empty() || session.polls.get() != poll,
         Carrier::WebSocket { .. } => true,
     })
     .await;
@@ -189,7 +183,7 @@ pub(super) fn sweep(world: &Rc<World>) {
     const IDLE_US: u64 = limits::LONG_POLL_IDLE_S * 1_000_000;
     let now_us = world.now().mono_us;
     end_where(world, |link| match &link.carrier {
-        Carrier::LongPoll { polled_us, .. } => polled_us.get() + IDLE_US <= now_us,
+        Carrier::LongPoll(session) => session.polled_us.get() + IDLE_US <= now_us,
         Carrier::WebSocket { .. } => false,
     });
 }

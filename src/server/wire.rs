@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::clock::Clock;
 use super::net::Stream;
@@ -119,24 +119,38 @@ impl Wire {
     /// Ends a connection whose peer may still be sending: a close with unread bytes would reset it and destroy the answer on
     /// its way. Reads and drops a bounded amount until the peer ends too.
     pub(super) async fn linger(&mut self) {
+        let mut linger = self.begin_linger();
+        poll_fn(|cx| self.poll_linger(cx, &mut linger)).await;
+    }
+
+    /// See [`Self::linger`]: says that nothing more is sent; then [`Self::poll_linger`] to its end.
+    pub(super) fn begin_linger(&self) -> Linger {
         const BYTES_MAX: usize = 1024 * 1024;
         const SECONDS: u64 = 2;
         self.rearm_within(SECONDS);
-        if self.stream.shutdown(Shutdown::Write).is_err() {
-            return;
-        }
-        let mut dropped = 0;
-        while dropped < BYTES_MAX {
-            match self.read(&mut |_| {}).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => dropped += count,
+        Linger { bytes_left: if self.stream.shutdown(Shutdown::Write).is_ok() { BYTES_MAX } else { 0 } }
+    }
+
+    /// See [`Self::linger`].
+    pub(super) fn poll_linger(&mut self, cx: &mut Context<'_>, linger: &mut Linger) -> Poll<()> {
+        while linger.bytes_left > 0 {
+            match ready!(self.poll_read(cx, &mut |_| {})) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(count) => linger.bytes_left = linger.bytes_left.saturating_sub(count),
             }
         }
+        Poll::Ready(())
     }
 
     /// Tells the peer at once that this is the end.
-    pub(super) fn close(self) {
+    pub(super) fn close(&self) {
         // A socket that the peer has reset cannot be shut down; it is gone either way.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+/// How much more is read from a peer that was told goodbye.
+#[derive(Debug)]
+pub(super) struct Linger {
+    bytes_left: usize,
 }

@@ -69,7 +69,8 @@ pub struct Socket {
     vsn: Vsn,
     channels_max: usize,
     channels: Vec<Channel>,
-    joining: Option<Joining>,
+    /// Boxed: it is there for a moment, and sockets idle by the thousands.
+    joining: Option<Box<Joining>>,
     /// Messages that came while a join was undecided.
     waiting: VecDeque<Message<'static>>,
     channels_opened: u32,
@@ -273,7 +274,7 @@ impl Socket {
             self.answer(&old.push_ref, reference, &old.topic, true, NO_RESPONSE, out);
         }
         self.channels_opened = self.channels_opened.wrapping_add(1);
-        self.joining = Some(Joining {
+        self.joining = Some(Box::new(Joining {
             channel: Channel {
                 number: self.channels_opened,
                 topic: message.topic.into_owned(),
@@ -286,7 +287,7 @@ impl Socket {
             reference: message.reference,
             replaced: old.as_ref().map(|old| old.join_ref.clone()),
             payload: Some(message.payload),
-        });
+        }));
         old.map(|old| Action::Leave { channel: old.number, topic: old.topic.into() })
     }
 
@@ -309,7 +310,7 @@ impl Socket {
         Action::Leave { channel: channel.number, topic: channel.topic.into() }
     }
 
-    fn decide(&mut self, channel: u32) -> Option<Joining> {
+    fn decide(&mut self, channel: u32) -> Option<Box<Joining>> {
         self.joining.take_if(|joining| joining.channel.number == channel && joining.payload.is_none())
     }
 

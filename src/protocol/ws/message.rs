@@ -3,7 +3,8 @@
 //!
 //! Invariants: a payload leaves the buffer as it arrives, so the decoder holds one message within its limit, one control payload
 //! and what was pushed since it last asked for more; a limit is enforced on the announced length, before the bytes
-//! arrive; a failure is final and so is a close frame.
+//! arrive; a failure is final and so is a close frame. After [`Decoder::shrink`] between two messages it owns no
+//! memory but itself: sockets idle by the thousands.
 
 use super::deflate::{Deflate, Inflater, Sink};
 use super::frame::{Header, Opcode, Role, is_close_code};
@@ -43,10 +44,19 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// Bytes of the buffer that are done with.
     start: usize,
+    /// What is arriving. Boxed, since most messages arrive whole: it is here only between two pushes of one that does not.
+    open: Option<Box<Open>>,
+    /// Boxed, since it is there once.
+    end: Option<Box<End>>,
+}
+
+/// What has begun to arrive.
+#[derive(Debug, Default)]
+struct Open {
     frame: Option<OpenFrame>,
     message: Option<Message>,
+    /// The payload of a control frame.
     control: Vec<u8>,
-    end: Option<End>,
 }
 
 /// Why nothing more is read.
@@ -88,17 +98,7 @@ const MESSAGE_BYTES_TRUSTED: usize = 64 * 1024;
 impl Decoder {
     /// A decoder at the beginning of a connection, right behind the handshake.
     pub fn new(role: Role, limits: Limits, deflate: Option<Deflate>) -> Self {
-        Self {
-            role,
-            limits,
-            deflate,
-            buffer: Vec::new(),
-            start: 0,
-            frame: None,
-            message: None,
-            control: Vec::new(),
-            end: None,
-        }
+        Self { role, limits, deflate, buffer: Vec::new(), start: 0, open: None, end: None }
     }
 
     /// Takes bytes that arrived. To stay within the limits call [`Self::next`] until it is empty before the next push.
@@ -116,81 +116,65 @@ impl Decoder {
     /// The next event, `None` when more bytes are needed or the peer has closed. A failure is repeated for ever.
     #[allow(clippy::should_implement_trait)] // the name of the house for every decoder
     pub fn next(&mut self) -> Result<Option<Event>, Failure> {
-        match self.end {
-            Some(End::Failed(failure)) => return Err(failure),
+        match self.end.as_deref() {
+            Some(End::Failed(failure)) => return Err(*failure),
             Some(End::Closed) => return Ok(None),
+            None if self.buffer.is_empty() => return Ok(None),
             None => {}
         }
-        let result = self.decode();
+        let mut open = self.open.take().map(|open| *open).unwrap_or_default();
+        let result = self.decode(&mut open);
         match &result {
             Err(failure) => self.close(End::Failed(*failure)),
             Ok(Some(Event::Close(_))) => self.close(End::Closed),
-            Ok(_) => {}
+            Ok(_) if open.is_between() => {}
+            Ok(_) => self.open = Some(Box::new(open)),
         }
         result
     }
 
     /// Nothing more is read, and what was held is given back.
     fn close(&mut self, end: End) {
-        self.end = Some(end);
-        self.frame = None;
-        self.message = None;
+        self.end = Some(Box::new(end));
+        self.open = None;
         self.release(self.buffer.len());
     }
 
-    fn decode(&mut self) -> Result<Option<Event>, Failure> {
+    fn decode(&mut self, open: &mut Open) -> Result<Option<Event>, Failure> {
         loop {
-            let mut frame = match self.frame.take() {
+            let mut frame = match open.frame.take() {
                 Some(frame) => frame,
-                None => match self.begin_frame()? {
+                None => match self.begin_frame(open)? {
                     Some(frame) => frame,
                     None => return Ok(None),
                 },
             };
-            self.take_payload(&mut frame)?;
+            self.take_payload(open, &mut frame)?;
             if frame.arrived < frame.header.length {
-                self.frame = Some(frame);
+                open.frame = Some(frame);
                 return Ok(None);
             }
-            if let Some(event) = self.finish_frame(frame.header)? {
+            if let Some(event) = open.finish_frame(frame.header)? {
                 return Ok(Some(event));
             }
         }
     }
 
     /// Reads a header and judges it against the message before it.
-    fn begin_frame(&mut self) -> Result<Option<OpenFrame>, Failure> {
+    fn begin_frame(&mut self, open: &mut Open) -> Result<Option<OpenFrame>, Failure> {
         let bytes = &self.buffer[self.start..];
         let Some((header, header_bytes)) = Header::decode(bytes, self.role, self.deflate.is_some())? else {
             return Ok(None);
         };
         self.release(header_bytes);
         if !header.opcode.is_control() {
-            self.begin_fragment(&header)?;
+            open.begin_fragment(&header, &self.limits)?;
         }
         Ok(Some(OpenFrame { header, arrived: 0 }))
     }
 
-    /// RFC 6455 section 5.4: a message begins with its opcode, goes on with continuations, and is not interleaved with another.
-    fn begin_fragment(&mut self, header: &Header) -> Result<(), Failure> {
-        let message_bytes_max = self.limits.message_bytes_max;
-        let mut message = match (self.message.take(), header.opcode) {
-            (Some(_), Opcode::Continuation) if header.rsv1 => {
-                // RFC 7692 section 6.1: the bit is the first frame's.
-                return Err(protocol_error("reserved bit set on a continuation"));
-            }
-            (Some(message), Opcode::Continuation) => message,
-            (None, Opcode::Continuation) => return Err(protocol_error("continuation of no message")),
-            (Some(_), _) => return Err(protocol_error("new message inside a fragmented one")),
-            (None, opcode) => Message::new(opcode, header.rsv1, message_bytes_max),
-        };
-        message.announce(header.length, &self.limits)?;
-        self.message = Some(message);
-        Ok(())
-    }
-
     /// Moves what has arrived of the payload to where it belongs.
-    fn take_payload(&mut self, frame: &mut OpenFrame) -> Result<(), Failure> {
+    fn take_payload(&mut self, open: &mut Open, frame: &mut OpenFrame) -> Result<(), Failure> {
         let missing = frame.header.length - frame.arrived;
         let arrived = &mut self.buffer[self.start..];
         let part = usize::try_from(missing).unwrap_or(usize::MAX).min(arrived.len());
@@ -199,23 +183,20 @@ impl Decoder {
             // Only the position modulo the key's length counts.
             apply_mask(payload, key, (frame.arrived % 4) as usize);
         }
-        match &mut self.message {
+        match &mut open.message {
             Some(message) if !frame.header.opcode.is_control() => message.push(payload)?,
-            _ => self.control.extend_from_slice(payload),
+            _ => open.control.extend_from_slice(payload),
         }
         frame.arrived += part as u64;
         self.release(part);
         Ok(())
     }
 
-    fn finish_frame(&mut self, header: Header) -> Result<Option<Event>, Failure> {
-        if header.opcode.is_control() {
-            return finish_control(header.opcode, std::mem::take(&mut self.control)).map(Some);
+    /// Gives the buffer back if nothing stands in it. A connection that rests keeps none; a busy one is spared the allocations.
+    pub fn shrink(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = Vec::new();
         }
-        if !header.fin {
-            return Ok(None);
-        }
-        self.message.take().map(Message::finish).transpose()
     }
 
     /// Marks bytes as done with. An emptied buffer starts over.
@@ -229,6 +210,40 @@ impl Decoder {
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = Vec::new();
         }
+    }
+}
+
+impl Open {
+    /// Nothing has begun.
+    fn is_between(&self) -> bool {
+        self.frame.is_none() && self.message.is_none()
+    }
+
+    /// RFC 6455 section 5.4: a message begins with its opcode, goes on with continuations, and is not interleaved with another.
+    fn begin_fragment(&mut self, header: &Header, limits: &Limits) -> Result<(), Failure> {
+        let mut message = match (self.message.take(), header.opcode) {
+            (Some(_), Opcode::Continuation) if header.rsv1 => {
+                // RFC 7692 section 6.1: the bit is the first frame's.
+                return Err(protocol_error("reserved bit set on a continuation"));
+            }
+            (Some(message), Opcode::Continuation) => message,
+            (None, Opcode::Continuation) => return Err(protocol_error("continuation of no message")),
+            (Some(_), _) => return Err(protocol_error("new message inside a fragmented one")),
+            (None, opcode) => Message::new(opcode, header.rsv1, limits.message_bytes_max),
+        };
+        message.announce(header.length, limits)?;
+        self.message = Some(message);
+        Ok(())
+    }
+
+    fn finish_frame(&mut self, header: Header) -> Result<Option<Event>, Failure> {
+        if header.opcode.is_control() {
+            return finish_control(header.opcode, std::mem::take(&mut self.control)).map(Some);
+        }
+        if !header.fin {
+            return Ok(None);
+        }
+        self.message.take().map(Message::finish).transpose()
     }
 }
 
@@ -365,7 +380,9 @@ mod tests {
         let mut decoder = decoder();
         decoder.push(&HUGE);
         assert_eq!(decoder.next(), Ok(None));
-        let Some(Message { content: Content::Binary(bytes, _), .. }) = &decoder.message else { panic!("no message") };
+        let Some(Message { content: Content::Binary(bytes, _), .. }) = &decoder.open.as_ref().unwrap().message else {
+            panic!("no message")
+        };
         assert!(bytes.capacity() <= MESSAGE_BYTES_TRUSTED);
     }
 
@@ -375,7 +392,27 @@ mod tests {
         decoder.push(&[&HUGE[..], &[1; 100_000]].concat());
         assert_eq!(decoder.next(), Ok(None));
         assert_eq!(decoder.buffer.capacity(), 0);
-        assert_eq!(decoder.message.as_ref().map(|message| message.content.len()), Some(100_000));
+        assert_eq!(decoder.open.unwrap().message.map(|message| message.content.len()), Some(100_000));
+    }
+
+    #[test]
+    fn between_two_messages_a_decoder_that_was_shrunk_owns_nothing() {
+        let mut decoder = decoder();
+        let text = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+        decoder.push(&text);
+        decoder.push(&text[..7]);
+        assert_eq!(decoder.next(), Ok(Some(Event::Text("hi".into()))));
+        assert_eq!(decoder.next(), Ok(None));
+        assert!(decoder.open.is_some());
+        decoder.push(&text[7..]);
+        assert_eq!(decoder.next(), Ok(Some(Event::Text("hi".into()))));
+        decoder.shrink();
+        assert!(decoder.open.is_none() && decoder.buffer.capacity() == 0);
+        decoder.push(&text[..1]);
+        decoder.shrink();
+        decoder.push(&text[1..]);
+        assert_eq!(decoder.next(), Ok(Some(Event::Text("hi".into()))));
+        assert!(size_of::<Decoder>() <= 80, "{}", size_of::<Decoder>());
     }
 
     #[test]
@@ -385,6 +422,6 @@ mod tests {
         assert_eq!(decoder.next(), Ok(None));
         decoder.push(&[0; 1000]);
         decoder.close(End::Failed(protocol_error("test")));
-        assert!(decoder.message.is_none() && decoder.buffer.is_empty());
+        assert!(decoder.open.is_none() && decoder.buffer.is_empty());
     }
 }

@@ -74,25 +74,52 @@ pub struct Hub {
     abandoned: Vec<TopicKey>,
 }
 
+/// As many as there are sockets that idle on a session of their own: it holds what is true of an idle one, the rest is boxed.
 #[derive(Debug, Default)]
 struct SessionTopic {
     channels: Vec<Member>,
     /// Joins whose reply has not arrived.
-    joining: u32,
+    joining: Option<Box<Joining>>,
+}
+
+#[derive(Debug, Default)]
+struct Joining {
+    joins: u32,
     /// Pushes since the oldest of those began, for the channels to come.
     kept: VecDeque<Push>,
     /// The seq of the last message that had to be dropped from those; 0 for none. A join that stands below it has
     /// lost messages, one that stands there or above has not.
     lost_to: u64,
-    /// Of the joins whose reply has not arrived, those that were under way when the owner told of a gap.
+    /// Of the joins, those that were under way when the owner told of a gap.
     broken_joins: u32,
 }
 
-/// A channel on a session.
+/// A channel on a session and what it has heard, which is packed: an optional pair of a run and an index takes 48 bytes, of which 27 are air.
 #[derive(Debug)]
 struct Member {
     channel: ChannelKey,
-    heard: Heard,
+    seq: u64,
+    run: RunId,
+    index: u32,
+    has_run: bool,
+}
+
+impl Member {
+    fn new(channel: ChannelKey, heard: Heard) -> Self {
+        let mut member = Self { channel, seq: 0, run: RunId::default(), index: 0, has_run: false };
+        member.set_heard(heard);
+        member
+    }
+
+    fn heard(&self) -> Heard {
+        Heard { seq: self.seq, next_chunk: self.has_run.then_some((self.run, self.index)) }
+    }
+
+    fn set_heard(&mut self, heard: Heard) {
+        self.seq = heard.seq;
+        self.has_run = heard.next_chunk.is_some();
+        (self.run, self.index) = heard.next_chunk.unwrap_or((self.run, self.index));
+    }
 }
 
 /// What a channel has been given of a session.
@@ -123,7 +150,7 @@ impl Hub {
     pub fn begin_join(&mut self, topic: &TopicKey) {
         self.abandoned.retain(|other| other != topic);
         match topic {
-            TopicKey::Session(session) => self.sessions.entry(*session).or_default().joining += 1,
+            TopicKey::Session(session) => self.sessions.entry(*session).or_default().begin_join(),
             TopicKey::Inbox(user) => self.inboxes.entry_ref(user).or_default().joining += 1,
         }
     }
@@ -239,8 +266,9 @@ impl Hub {
     fn join_session(&mut self, session: SessionId, channel: ChannelKey, heard: Heard, out: &mut Vec<Delivery>) {
         let topic = self.sessions.entry(session).or_default();
         let mut at = heard;
-        let mut gap = topic.take_broken_join() || heard.seq < topic.lost_to;
-        for push in &topic.kept {
+        let mut gap =
+            topic.take_broken_join() || heard.seq < topic.joining.as_ref().map_or(0, |joining| joining.lost_to);
+        for push in topic.joining.iter().flat_map(|joining| &joining.kept) {
             match step(at, push) {
                 Step::Deliver(next) if !gap => {
                     at = next;
@@ -262,7 +290,7 @@ impl Hub {
         if topic.channels.is_empty() {
             topic.channels.reserve_exact(1); // most sessions have one listener
         }
-        topic.channels.push(Member { channel, heard: at });
+        topic.channels.push(Member::new(channel, at));
     }
 
     fn join_inbox(&mut self, user: &str, channel: ChannelKey, out: &mut Vec<Delivery>) {
@@ -286,15 +314,15 @@ impl Hub {
         let Some(topic) = self.sessions.get_mut(&session) else { return self.abandon(TopicKey::Session(session)) };
         let mut to = Vec::with_capacity(topic.channels.len());
         let mut gapped = Vec::new();
-        topic.channels.retain_mut(|Member { channel, heard }| match step(*heard, &push) {
+        topic.channels.retain_mut(|member| match step(member.heard(), &push) {
             Step::Deliver(next) => {
-                *heard = next;
-                to.push(*channel);
+                member.set_heard(next);
+                to.push(member.channel);
                 true
             }
             Step::Known => true,
             Step::Gap => {
-                gapped.push(*channel);
+                gapped.push(member.channel);
                 false
             }
         });
@@ -316,7 +344,9 @@ impl Hub {
             return;
         };
         // Joins that are still on their way must not believe that they heard everything.
-        topic.broken_joins = topic.joining;
+        if let Some(joining) = &mut topic.joining {
+            joining.broken_joins = joining.joins;
+        }
         let to = std::mem::take(&mut topic.channels).into_iter().map(|member| member.channel).collect();
         deliver(Delivered::Push(push), to, out);
         let topic = TopicKey::Session(session);
@@ -343,7 +373,7 @@ impl Hub {
     fn drop_if_empty(&mut self, topic: &TopicKey) -> bool {
         match topic {
             TopicKey::Session(session) => match self.sessions.get(session) {
-                Some(state) if state.channels.is_empty() && state.joining == 0 => {
+                Some(state) if state.channels.is_empty() && state.joining.is_none() => {
                     self.sessions.remove(session).is_some()
                 }
                 _ => false,
@@ -357,33 +387,36 @@ impl Hub {
 }
 
 impl SessionTopic {
+    fn begin_join(&mut self) {
+        self.joining.get_or_insert_default().joins += 1;
+    }
+
     fn keep(&mut self, push: &Push) {
-        if self.joining == 0 {
-            return;
-        }
-        if self.kept.len() == JOINING_PUSHES_MAX
-            && let Some(Push::Message { seq, .. }) = self.kept.pop_front()
+        let Some(joining) = &mut self.joining else { return };
+        if joining.kept.len() == JOINING_PUSHES_MAX
+            && let Some(Push::Message { seq, .. }) = joining.kept.pop_front()
         {
-            self.lost_to = self.lost_to.max(seq); // a chunk may be lost: it is told to those who happen to listen
+            joining.lost_to = joining.lost_to.max(seq); // a chunk may be lost: it is told to those who happen to listen
         }
-        self.kept.push_back(push.clone());
+        joining.kept.push_back(push.clone());
     }
 
     /// Whether the join whose reply has arrived was under way when the owner told of a gap: the owner answers joins in
     /// their order, so the oldest are.
     fn take_broken_join(&mut self) -> bool {
-        let is_broken = self.broken_joins > 0;
-        self.broken_joins -= u32::from(is_broken);
+        let Some(joining) = &mut self.joining else { return false };
+        let is_broken = joining.broken_joins > 0;
+        joining.broken_joins -= u32::from(is_broken);
         is_broken
     }
 
     /// A join that failed may have been any: it is not taken for a broken one, at the price of a gap too many.
     fn end_join(&mut self) {
-        self.joining = self.joining.saturating_sub(1);
-        self.broken_joins = self.broken_joins.min(self.joining);
-        if self.joining == 0 {
-            self.kept = VecDeque::new();
-            self.lost_to = 0;
+        let Some(joining) = &mut self.joining else { return };
+        joining.joins -= 1;
+        joining.broken_joins = joining.broken_joins.min(joining.joins);
+        if joining.joins == 0 {
+            self.joining = None;
         }
     }
 }

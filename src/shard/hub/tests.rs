@@ -446,3 +446,10 @@ fn an_inbox_gap_ends_its_channels() {
     assert_eq!(bench.heard(1), [-1]);
     assert_eq!(bench.hub.take_abandoned(), [inbox()]);
 }
+
+/// With the table's free places a topic takes up to twice its place.
+#[test]
+fn a_topic_with_one_channel_takes_less_than_100_bytes_here() {
+    let (place, member) = (size_of::<(SessionId, SessionTopic)>(), size_of::<Member>());
+    assert!(place <= 48 && member <= 48, "{place} bytes for its place, {member} for its channel");
+}
