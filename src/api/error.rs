@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn bodies_have_the_three_shapes_of_the_contract() {
-        let body = |error: ApiError| String::from_utf8(error.response().body).unwrap();
+        let body = |error: ApiError| String::from_utf8(error.response().body.into_vec()).unwrap();
         assert_eq!(body(Kind::SessionNotFound.into()), r#"{"error":"Session not found"}"#);
         let fields = BTreeMap::from([("id".to_owned(), vec!["can't be blank".to_owned()])]);
         assert_eq!(body(Refusal::InvalidFields(fields).into()), r#"{"errors":{"id":["can't be blank"]}}"#);
@@ -357,7 +357,10 @@ mod tests {
         ] {
             let error = ApiError::from(refusal);
             let response = error.response();
-            assert_eq!((response.status, String::from_utf8(response.body.clone()).unwrap()), (status, body.to_owned()));
+            assert_eq!(
+                (response.status, String::from_utf8(response.body.to_vec()).unwrap()),
+                (status, body.to_owned())
+            );
             assert_eq!(response.header("retry-after").is_some(), error.kind().row().retryable);
             assert_eq!(error.event_response(), event);
             assert_eq!(error.join_response(), event.replace("\"error\"", "\"reason\""));
@@ -368,6 +371,9 @@ mod tests {
     fn an_error_without_a_word_for_channels_says_what_http_says() {
         assert_eq!(ApiError::from(Kind::ContentMissing).event_response(), r#"{"error":"content is required"}"#);
         let long = ApiError::about(Kind::NameTooLong, "{field}", "kind");
-        assert_eq!(String::from_utf8(long.response().body).unwrap(), r#"{"error":"kind must be at most 255 bytes"}"#);
+        assert_eq!(
+            String::from_utf8(long.response().body.into_vec()).unwrap(),
+            r#"{"error":"kind must be at most 255 bytes"}"#
+        );
     }
 }

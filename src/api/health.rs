@@ -29,10 +29,10 @@ mod tests {
         assert_eq!(health(Health::Live, &troubles).status, 200);
         let response = health(Health::Ready, &troubles);
         assert_eq!(response.status, 503);
-        assert_eq!(response.body, br#"{"reasons":["shard 1: a sync failed"],"status":"unavailable"}"#);
+        assert_eq!(*response.body, *br#"{"reasons":["shard 1: a sync failed"],"status":"unavailable"}"#);
         let well = health(Health::Ready, &[]);
         assert_eq!(well.status, 200);
         let expected = format!(r#"{{"status":"ok","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
-        assert_eq!(well.body, expected.as_bytes());
+        assert_eq!(&*well.body, expected.as_bytes());
     }
 }

@@ -5,11 +5,12 @@ use super::JSON;
 use super::cors::Envelope;
 use super::error::{ApiError, Kind};
 use super::runs;
+use crate::protocol::Roomy;
 use crate::protocol::http::Response;
 use crate::session::{Json, SessionId};
 use crate::shard::{Page, Refusal, Reply};
 use serde_json::json;
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// What a call's reply becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,12 +126,13 @@ fn deliveries(replies: Vec<Reply>, limit: usize) -> Result<Response, ApiError> {
     Ok(ok(&runs::deliveries(all, limit)))
 }
 
-/// A page is megabytes: it is moved within its buffer, not copied to another one.
-fn messages(page: Page) -> String {
-    let Page { joined: mut text, has_more, session_last_seq, .. } = page;
-    text.insert_str(0, "{\"messages\":[");
-    write!(text, "],\"has_more\":{has_more},\"last_seq\":{session_last_seq}}}").expect("a String takes all");
-    text
+/// A page is megabytes: what goes around it is put around it where it lies.
+fn messages(page: Page) -> Roomy {
+    let Page { text, room, has_more, session_last_seq, .. } = page;
+    let mut body = Roomy::new(text, room);
+    body.prepend(b"{\"messages\":[");
+    write!(body.tail(), "],\"has_more\":{has_more},\"last_seq\":{session_last_seq}}}").expect("a Vec takes all");
+    body
 }
 
 /// A retry is answered like the first time, and says so in a header.

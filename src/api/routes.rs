@@ -395,7 +395,7 @@ mod tests {
         let empty = render.clone().one(Ok(Reply::Messages(Page::default())));
         assert_eq!((empty.status, text(&empty)), (200, r#"{"messages":[],"has_more":false,"last_seq":0}"#));
         let page =
-            Page { joined: r#"{"seq":1},{"seq":2}"#.into(), has_more: true, session_last_seq: 9, ..Page::default() };
+            Page { text: br#"{"seq":1},{"seq":2}"#.to_vec(), has_more: true, session_last_seq: 9, ..Page::default() };
         let response = render.one(Ok(Reply::Messages(page)));
         assert_eq!(text(&response), r#"{"messages":[{"seq":1},{"seq":2}],"has_more":true,"last_seq":9}"#);
     }

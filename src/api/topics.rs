@@ -6,6 +6,7 @@ use super::fleetlm::Ask;
 use super::message::{Draft, Via, binary_format};
 use super::{Context, Target, params, render, runs};
 use crate::limits::{INBOX_ENTRIES_MAX, JOIN_MESSAGES_DEFAULT, JOIN_MESSAGES_MAX};
+use crate::protocol::Roomy;
 use crate::protocol::channels::Payload;
 use crate::session::{Json, RunId, SessionId, rfc3339};
 use crate::shard::{Command, InboxEntry, Page, Push, Refusal, Reply, Resumed};
@@ -16,6 +17,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
+use std::io::Write as _;
 
 /// A topic that exists, or may.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,12 +93,12 @@ pub fn join(topic: &Topic, identity: &str, payload: &Payload<'_>) -> Result<Ask,
 ///
 /// # Errors
 /// The response of the refusal, of any of them.
-pub fn joined(topic: &Topic, replies: Vec<Result<Reply, Refusal>>) -> Result<String, String> {
+pub fn joined(topic: &Topic, replies: Vec<Result<Reply, Refusal>>) -> Result<Roomy, String> {
     let replies: Result<Vec<Reply>, Refusal> = replies.into_iter().collect();
     let mut replies = replies.map_err(|refusal| ApiError::from(refusal).join_response())?;
     match topic {
         Topic::Session(session) => match replies.pop() {
-            Some(Reply::Joined { page, resumed }) => Ok(history(*session, &page, &resumed)),
+            Some(Reply::Joined { page, resumed }) => Ok(history(*session, page, &resumed)),
             _ => Err(ApiError::from(Kind::Internal).join_response()),
         },
         Topic::Inbox(_) => {
@@ -104,7 +106,7 @@ pub fn joined(topic: &Topic, replies: Vec<Result<Reply, Refusal>>) -> Result<Str
                 Reply::Inbox { entries } => entries,
                 _ => Vec::new(),
             });
-            Ok(inbox_delta(&entries.collect::<Vec<_>>()))
+            Ok(inbox_delta(&entries.collect::<Vec<_>>()).into())
         }
     }
 }
@@ -252,12 +254,14 @@ fn fields<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Option<T> {
 
 /// `last_seq` is the session's: what lies between it and the last message is more, or comes as events. `run` only when the
 /// client asked to resume.
-fn history(session: SessionId, page: &Page, resumed: &Resumed) -> String {
-    let Page { joined, has_more, session_last_seq, .. } = page;
+fn history(session: SessionId, page: Page, resumed: &Resumed) -> Roomy {
+    let Page { text, room, has_more, session_last_seq, .. } = page;
+    let mut response = Roomy::new(text, room);
+    response.prepend(format!("{{\"session_id\":\"{session}\",\"messages\":[").as_bytes());
     let run = if resumed.asked { format!(",\"run\":{}", runs::running(resumed)) } else { String::new() };
-    format!(
-        "{{\"session_id\":\"{session}\",\"messages\":[{joined}],\"has_more\":{has_more},\"last_seq\":{session_last_seq}{run}}}"
-    )
+    write!(response.tail(), "],\"has_more\":{has_more},\"last_seq\":{session_last_seq}{run}}}")
+        .expect("a Vec takes all");
+    response
 }
 
 /// Without a run, whichever is under way.
@@ -389,7 +393,8 @@ mod tests {
     #[test]
     fn a_join_is_answered_with_the_session_and_its_history() {
         let page = Page {
-            joined: r#"{"seq":8},{"seq":9}"#.into(),
+            text: br#"..{"seq":8},{"seq":9}"#.to_vec(),
+            room: 2,
             count: 2,
             first_seq: 8,
             last_seq: 9,
@@ -399,10 +404,11 @@ mod tests {
         assert_eq!(
             joined(&session(), vec![Ok(Reply::Joined { page, resumed: idle() })]).unwrap(),
             format!(r#"{{"session_id":"{ID}","messages":[{{"seq":8}},{{"seq":9}}],"has_more":true,"last_seq":30}}"#)
+                .into()
         );
         assert_eq!(
             joined(&session(), vec![Ok(Reply::Joined { page: Page::default(), resumed: idle() })]).unwrap(),
-            format!(r#"{{"session_id":"{ID}","messages":[],"has_more":false,"last_seq":0}}"#)
+            format!(r#"{{"session_id":"{ID}","messages":[],"has_more":false,"last_seq":0}}"#).into()
         );
     }
 
@@ -448,7 +454,7 @@ mod tests {
             Ok(Reply::Inbox { entries: vec![entry(4, Some(7), false), entry(5, None, false)] }),
         ];
         let inbox = joined(&Topic::Inbox("alice".into()), replies).unwrap();
-        let inbox: serde_json::Value = serde_json::from_str(&inbox).unwrap();
+        let inbox: serde_json::Value = serde_json::from_slice(&inbox).unwrap();
         let sessions: Vec<_> = inbox["inbox"].as_array().unwrap().iter().map(|entry| &entry["session_id"]).collect();
         let expected: Vec<_> = [4, 2, 5, 1].map(|ms| SessionId::from_parts(ms, 0).to_string()).to_vec();
         assert_eq!(sessions, expected.iter().collect::<Vec<_>>());

@@ -7,5 +7,8 @@ pub mod answer;
 pub mod channels;
 pub mod http;
 pub mod json;
+mod roomy;
 pub mod sse;
 pub mod ws;
+
+pub use roomy::Roomy;

@@ -93,7 +93,7 @@ impl Joiner {
         let response = topics::joined(&topic, replies);
         match response {
             Ok(response) if link.is_open() => {
-                link.socket.borrow_mut().joined(channel, &response, &mut link.outbox(world));
+                link.socket.borrow_mut().joined(channel, response, &mut link.outbox(world));
                 let mut deliveries = Vec::new();
                 let member = ChannelKey { connection: link.id, channel };
                 link.make_room_for(missed.iter().map(|push| match push {

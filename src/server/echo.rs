@@ -16,6 +16,7 @@ use super::net::{Listener, Poller, Stream};
 use super::websocket::{Conversation, Peer};
 use super::wire::{Wire, WireIo};
 use crate::limits;
+use crate::protocol::Roomy;
 use crate::protocol::http::{self, RequestDecoder, Step, Version};
 use crate::protocol::ws::{self, Compressor, Decoder, Deflate, HandshakeOptions, Role};
 
@@ -82,7 +83,7 @@ async fn serve(io: Rc<WireIo>, stream: Stream) {
     let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
     decoder.push(&requests.into_rest());
     let echo = Echo {
-        frames: RefCell::new(out),
+        frames: RefCell::new(out.into()),
         unsent: Cell::new(0),
         deflate: upgrade.deflate,
         compressor: RefCell::new(upgrade.deflate.map_or_else(Compressor::new, Compressor::of)),
@@ -92,7 +93,7 @@ async fn serve(io: Rc<WireIo>, stream: Stream) {
 }
 
 struct Echo {
-    frames: RefCell<Vec<u8>>,
+    frames: RefCell<Roomy>,
     unsent: Cell<usize>,
     deflate: Option<Deflate>,
     compressor: RefCell<Compressor>,
@@ -108,9 +109,9 @@ impl Peer for Echo {
         let mut frames = self.frames.borrow_mut();
         match self.deflate {
             Some(_) => {
-                ws::encode_text_deflated(text.as_bytes(), &mut self.compressor.borrow_mut(), &mut frames);
+                ws::encode_text_deflated(text.as_bytes(), &mut self.compressor.borrow_mut(), frames.tail());
             }
-            _ => ws::encode_text(text.as_bytes(), &mut frames),
+            _ => ws::encode_text(text.as_bytes(), frames.tail()),
         }
     }
 
@@ -118,13 +119,13 @@ impl Peer for Echo {
         let mut frames = self.frames.borrow_mut();
         match self.deflate {
             Some(_) => {
-                ws::encode_binary_deflated(&bytes, &mut self.compressor.borrow_mut(), &mut frames);
+                ws::encode_binary_deflated(&bytes, &mut self.compressor.borrow_mut(), frames.tail());
             }
-            _ => ws::encode_binary(&bytes, &mut frames),
+            _ => ws::encode_binary(&bytes, frames.tail()),
         }
     }
 
-    fn frames(&self) -> &RefCell<Vec<u8>> {
+    fn frames(&self) -> &RefCell<Roomy> {
         &self.frames
     }
 

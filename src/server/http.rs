@@ -13,6 +13,7 @@ use super::world::World;
 use super::{longpoll, websocket};
 use crate::api::{self, Health, Route, Target};
 use crate::limits;
+use crate::protocol::Roomy;
 use crate::protocol::http::{self, Method, Request, RequestDecoder, RequestError, Response, Step, Version};
 use crate::shard::{Command, Refusal, Reply};
 
@@ -32,7 +33,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Stream, admitted: Admitted) 
         world,
         decoder: RequestDecoder::new(limits),
         out: Vec::new(),
-        content: Vec::new(),
+        content: Roomy::default(),
         request_began: false,
         request_until_us: 0,
         admitted,
@@ -46,7 +47,7 @@ struct Connection {
     decoder: RequestDecoder,
     out: Vec<u8>,
     /// A large content that goes behind `out`.
-    content: Vec<u8>,
+    content: Roomy,
     request_began: bool,
     request_until_us: u64,
     admitted: Admitted,
@@ -126,7 +127,11 @@ impl Connection {
             return Ok(());
         }
         self.wire.expect_within(limits::RESPONSE_S);
-        let (out, content) = (std::mem::take(&mut self.out), std::mem::take(&mut self.content));
+        let (mut out, mut content) = (std::mem::take(&mut self.out), std::mem::take(&mut self.content));
+        if content.room() >= out.len() {
+            content.prepend(&out);
+            out.clear();
+        }
         self.wire.write_all(&out).await?;
         self.wire.write_all(&content).await
     }

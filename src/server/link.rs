@@ -13,6 +13,7 @@ use super::metrics::{CloseReason, Level, Which};
 use super::websocket::code;
 use super::world::World;
 use crate::limits;
+use crate::protocol::Roomy;
 use crate::protocol::channels::{Malformed, Message, Outlet, Socket, Vsn, decode_binary, decode_text};
 use crate::protocol::ws;
 
@@ -23,7 +24,7 @@ const CHUNK_ENVELOPE_BYTES: usize = 256;
 pub(super) enum Carrier {
     /// Frames, ready to be sent; bytes that the task has taken and the kernel has not; the task.
     WebSocket {
-        frames: RefCell<Vec<u8>>,
+        frames: RefCell<Roomy>,
         unsent: Cell<usize>,
         deflate: Option<ws::Deflate>,
         waker: RefCell<Option<Waker>>,
@@ -52,7 +53,12 @@ pub(super) struct LongPoll {
 impl Carrier {
     /// A WebSocket that writes `frames` first.
     pub(super) fn web_socket(frames: Vec<u8>, deflate: Option<ws::Deflate>) -> Self {
-        Self::WebSocket { frames: RefCell::new(frames), unsent: Cell::new(0), deflate, waker: RefCell::new(None) }
+        Self::WebSocket {
+            frames: RefCell::new(frames.into()),
+            unsent: Cell::new(0),
+            deflate,
+            waker: RefCell::new(None),
+        }
     }
 
     /// A session that was opened, which counts as a poll.
@@ -227,9 +233,9 @@ impl Link {
         match &self.carrier {
             Carrier::WebSocket { frames, deflate, .. } => {
                 let frames = &mut *frames.borrow_mut();
-                let start = frames.len();
-                super::fanout::encode_frame(world, *deflate, write, frames);
-                frames.len() - start
+                let before = frames.len();
+                super::fanout::encode_frame(world, *deflate, write, frames.tail());
+                frames.len() - before
             }
             Carrier::LongPoll(poll) => {
                 let mut message = Vec::new();
@@ -248,8 +254,15 @@ impl Link {
             && self.has_room(world)
         {
             self.grant_once(world, frame.len());
-            frames.borrow_mut().extend_from_slice(frame);
+            frames.borrow_mut().tail().extend_from_slice(frame);
             self.wake();
+        }
+    }
+
+    /// A reply over the bound by itself brings its own room.
+    fn grant(&self, world: &World, bytes: usize) {
+        if bytes > world.config.outbox_bytes_max {
+            self.granted.set(self.granted.get() + bytes);
         }
     }
 
@@ -310,7 +323,7 @@ impl Link {
     }
 
     /// The frames of a WebSocket.
-    pub(super) fn frames(&self) -> &RefCell<Vec<u8>> {
+    pub(super) fn frames(&self) -> &RefCell<Roomy> {
         match &self.carrier {
             Carrier::WebSocket { frames, .. } => frames,
             Carrier::LongPoll(_) => unreachable!("a WebSocket's task serves a WebSocket's link"),
@@ -344,10 +357,26 @@ impl Outlet for Outbox<'_> {
         let Self { link, world } = self;
         if link.has_room(world) {
             let bytes = link.queue(world, write);
-            if bytes > world.config.outbox_bytes_max {
-                link.granted.set(link.granted.get() + bytes);
-            }
+            link.grant(world, bytes);
             link.wake();
+        }
+    }
+
+    /// It becomes its frame where it lies, unless it is compressed.
+    fn long_message(&mut self, mut message: Roomy) {
+        let Self { link, world } = self;
+        match &link.carrier {
+            Carrier::WebSocket { frames, deflate, .. }
+                if !deflate.is_some_and(|deflate| deflate.reads(message.len())) =>
+            {
+                if link.has_room(world) {
+                    link.grant(world, message.len());
+                    ws::frame_text(&mut message);
+                    frames.borrow_mut().append(message);
+                    link.wake();
+                }
+            }
+            _ => self.message(|out| out.extend_from_slice(&message)),
         }
     }
 }

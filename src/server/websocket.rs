@@ -16,6 +16,7 @@ use super::wire::{Linger, Wire, WireError};
 use super::world::World;
 use crate::api::routes::Connect;
 use crate::limits;
+use crate::protocol::Roomy;
 use crate::protocol::http::{Request, Response};
 use crate::protocol::ws::{self, Decoder, Event, HandshakeOptions, Role};
 
@@ -37,7 +38,7 @@ pub(super) trait Peer {
     fn text(&self, text: String);
     fn binary(&self, bytes: Vec<u8>);
     /// Frames that wait to be sent.
-    fn frames(&self) -> &RefCell<Vec<u8>>;
+    fn frames(&self) -> &RefCell<Roomy>;
     /// Bytes that the task took from the frames and the socket has not taken yet.
     fn unsent(&self) -> &Cell<usize>;
     /// Events of the client that wait for their reply.
@@ -114,7 +115,7 @@ impl Peer for PhoenixPeer {
         self.link.take_binary(&self.world, &bytes);
     }
 
-    fn frames(&self) -> &RefCell<Vec<u8>> {
+    fn frames(&self) -> &RefCell<Roomy> {
         self.link.frames()
     }
 
@@ -318,7 +319,7 @@ impl Talk {
         match event {
             Event::Text(text) => peer.text(text),
             Event::Binary(bytes) => peer.binary(bytes),
-            Event::Ping(payload) => ws::encode_pong(&payload, &mut peer.frames().borrow_mut()),
+            Event::Ping(payload) => ws::encode_pong(&payload, peer.frames().borrow_mut().tail()),
             Event::Pong(_) => {}
             // RFC 6455, 5.5.1: the close is answered with the code it carried; without one, with an empty close.
             Event::Close(Some((code, _))) => self.queue_close(wire, peer, code, ""),
@@ -351,7 +352,7 @@ impl Talk {
     fn end_output<P: Peer>(&mut self, wire: &Wire, peer: &P, encode_close: impl FnOnce(&mut Vec<u8>)) {
         self.stage = Stage::Closing;
         wire.rearm_within(GOODBYE_S);
-        self.writing.append(&mut peer.frames().borrow_mut());
+        self.writing.extend_from_slice(&peer.frames().take());
         encode_close(&mut self.writing);
     }
 
@@ -359,12 +360,11 @@ impl Talk {
     fn poll_flush<P: Peer>(&mut self, cx: &mut Context<'_>, wire: &mut Wire, peer: &P) -> Poll<Result<(), WireError>> {
         loop {
             if self.written == self.writing.len() {
-                self.written = 0;
-                self.writing = std::mem::take(&mut *peer.frames().borrow_mut());
-                if self.is_closing() {
-                    self.writing.clear(); // it was queued behind the close frame
-                }
-                if self.writing.is_empty() {
+                let queued = peer.frames().take();
+                // What was queued behind the close frame is not sent.
+                let queued = if self.is_closing() { Roomy::default() } else { queued };
+                (self.writing, self.written) = queued.into_parts();
+                if self.written == self.writing.len() {
                     peer.unsent().set(0);
                     peer.flushed();
                     return Poll::Ready(Ok(()));

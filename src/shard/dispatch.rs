@@ -152,7 +152,8 @@ impl<M: Medium> Shard<M> {
         let page = self.page_before(slot, u64::MAX, limit.min(since))?;
         // What was not compacted is shown whole: it is in no other place.
         let is_whole = compacted.is_some() && agent.message_history_mode == HistoryMode::Tail;
-        Ok(HistoryView { joined: page.joined, limit: if is_whole { usize::MAX } else { mode_limit }, compacted })
+        let joined = String::from_utf8(page.into_messages()).expect("a verified payload is the JSON that was written");
+        Ok(HistoryView { joined, limit: if is_whole { usize::MAX } else { mode_limit }, compacted })
     }
 
     /// What the session's older messages were compacted to.

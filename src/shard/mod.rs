@@ -40,6 +40,7 @@ mod roster;
 mod routing;
 mod runs;
 mod sessions;
+mod splice;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -74,8 +74,11 @@ pub enum Reply {
 /// Messages in ascending order, ready to be spliced into a response.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Page {
-    /// The messages as clients read them, joined by commas, without brackets.
-    pub joined: String,
+    /// `room` bytes for what a reader puts before them, then the messages as clients read them, joined by commas, without
+    /// brackets. UTF-8.
+    pub text: Vec<u8>,
+    /// Bytes at the beginning of `text` that are none of it.
+    pub room: usize,
     /// How many.
     pub count: usize,
     /// Seq of the first, 0 when empty.
@@ -86,6 +89,15 @@ pub struct Page {
     pub has_more: bool,
     /// The session's last committed seq. For a join: pushes start right above it.
     pub session_last_seq: u64,
+}
+
+impl Page {
+    /// The messages alone, as in `text`.
+    pub fn into_messages(self) -> Vec<u8> {
+        let Self { mut text, room, .. } = self;
+        text.drain(..room);
+        text
+    }
 }
 
 /// One session in its user's inbox (contract 5, corrected: unread = messages by others above the user's cursor).

@@ -109,6 +109,11 @@ impl Parked {
         self.walk = parked.and_then(|parked| parked.walk.take());
     }
 
+    /// Whether the command that is being tried had come anywhere.
+    pub(super) fn has_walk(&self) -> bool {
+        self.walk.is_some()
+    }
+
     /// How far the command that is being tried had come.
     pub(super) fn take_walk(&mut self) -> Option<Walk> {
         self.walk.take()

@@ -4,17 +4,15 @@
 //! not there.
 
 use super::park::Walk;
+use super::splice::Splice;
 use super::{Caller, Outcome, Page, PageFrom, Refusal, Reply, Resume, Shard, Stop};
 use crate::limits::{JOIN_MESSAGES_MAX, PAGE_BYTES_MAX, PAGE_MESSAGES_MAX};
 use crate::session::{Sender, SessionId};
-use storage::{Lsn, Medium, Slot};
+use storage::{Lsn, Medium, Record, Slot};
 
 /// Messages that are walked over at a time. The log remembers where every so many-th message stands, so that a block's
 /// end is found at once.
 const BLOCK_MESSAGES: u64 = 64;
-
-/// Room that a page has for what its readers put around it, so that it is not copied for that.
-const PAGE_ENVELOPE_BYTES: usize = 256;
 
 impl<M: Medium> Shard<M> {
     pub(super) fn read_messages(&mut self, id: SessionId, from: PageFrom, limit: usize) -> Result<Outcome, Stop> {
@@ -57,15 +55,66 @@ impl<M: Medium> Shard<M> {
         if count == 0 {
             return Ok(Page { has_more: last > after, session_last_seq: last, ..Page::default() });
         }
+        let is_first_try = !self.parked.has_walk();
         let (mut addresses, mut bytes) = match self.parked.take_walk() {
             Some(Walk::Page { addresses, bytes, .. }) => (addresses, bytes),
             _ => (Vec::new(), 0),
         };
-        if let Err(stop) = self.walk_up(slot, after, after + count, &mut addresses, &mut bytes) {
-            self.parked.keep_walk(Walk::Page { from_seq: after, addresses, bytes });
-            return Err(stop);
+        let page = if is_first_try {
+            self.copy_up(slot, after, after + count, last, &mut addresses, &mut bytes)
+        } else {
+            self.walk_up(slot, after, after + count, &mut addresses, &mut bytes)
+                .and_then(|()| self.splice(addresses.iter().copied(), bytes, last))
+        };
+        page.inspect_err(|_| self.parked.keep_walk(Walk::Page { from_seq: after, addresses, bytes }))
+    }
+
+    /// Copies the messages above `after` to a page, up to `upto` and to a page's bound in bytes, and notes where they stand: what
+    /// meets a range that is not in memory goes on as a walk, or it would be copied again behind each such range.
+    ///
+    /// Each is looked for behind the last one first: a session that lies together is read like one piece. Where it is not, the
+    /// addresses of a block are found from its end.
+    fn copy_up(
+        &self,
+        slot: Slot,
+        after: u64,
+        upto: u64,
+        session_last_seq: u64,
+        addresses: &mut Vec<Lsn>,
+        bytes: &mut usize,
+    ) -> Result<Page, Stop> {
+        let mut reader = self.log.reader();
+        let mut page = Splice::new(upto - after);
+        // The next one is at the end.
+        let mut block = Vec::new();
+        let mut message: Option<Record<'_>> = None;
+        loop {
+            let seq = message.map_or(after, |message| message.seq);
+            if seq >= upto {
+                break;
+            }
+            let room = page.payload_bytes_max();
+            let near = match &message {
+                Some(message) if block.is_empty() => reader.read_next(message, room)?,
+                _ => None,
+            };
+            let next = match near {
+                Some(record) => record,
+                None => {
+                    if block.is_empty() {
+                        reader.walk_block(slot, seq, upto, &mut block)?;
+                    }
+                    let Some(lsn) = block.pop() else { break };
+                    let Some(record) = reader.read_within(lsn, room)? else { break };
+                    record
+                }
+            };
+            addresses.push(next.lsn);
+            *bytes += next.payload.len() + 1;
+            page.push(&next);
+            message = Some(next);
         }
-        self.splice(addresses.into_iter(), bytes, last)
+        Ok(page.end(session_last_seq))
     }
 
     /// Adds the addresses of the messages above `after`, up to `upto` and to a page's bound in bytes, to those it has.
@@ -162,29 +211,18 @@ impl<M: Medium> Shard<M> {
 
     /// Joins the messages at `addresses`, which take `bytes`, up to the bound in bytes but at least one.
     fn splice(
-        &mut self,
-        addresses: impl Iterator<Item = Lsn>,
+        &self,
+        addresses: impl ExactSizeIterator<Item = Lsn>,
         bytes: usize,
         session_last_seq: u64,
     ) -> Result<Page, Stop> {
-        let joined = String::with_capacity(bytes + PAGE_ENVELOPE_BYTES);
-        let mut page = Page { session_last_seq, joined, ..Page::default() };
+        let mut reader = self.log.reader();
+        let mut page = Splice::new(addresses.len() as u64);
+        page.reserve(bytes);
         for lsn in addresses {
-            let record = self.log.read(lsn)?;
-            let text = std::str::from_utf8(record.payload).expect("a verified payload is the JSON that was written");
-            if page.count > 0 {
-                if page.joined.len() + 1 + text.len() > PAGE_BYTES_MAX {
-                    break;
-                }
-                page.joined.push(',');
-            } else {
-                page.first_seq = record.seq;
-            }
-            page.joined.push_str(text);
-            page.last_seq = record.seq;
-            page.count += 1;
+            let Some(record) = reader.read_within(lsn, page.payload_bytes_max())? else { break };
+            page.push(&record);
         }
-        page.has_more = page.last_seq < session_last_seq;
-        Ok(page)
+        Ok(page.end(session_last_seq))
     }
 }

@@ -4,13 +4,11 @@
 //! it is the one that its follower named. Nothing here waits for the disk: a range that is not in memory is answered with
 //! [`ReadError::Cold`], and the work that warms it.
 
-use crate::log::{Log, Open};
+use crate::log::Log;
 use crate::medium::{Active, Handle, Medium, View};
-use crate::record::{self, Header, Record};
+use crate::record::Record;
 use crate::recovery::SegmentInfo;
-use crate::segment::{
-    self, FOOTER_BYTES, Layout, NoRecord, SEGMENT_HEADER_BYTES, SegmentHeader, TABLE_LINE_BYTES, file_name,
-};
+use crate::segment::{self, FOOTER_BYTES, Layout, SEGMENT_HEADER_BYTES, SegmentHeader, file_name};
 use crate::work::{Job, Work};
 use crate::{Corruption, Key, Lsn, Slot};
 use std::cell::{OnceCell, RefCell};
@@ -109,7 +107,7 @@ impl<M: Medium> Sealed<M> {
         self.warm = RefCell::default();
     }
 
-    fn view(&self, medium: &M) -> Result<&M::View, ReadError> {
+    pub(crate) fn view(&self, medium: &M) -> Result<&M::View, ReadError> {
         if let Some(view) = self.view.get() {
             return Ok(view);
         }
@@ -119,7 +117,7 @@ impl<M: Medium> Sealed<M> {
     }
 
     /// The layout of the mapped file, read once per map. `None` when its header or its footer does not verify.
-    fn view_layout(&self, view: &M::View, now_us: u64) -> Result<Option<Layout>, ReadError> {
+    pub(crate) fn view_layout(&self, view: &M::View, now_us: u64) -> Result<Option<Layout>, ReadError> {
         if let Some(layout) = self.view_layout.get() {
             return Ok(Some(*layout));
         }
@@ -133,7 +131,7 @@ impl<M: Medium> Sealed<M> {
     }
 
     /// `Ok` when the range of the file is in memory.
-    fn check_warm(&self, view: &M::View, range: Range<usize>, now_us: u64) -> Result<(), ReadError> {
+    pub(crate) fn check_warm(&self, view: &M::View, range: Range<usize>, now_us: u64) -> Result<(), ReadError> {
         let mut warm = self.warm.borrow_mut();
         let (first, last) = (range.start / BLOCK_BYTES, range.end.div_ceil(BLOCK_BYTES));
         if warm.len() < last {
@@ -163,55 +161,6 @@ impl<M: Medium> Sealed<M> {
         let (first, last) = (range.start / BLOCK_BYTES, range.end.div_ceil(BLOCK_BYTES));
         self.warm.borrow_mut().iter_mut().take(last).skip(first).for_each(|since| *since = now_us + 1);
     }
-}
-
-/// A segment's bytes, wherever it stands in its life.
-enum Place<'a, M: Medium> {
-    Open(&'a Open<M>),
-    Sealed(&'a Sealed<M>, &'a M::View, Layout),
-}
-
-impl<'a, M: Medium> Place<'a, M> {
-    fn bytes(&self) -> &'a [u8] {
-        match self {
-            Self::Open(open) => open.map.bytes(),
-            Self::Sealed(_, view, _) => view.bytes(),
-        }
-    }
-
-    fn layout(&self) -> Layout {
-        match self {
-            Self::Open(open) => open.layout(),
-            Self::Sealed(_, _, layout) => *layout,
-        }
-    }
-
-    /// What this log writes itself is in memory.
-    fn check_warm(&self, range: Range<usize>, now_us: u64) -> Result<(), ReadError> {
-        match self {
-            Self::Open(_) => Ok(()),
-            Self::Sealed(sealed, view, _) => sealed.check_warm(view, range, now_us),
-        }
-    }
-
-    /// The offset in the file of the record with this address, its header in memory.
-    fn locate(&self, lsn: Lsn, now_us: u64) -> Result<usize, ReadError> {
-        let layout = self.layout();
-        if let Some(table) = layout.table {
-            let end = table.start + table.lines * TABLE_LINE_BYTES;
-            self.check_warm(table.start..end, now_us)?;
-        }
-        let place = layout.place(self.bytes(), lsn.offset()).ok_or(ReadError::Unknown)? as usize;
-        self.check_warm(place..place + record::HEADER_BYTES, now_us)?;
-        Ok(place)
-    }
-}
-
-/// One step of a walk along a key's messages.
-struct Hop {
-    seq: u64,
-    prev: Lsn,
-    bytes: u64,
 }
 
 /// What a message's header says, for whoever walks along many and reads them afterwards.
@@ -249,16 +198,7 @@ impl<M: Medium> Log<M> {
 
     /// Reads and verifies one record, durable or not.
     pub fn read(&self, lsn: Lsn) -> Result<Record<'_>, ReadError> {
-        let place = self.place(lsn)?;
-        let at = place.locate(lsn, self.now_us)?;
-        if let Some(header) = place.bytes().get(at..).and_then(Header::decode) {
-            let end = at + header.stored_bytes(place.bytes().len() - at).unwrap_or(0);
-            place.check_warm(at..end, self.now_us)?;
-        }
-        place.layout().record(place.bytes(), lsn.offset()).map_err(|no_record| match no_record {
-            NoRecord::Unknown => ReadError::Unknown,
-            NoRecord::Corrupt(offset) => self.corrupt(lsn.segment(), offset),
-        })
+        self.reader().read(lsn)
     }
 
     /// As [`Log::read`], and waits for the disk where that would answer [`ReadError::Cold`]: for a start, which has records
@@ -286,25 +226,30 @@ impl<M: Medium> Log<M> {
 
     /// The address of message `seq` of a key, in at most `index_every` hops.
     pub fn find(&self, slot: Slot, seq: u64) -> Result<Lsn, ReadError> {
-        let last_seq = self.last_seq(slot);
-        if seq == 0 || seq > last_seq {
-            return Err(ReadError::Unknown);
-        }
-        let every = self.options.index_every;
-        let checkpoint = seq.div_ceil(every);
-        let (mut at_seq, mut lsn) = match self.index.checkpoints(slot).get(checkpoint as usize - 1) {
-            Some(lsn) => (checkpoint * every, *lsn),
-            None => (last_seq, self.last_lsn(slot)),
-        };
+        let (mut at_seq, mut lsn) = self.known_from(slot, seq)?;
+        let (key, mut reader) = (self.key(slot), self.reader());
         while at_seq != seq {
-            let hop = self.hop(self.key(slot), lsn, at_seq)?;
-            lsn = hop.prev;
+            lsn = reader.hop(key, lsn, at_seq)?.prev;
             if lsn.is_none() {
                 return Err(ReadError::Unknown);
             }
             at_seq -= 1;
         }
         Ok(lsn)
+    }
+
+    /// The first message from `seq` on whose address is known without a walk, and the address.
+    pub(crate) fn known_from(&self, slot: Slot, seq: u64) -> Result<(u64, Lsn), ReadError> {
+        let last_seq = self.last_seq(slot);
+        if seq == 0 || seq > last_seq {
+            return Err(ReadError::Unknown);
+        }
+        let every = self.options.index_every;
+        let checkpoint = seq.div_ceil(every);
+        Ok(match self.index.checkpoints(slot).get(checkpoint as usize - 1) {
+            Some(lsn) => (checkpoint * every, *lsn),
+            None => (last_seq, self.last_lsn(slot)),
+        })
     }
 
     /// The messages above `after`, oldest first, as far as they lie below `upto` (the durable mark): at most `limit`, and
@@ -370,8 +315,9 @@ impl<M: Medium> Log<M> {
     /// The last message below `upto`: its seq and address, or 0.
     fn last_below(&self, slot: Slot, upto: Lsn) -> Result<(u64, Lsn), ReadError> {
         let (mut seq, mut lsn) = (self.last_seq(slot), self.last_lsn(slot));
+        let (key, mut reader) = (self.key(slot), self.reader());
         while seq > 0 && lsn >= upto {
-            lsn = self.hop(self.key(slot), lsn, seq)?.prev;
+            lsn = reader.hop(key, lsn, seq)?.prev;
             seq -= 1;
         }
         Ok((seq, lsn))
@@ -386,38 +332,20 @@ impl<M: Medium> Log<M> {
         count: usize,
         bytes_max: u64,
     ) -> Result<Vec<(Lsn, u64)>, ReadError> {
-        let key = self.key(slot);
+        let (key, mut reader) = (self.key(slot), self.reader());
         let mut bytes = 0;
         let mut hops = Vec::with_capacity(count.min(1024));
         while hops.len() < count && !lsn.is_none() {
-            let hop = self.hop(key, lsn, seq)?;
+            let hop = reader.hop(key, lsn, seq)?;
             bytes += hop.bytes;
             if bytes > bytes_max && !hops.is_empty() {
                 break;
             }
             hops.push((lsn, hop.bytes));
-            seq = hop.seq - 1;
+            seq -= 1;
             lsn = hop.prev;
         }
         Ok(hops)
-    }
-
-    /// Looks at the header of message `seq` of `key`, without its checksum unless it is not that message.
-    fn hop(&self, key: Key, lsn: Lsn, seq: u64) -> Result<Hop, ReadError> {
-        let place = self.place(lsn)?;
-        let at = place.locate(lsn, self.now_us)?;
-        let header = place.bytes().get(at..).and_then(Header::decode);
-        if let Some(header) = header
-            && header.key == key
-            && header.seq == seq
-            && header.prev < lsn
-            && let Some(stored) = header.stored_bytes(place.bytes().len() - at)
-        {
-            return Ok(Hop { seq, prev: header.prev, bytes: stored as u64 });
-        }
-        self.read(lsn)?;
-        // It verifies and is another record: whoever pointed here is damaged, or the addresses between them were lost.
-        Err(self.corrupt(lsn.segment(), at as u32))
     }
 
     /// Looks at message `seq` of the key at `slot`, and sees to it that reading it will not wait for the disk. It is not verified:
@@ -426,32 +354,13 @@ impl<M: Medium> Log<M> {
     /// # Errors
     /// As [`Log::read`].
     pub fn glance(&self, slot: Slot, lsn: Lsn, seq: u64) -> Result<Glance, ReadError> {
-        let hop = self.hop(self.key(slot), lsn, seq)?;
-        let place = self.place(lsn)?;
-        let at = place.locate(lsn, self.now_us)?;
-        place.check_warm(at..at + hop.bytes as usize, self.now_us)?;
-        let header = place.bytes().get(at..).and_then(Header::decode).ok_or(ReadError::Unknown)?;
-        let payload_bytes = (header.len as usize).saturating_sub(record::HEADER_BYTES + usize::from(header.meta_len));
-        Ok(Glance { prev: hop.prev, payload_bytes })
+        let mut reader = self.reader();
+        let hop = reader.hop(self.key(slot), lsn, seq)?;
+        reader.check_warm(lsn, hop.bytes)?;
+        Ok(Glance { prev: hop.prev, payload_bytes: hop.payload_bytes })
     }
 
-    fn place(&self, lsn: Lsn) -> Result<Place<'_, M>, ReadError> {
-        let number = lsn.segment();
-        let mut open = self.closing.iter().chain(&self.active);
-        if let Some(open) = open.find(|open| open.header.number == number) {
-            return Ok(Place::Open(open));
-        }
-        let Some(sealed) = self.sealed.get(&number) else {
-            let file = file_name(number);
-            let known = self.status.corrupt.iter().find(|corruption| corruption.file == file);
-            return Err(known.map_or(ReadError::Unknown, |corruption| ReadError::Corrupt(corruption.clone())));
-        };
-        let view = sealed.view(&self.medium)?;
-        let layout = sealed.view_layout(view, self.now_us)?.ok_or_else(|| self.corrupt(number, 0))?;
-        Ok(Place::Sealed(sealed, view, layout))
-    }
-
-    fn corrupt(&self, segment: u32, offset: u32) -> ReadError {
+    pub(crate) fn corrupt(&self, segment: u32, offset: u32) -> ReadError {
         let corruption = Corruption { file: file_name(segment), offset: u64::from(offset) };
         let mut seen = self.corrupt_reads.borrow_mut();
         if seen.len() < CORRUPTIONS_MAX && !seen.contains(&corruption) {

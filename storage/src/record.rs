@@ -147,6 +147,11 @@ impl Header {
         bytes
     }
 
+    /// Bytes of the payload; what a length that cannot be makes of it is 0.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        (self.len as usize).saturating_sub(HEADER_BYTES + usize::from(self.meta_len))
+    }
+
     /// Bytes with padding, if the length is one that `room` bytes can hold.
     pub(crate) fn stored_bytes(&self, room: usize) -> Option<usize> {
         let len = self.len as usize;

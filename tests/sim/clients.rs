@@ -1,7 +1,7 @@
 //! Clients: writers that retry, tails that join again, readers that mark, watchers of inboxes. And the end, when all
 //! that was promised is looked at.
 
-use crate::oracle::{Op, Plan, seq_and_op};
+use crate::oracle::{Op, Plan, messages_of, seq_and_op};
 use crate::world::{Bug, World};
 use fleetlm::session::{Json, MessageId, RunId, SessionId};
 use fleetlm::shard::*;
@@ -392,7 +392,7 @@ impl World {
     }
 
     fn take_page(&mut self, tail: usize, page: &Page) {
-        let messages: Vec<Value> = serde_json::from_str(&format!("[{}]", page.joined)).expect("a page is JSON");
+        let messages = messages_of(page);
         if messages.len() != page.count {
             self.oracle.violation(format!("a page of {} says that it has {}", messages.len(), page.count));
         }

@@ -1,11 +1,10 @@
 //! The end of a run: whether everything has come to rest, and a look at all that was promised.
 
 use crate::clients::{State, USERS};
-use crate::oracle::{Final, Op, Plan, seq_and_op};
+use crate::oracle::{Final, Op, Plan, messages_of, seq_and_op};
 use crate::world::World;
 use fleetlm::session::SessionId;
 use fleetlm::shard::*;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 impl World {
@@ -96,7 +95,7 @@ impl World {
         else {
             return self.oracle.violation(format!("session {session} cannot be read"));
         };
-        let messages: Vec<Value> = serde_json::from_str(&format!("[{}]", page.joined)).expect("a page is JSON");
+        let messages = messages_of(&page);
         messages.iter().for_each(|message| self.oracle.saw(session, message));
         self.check_answers(session, &messages);
         self.check_unanswered(session, &messages);

@@ -1,6 +1,7 @@
 //! What clients were promised and what they saw; says what does not hold.
 
 use fleetlm::session::SessionId;
+use fleetlm::shard::Page;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -52,6 +53,12 @@ pub struct Final {
 
 /// Answers of agents are ops of their own, numbered from here by their seq: a session has no two at one.
 pub const ANSWERS: usize = 1 << 40;
+
+/// The messages of a page as its reader parses them.
+pub fn messages_of(page: &Page) -> Vec<Value> {
+    let joined = page.clone().into_messages();
+    serde_json::from_slice(&[b"[", joined.as_slice(), b"]"].concat()).expect("a page is JSON")
+}
 
 /// Seq and op of a message as clients read it.
 pub fn seq_and_op(message: &Value) -> (u64, usize) {

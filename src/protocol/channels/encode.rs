@@ -2,11 +2,24 @@
 //! frame. Responses and payloads are JSON texts, spliced as they are; a broken one is the caller's fault.
 
 use super::{Malformed, Ref, Vsn};
+use crate::protocol::Roomy;
 
 /// Answers a client's message.
 pub fn reply(vsn: Vsn, join_ref: &Ref, reference: &Ref, topic: &str, is_ok: bool, response: &str, out: &mut Vec<u8>) {
-    let before = if is_ok { r#"{"status":"ok","response":"# } else { r#"{"status":"error","response":"# };
-    message(vsn, join_ref, reference, topic, "phx_reply", &[before, response, "}"], out);
+    message(vsn, join_ref, reference, topic, "phx_reply", &[reply_head(is_ok), response, "}"], out);
+}
+
+/// As [`reply`], put around the response.
+pub fn reply_around(vsn: Vsn, join_ref: &Ref, reference: &Ref, topic: &str, is_ok: bool, response: &mut Roomy) {
+    let mut before = Vec::with_capacity(128 + topic.len());
+    head(vsn, join_ref, reference, topic, "phx_reply", &mut before);
+    before.extend_from_slice(reply_head(is_ok).as_bytes());
+    response.prepend(&before);
+    response.tail().extend_from_slice(&[b'}', end(vsn)]);
+}
+
+fn reply_head(is_ok: bool) -> &'static str {
+    if is_ok { r#"{"status":"ok","response":"# } else { r#"{"status":"error","response":"# }
 }
 
 /// An event of one channel.
@@ -40,6 +53,15 @@ pub fn message(
     out: &mut Vec<u8>,
 ) {
     out.reserve(64 + topic.len() + payload.iter().map(|part| part.len()).sum::<usize>());
+    head(vsn, join_ref, reference, topic, event, out);
+    for part in payload {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.push(end(vsn));
+}
+
+/// What stands before the payload.
+fn head(vsn: Vsn, join_ref: &Ref, reference: &Ref, topic: &str, event: &str, out: &mut Vec<u8>) {
     let mut raw = |text: &str| out.extend_from_slice(text.as_bytes());
     match vsn {
         Vsn::V2 => {
@@ -63,10 +85,11 @@ pub fn message(
             out.extend_from_slice(br#","payload":"#);
         }
     }
-    for part in payload {
-        out.extend_from_slice(part.as_bytes());
-    }
-    out.push(if vsn == Vsn::V2 { b']' } else { b'}' });
+}
+
+/// What stands behind it.
+fn end(vsn: Vsn) -> u8 {
+    if vsn == Vsn::V2 { b']' } else { b'}' }
 }
 
 /// Appends `text` as a JSON string.

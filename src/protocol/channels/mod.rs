@@ -27,10 +27,17 @@
 //! # Ok::<(), fleetlm::protocol::channels::Malformed>(())
 //! ```
 
+use super::Roomy;
+
 /// Takes messages that are to be sent, in their order.
 pub trait Outlet {
     /// Takes one: `write` appends it to the buffer that it is given.
     fn message(&mut self, write: impl FnOnce(&mut Vec<u8>));
+
+    /// Takes one that is there already and may be long.
+    fn long_message(&mut self, message: Roomy) {
+        self.message(|out| out.extend_from_slice(&message));
+    }
 }
 
 /// One element for each message.

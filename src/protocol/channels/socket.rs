@@ -7,6 +7,7 @@
 //! Not here: topics and events (`api::topics` decides joins and events), transports, frames, time.
 
 use super::{Message, Outlet, Payload, Ref, Vsn, encode};
+use crate::protocol::Roomy;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -152,26 +153,32 @@ impl Socket {
         }
     }
 
-    /// The join of `channel` is granted with `response`, a JSON value.
-    pub fn joined(&mut self, channel: u32, response: &str, out: &mut impl Outlet) {
+    /// The join of `channel` is granted with `response`, a JSON value, which may be long: the reply is put around it.
+    pub fn joined(&mut self, channel: u32, response: impl Into<Roomy>, out: &mut impl Outlet) {
         let Some(joining) = self.decide(channel) else { return };
-        self.answer_join(&joining, &joining.channel.join_ref, true, response, out);
+        let Joining { channel, reference, replaced, .. } = *joining;
+        let mut reply = response.into();
+        encode::reply_around(self.vsn, &channel.join_ref, &reference, &channel.topic, true, &mut reply);
+        out.long_message(reply);
+        if let Some(replaced) = &replaced {
+            self.say_closed(replaced, &channel.topic, out);
+        }
         if self.channels.is_empty() {
             self.channels.reserve_exact(1); // most sockets join one topic
         }
-        self.channels.push(joining.channel);
+        self.channels.push(channel);
     }
 
     /// The join of `channel` is refused with `response`, a JSON value.
     pub fn refused(&mut self, channel: u32, response: &str, out: &mut impl Outlet) {
         let Some(joining) = self.decide(channel) else { return };
-        self.answer_join(&joining, &joining.channel.join_ref, false, response, out);
+        self.refuse_join(&joining, &joining.channel.join_ref, response, out);
     }
 
     /// There is no such topic as `channel` wants to join.
     pub fn unmatched(&mut self, channel: u32, out: &mut impl Outlet) {
         let Some(joining) = self.decide(channel) else { return };
-        self.answer_join(&joining, &Ref::NULL, false, UNMATCHED_TOPIC, out);
+        self.refuse_join(&joining, &Ref::NULL, UNMATCHED_TOPIC, out);
     }
 
     /// Answers an event with `response`, a JSON value. Held back while earlier events of the channel are
@@ -315,9 +322,9 @@ impl Socket {
     }
 
     /// The reply to a join, then the close of the channel that it replaced: the client tells them apart by join_ref.
-    fn answer_join(&self, joining: &Joining, join_ref: &Ref, is_ok: bool, response: &str, out: &mut impl Outlet) {
+    fn refuse_join(&self, joining: &Joining, join_ref: &Ref, response: &str, out: &mut impl Outlet) {
         let topic = &joining.channel.topic;
-        self.answer(join_ref, &joining.reference, topic, is_ok, response, out);
+        self.answer(join_ref, &joining.reference, topic, false, response, out);
         if let Some(replaced) = &joining.replaced {
             self.say_closed(replaced, topic, out);
         }

@@ -6,6 +6,7 @@
 
 use super::request::Version;
 use super::{is_token_byte, is_value_byte};
+use crate::protocol::Roomy;
 use std::borrow::Cow;
 
 /// A response before it is put on a connection.
@@ -16,7 +17,7 @@ pub struct Response {
     /// Fields in order. Framing fields are the encoder's: here they are ignored, but for `connection` of a 101.
     pub headers: Vec<(Cow<'static, str>, String)>,
     /// The content. Not sent to HEAD, nor with 1xx, 204 and 304.
-    pub body: Vec<u8>,
+    pub body: Roomy,
 }
 
 /// What the connection and the request ask of a response.
@@ -35,7 +36,7 @@ pub struct Context<'a> {
 impl Response {
     /// A response without fields and content.
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { status, headers: Vec::new(), body: Roomy::default() }
     }
 
     /// The same response with one more field.
@@ -45,7 +46,7 @@ impl Response {
     }
 
     /// The same response with this content.
-    pub fn with_body(mut self, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+    pub fn with_body(mut self, content_type: &'static str, body: impl Into<Roomy>) -> Self {
         self.body = body.into();
         self.with_header("content-type", content_type)
     }

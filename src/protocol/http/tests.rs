@@ -506,7 +506,7 @@ mod responses {
     #[test]
     fn statuses_without_content_carry_none() {
         for status in [101, 204, 304] {
-            let response = text(&Response { body: b"x".to_vec(), ..Response::new(status) }, &OPEN);
+            let response = text(&Response { body: b"x".to_vec().into(), ..Response::new(status) }, &OPEN);
             assert!(response.ends_with("\r\n\r\n") && !response.contains("content-length"), "{response}");
         }
         assert!(text(&Response::new(404), &OPEN).contains("\r\ncontent-length: 0\r\n"));

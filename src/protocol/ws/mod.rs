@@ -21,6 +21,8 @@ pub use message::{Decoder, Event, Limits};
 /// Close codes by name, as tungstenite has them.
 pub use tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::protocol::Roomy;
+
 /// Why a connection must fail (RFC 6455 section 7.1.7): send a close frame with this code, then close. The connection reads
 /// nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +70,12 @@ pub fn encode_text_with(write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
         EXPECTED_BYTES => out[start..start + EXPECTED_BYTES].copy_from_slice(header),
         _ => drop(out.splice(start..start + EXPECTED_BYTES, header.iter().copied())),
     }
+}
+
+/// Makes a message the one unmasked text frame that carries it. It must be UTF-8.
+pub fn frame_text(message: &mut Roomy) {
+    let header = Header { fin: true, rsv1: false, opcode: Opcode::Text, mask: None, length: message.len() as u64 };
+    message.prepend(header.encode_in(&mut [0; frame::HEADER_BYTES_MAX]));
 }
 
 /// Appends a binary message in one unmasked frame.

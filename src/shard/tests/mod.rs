@@ -322,7 +322,8 @@ fn appended(answer: Result<Reply, Refusal>) -> (u64, Value, bool) {
 }
 
 fn messages(page: &Page) -> Vec<Value> {
-    let all: Vec<Value> = serde_json::from_str(&format!("[{}]", page.joined)).unwrap();
+    let joined = String::from_utf8(page.clone().into_messages()).unwrap();
+    let all: Vec<Value> = serde_json::from_str(&format!("[{joined}]")).unwrap();
     assert_eq!(all.len(), page.count);
     all
 }
