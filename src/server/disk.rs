@@ -1,4 +1,5 @@
-//! The disk's side of a shard: its syncs, on a thread of their own, and its other blocking works, on helper threads.
+//! The disk's side of a shard: its syncs, on a thread of their own or, when it is calm, on its own; and its other blocking works, on
+//! helper threads.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -69,20 +70,33 @@ pub(super) async fn serve(world: Rc<World>) {
     }
 }
 
+/// Performs a sync on the shard's own thread, which stands still meanwhile. For a shard that is calm.
+pub(super) fn sync_here(world: &Rc<World>, sync: Sync<File>) {
+    let started = Instant::now();
+    let result = sync.run();
+    finish_sync(world, started, sync, result);
+}
+
 async fn perform_sync(world: Rc<World>, sync: Sync<File>) {
     let running = &world.disk.syncs_running;
     running.set(running.get() + 1);
     let started = Instant::now();
     let (sync, result) = run_sync(&world, sync).await;
-    world.metrics.count(Which::Syncs);
-    world.metrics.synced_us(started.elapsed().as_micros() as u64);
     running.set(running.get() - 1);
+    finish_sync(&world, started, sync, result);
+}
+
+fn finish_sync(world: &Rc<World>, started: Instant, sync: Sync<File>, result: io::Result<()>) {
+    let took_us = started.elapsed().as_micros() as u64;
+    world.metrics.count(Which::Syncs);
+    world.metrics.synced_us(took_us);
+    world.read_clock();
+    world.calm.borrow_mut().synced(took_us);
     let has_failed = result.is_err();
     if let Err(error) = &result {
         world.metrics.count(Which::SyncFailures);
         tracing::error!(shard = world.id.0, %error, "a sync failed: this shard takes no more appends until a restart");
     }
-    world.read_clock();
     world.take(Input::Synced(sync, result));
     world.release(); // at once; what was appended meanwhile is the next sync's, which begins at the end of the turn
     if has_failed {

@@ -134,7 +134,7 @@ async fn settle_turns(world: Rc<World>, poller: Rc<Poller>) {
         while poller.look() && began.elapsed() < Duration::from_micros(limits::TURN_US_MAX) {
             futures_lite::future::yield_now().await;
         }
-        world.settle();
+        world.settle(poller.changes());
     }
 }
 

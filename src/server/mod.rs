@@ -4,6 +4,7 @@
 //! `websocket` its connections, `link` and `fanout` its subscribers, `mailbox` its way to the others. It has no rules of its own:
 //! what a request means is `api`'s, what happens is `shard`'s.
 
+mod calm;
 mod channel;
 mod clock;
 mod disk;

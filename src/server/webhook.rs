@@ -126,7 +126,7 @@ fn hear(world: &Rc<World>, call: &Call, stop: &Stop, progress: &Progress, lines:
     if lines.is_empty() || stop.is_stopped() {
         return;
     }
-    world.read_clock();
+    world.arrived();
     if progress.first_line.get().is_none() {
         progress.first_line.set(Some(progress.started.elapsed()));
         world.metrics.first_chunk_us(world.now().mono_us.saturating_sub(progress.spoke_us));
@@ -161,7 +161,7 @@ fn end(world: &Rc<World>, call: &Call, progress: Progress, failure: Option<Failu
         first_line_us: progress.first_line.get().map(|after| after.as_micros() as u64),
         body: progress.body.into_inner(),
     });
-    world.read_clock();
+    world.arrived();
     step(world, call, event);
 }
 

@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use slab::Slab;
 use storage::{File, Sync, Work};
 
+use super::calm::Calm;
 use super::channel;
 use super::disk::{self, Disk};
 use super::link::Link;
@@ -54,6 +55,9 @@ pub(super) struct World {
     pub(super) turn_bell: Bell,
     pub(super) drain_bell: Bell,
     pub(super) disk: Disk,
+    pub(super) calm: RefCell<Calm>,
+    /// Batches of mail and pieces of webhooks' answers that came.
+    pub(super) arrivals: Cell<u64>,
     pub(super) peers: RefCell<Vec<Peer>>,
     pub(super) outbound: Rc<Outbound>,
     pub(super) calls_out: webhook::Calls,
@@ -92,6 +96,8 @@ impl World {
             turn_bell: Bell::default(),
             drain_bell: Bell::default(),
             disk,
+            calm: RefCell::default(),
+            arrivals: Cell::default(),
             peers: RefCell::default(),
             outbound,
             calls_out: webhook::Calls::default(),
@@ -112,6 +118,12 @@ impl World {
     /// Reads the clocks. Once per event from outside, not per command.
     pub(super) fn read_clock(&self) {
         self.io.clock.read();
+    }
+
+    /// Something came that is no bytes of a socket in the set.
+    pub(super) fn arrived(&self) {
+        self.arrivals.set(self.arrivals.get() + 1);
+        self.read_clock();
     }
 
     /// What the pure parts may know of time and chance.
@@ -212,17 +224,23 @@ impl World {
         self.perform_all();
     }
 
-    /// Ends the turn: releases what became durable, begins the next sync.
-    pub(super) fn settle(self: &Rc<Self>) {
-        let sync = {
+    /// Ends the turn: releases what became durable, begins the next sync. `changes` of sockets were told so far.
+    pub(super) fn settle(self: &Rc<Self>, changes: u64) {
+        let (sync, is_calm) = {
             let outputs = &mut *self.outputs.borrow_mut();
-            self.shard.borrow_mut().settle(&mut outputs.fresh);
+            let mut shard = self.shard.borrow_mut();
+            shard.settle(&mut outputs.fresh);
             let place = outputs.fresh.iter().rposition(|output| matches!(output, Output::Sync(_)));
-            place.map(|place| outputs.fresh.remove(place))
+            let sync = place.map(|place| outputs.fresh.remove(place));
+            let heard = changes + self.arrivals.get();
+            let is_calm = sync.is_some() && self.calm.borrow_mut().bears_a_sync(heard, shard.awaiting_commit());
+            (sync, is_calm && outputs.is_empty())
         };
-        // The disk has nothing to do until it hears of its next sync; the replies of the last one can wait for that.
-        if let Some(sync) = sync {
-            self.perform(sync);
+        match sync {
+            Some(Output::Sync(sync)) if is_calm => disk::sync_here(self, sync),
+            // The disk has nothing to do until it hears of its next sync; the replies of the last one can wait for that.
+            Some(sync) => self.perform(sync),
+            None => {}
         }
         self.perform_all();
     }
@@ -261,7 +279,7 @@ impl World {
 
     /// Takes in a batch of commands from another shard.
     pub(super) fn commands_arrived(self: &Rc<Self>, batch: Vec<Mail>) {
-        self.read_clock();
+        self.arrived();
         for mail in batch {
             match mail {
                 Mail::Command(from, command) => self.take(Input::Call { from, command }),
@@ -272,7 +290,7 @@ impl World {
 
     /// Takes in a batch of events from another shard.
     pub(super) fn events_arrived(self: &Rc<Self>, batch: Vec<Event>) {
-        self.read_clock();
+        self.arrived();
         for event in batch {
             match event {
                 Event::Reply(token, reply) => self.complete(token, reply),
@@ -399,6 +417,10 @@ struct Outputs {
 }
 
 impl Outputs {
+    fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.queue.is_empty()
+    }
+
     fn next(&mut self) -> Option<Output<Sync<File>, Work<File>>> {
         self.queue.extend(self.fresh.drain(..));
         self.queue.pop_front()

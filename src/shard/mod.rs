@@ -370,6 +370,11 @@ impl<M: Medium> Shard<M> {
         }
     }
 
+    /// Replies and pushes that wait for their commit.
+    pub fn awaiting_commit(&self) -> usize {
+        self.commits.len()
+    }
+
     /// Counters and gauges, as [`Command::ReadStatus`] answers.
     pub fn status(&self) -> ShardStatus {
         let log = self.log.status();

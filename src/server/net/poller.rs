@@ -23,6 +23,7 @@ const LOOKS_PER_TURN: usize = 16;
 pub struct Poller {
     set: PollableFd<OwnedFd>,
     places: RefCell<Slab<Rc<Readiness>>>,
+    changes: Cell<u64>,
 }
 
 /// What is known of one socket.
@@ -51,7 +52,7 @@ impl Poller {
     /// When the system has no descriptor left.
     pub fn start() -> io::Result<Rc<Self>> {
         let set = rustix::event::epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let poller = Rc::new(Self { set: PollableFd::new(set)?, places: RefCell::default() });
+        let poller = Rc::new(Self { set: PollableFd::new(set)?, places: RefCell::default(), changes: Cell::default() });
         glommio::spawn_local(serve(Rc::clone(&poller))).detach();
         Ok(poller)
     }
@@ -81,6 +82,7 @@ impl Poller {
             // Interrupted by a signal: the set is still readable, so the next turn comes at once.
             let Ok((changed, _)) = epoll::wait(self.set.get_ref(), &mut events, Some(&at_once)) else { break };
             has_changed |= !changed.is_empty();
+            self.changes.set(self.changes.get() + changed.len() as u64);
             let places = self.places.borrow();
             for event in changed.iter() {
                 let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
@@ -94,6 +96,11 @@ impl Poller {
             }
         }
         has_changed
+    }
+
+    /// Changes that were told so far, of all sockets.
+    pub fn changes(&self) -> u64 {
+        self.changes.get()
     }
 }
 
