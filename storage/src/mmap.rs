@@ -13,8 +13,26 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// What the processor fetches at once.
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE_BYTES: usize = 64;
 /// Bytes of a page, for residency only.
 pub(crate) const PAGE_BYTES: usize = 4096;
+
+/// Asks the processor for bytes that will be read soon. Costs less than a nanosecond a line and changes nothing else.
+#[inline]
+pub(crate) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in bytes.chunks(CACHE_LINE_BYTES) {
+            // SAFETY: a hint reads nothing that the program could see, and the address lies inside a live slice.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
 
 /// The map of a segment that grows. Whoever owns it says how far the file is written.
 #[derive(Debug)]

@@ -252,6 +252,14 @@ impl<M: Medium> Log<M> {
         })
     }
 
+    /// The last message below `seq` whose address is known without a walk, and the address; 0 and none where there is none.
+    pub(crate) fn known_below(&self, slot: Slot, seq: u64) -> (u64, Lsn) {
+        let every = self.options.index_every;
+        let checkpoint = (seq.saturating_sub(1) / every) as usize;
+        let known = checkpoint.checked_sub(1).and_then(|place| self.index.checkpoints(slot).get(place));
+        known.map_or((0, Lsn::NONE), |lsn| (checkpoint as u64 * every, *lsn))
+    }
+
     /// The messages above `after`, oldest first, as far as they lie below `upto` (the durable mark): at most `limit`, and
     /// at most `bytes_max` of stored bytes unless the first alone is larger.
     pub fn messages(&self, slot: Slot, after: u64, upto: Lsn, limit: usize, bytes_max: u64) -> Result<Page, ReadError> {

@@ -70,7 +70,7 @@ fn what_lies_beyond_a_pages_bytes_is_not_read() {
     let text = "x".repeat(PAGE_BYTES_MAX / 40);
     (0..100).for_each(|_| drop(bench.call(append(1, "alice", &text)).unwrap()));
     let disk = bench.disk.kill();
-    for seq in [45, 90] {
+    for seq in [40, 45, 90] {
         let pattern = format!("\"seq\":{seq},");
         let file = segment_with(&disk, pattern.as_bytes());
         disk.flip(&file, find(&disk.read(&file).unwrap(), pattern.as_bytes()), 1);
@@ -89,6 +89,31 @@ fn a_page_from_any_place_is_whole_across_blocks() {
         let page = bench.read(1, PageFrom::After(after), limit);
         assert!(seqs(&page).into_iter().eq((after + 1..=200).take(limit)));
     }
+}
+
+#[test]
+fn a_session_that_lies_among_others_is_read_like_one_that_lies_together() {
+    let mut bench = Bench::with(memory_durability());
+    (1..=3).for_each(|n| drop(bench.create(n, "alice")));
+    // Session 1 lies together, then among the others, then together again; session 2 is never its own neighbour.
+    (0..70).for_each(|_| drop(bench.append(1, "bot")));
+    (0..70).for_each(|_| (1..=3).for_each(|n| drop(bench.append(n, "bot"))));
+    (0..70).for_each(|_| drop(bench.append(1, "bot")));
+    for (after, limit) in [(0, 500), (1, 3), (60, 100), (69, 2), (100, 60), (138, 5), (209, 9)] {
+        let page = bench.read(1, PageFrom::After(after), limit);
+        assert!(seqs(&page).into_iter().eq((after + 1..=210).take(limit)), "after {after}");
+    }
+    assert!(bench.seqs(2).into_iter().eq(1..=70));
+}
+
+#[test]
+fn a_page_has_room_for_what_goes_around_it_unless_it_is_empty() {
+    let mut bench = bench_with(3);
+    let page = bench.read(1, PageFrom::After(0), 10);
+    assert!(page.room > 0 && page.text.capacity() - page.text.len() > 128);
+    assert_eq!(page.text[page.room], b'{');
+    let page = bench.read(1, PageFrom::After(3), 10);
+    assert_eq!((page.room, page.text.len()), (0, 0));
 }
 
 #[test]

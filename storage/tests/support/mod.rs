@@ -385,7 +385,36 @@ impl<M: Medium> Rig<M> {
             let below = &lsns[..(after as usize).saturating_sub(1).min(lsns.len())];
             assert_eq!(page.lsns, below[below.len().saturating_sub(3)..], "key {key} before {after}");
             assert_eq!(page.more, below.len() > 3);
+            self.check_reader(key, after, messages);
         }
+    }
+}
+
+impl<M: Medium> Rig<M> {
+    /// A reader finds the same messages above `after`: each behind the last one, or where a walk over its block says.
+    fn check_reader(&self, key: u128, after: u64, messages: &[&Appended]) {
+        let log = &self.shards[self.shard_of(key)].log;
+        let slot = log.slot(Key(key)).expect("the key is known");
+        let mut reader = log.reader();
+        let mut last: Option<Record<'_>> = None;
+        let mut block = Vec::new();
+        for message in messages.iter().filter(|message| message.seq > after) {
+            if block.is_empty() {
+                reader.walk_block(slot, message.seq - 1, u64::MAX, &mut block).expect("it is there");
+            }
+            assert_eq!(block.pop(), Some(message.lsn), "key {key} seq {}", message.seq);
+            let near = last.and_then(|last| reader.read_next(&last, usize::MAX).expect("in memory"));
+            let record = reader.read(message.lsn).expect("it reads");
+            assert!(near.is_none_or(|near| near == record), "key {key}: a neighbour that is another one");
+            assert_eq!((record.seq, record.payload), (message.seq, message.payload.as_slice()));
+            let bytes = record.payload.len();
+            assert_eq!(reader.read_within(message.lsn, bytes), Ok(Some(record)));
+            if bytes > 0 {
+                assert_eq!(reader.read_within(message.lsn, bytes - 1), Ok(None));
+            }
+            last = Some(record);
+        }
+        assert!(last.is_none_or(|last| reader.read_next(&last, usize::MAX) == Ok(None)), "key {key} goes on");
     }
 }
 
