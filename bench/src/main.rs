@@ -46,6 +46,7 @@ const GROUPS: &[(&str, Make)] = &[
     ("log commit 16", |dir| log::commit(dir, 16)),
     ("log commit 256", |dir| log::commit(dir, 256)),
     ("http request", |_| Ok(wire::http_request())),
+    ("rest append", |_| Ok(wire::rest_append())),
     ("ws decode 256", |_| Ok(wire::ws_decode(256))),
     ("ws decode 4096", |_| Ok(wire::ws_decode(4096))),
     ("ws encode 256", |_| Ok(wire::ws_encode(256))),

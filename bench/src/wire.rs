@@ -1,9 +1,14 @@
-//! HTTP requests and WebSocket frames: our decoders beside the parser inside them, a bare loop, and tungstenite.
+//! HTTP requests and WebSocket frames: our decoders beside the parser inside them, a bare loop, and tungstenite. And all that an
+//! append over REST needs besides sockets and the shard.
 
 use crate::harness::Group;
-use fleetlm::limits;
 use fleetlm::protocol::http::{self, RequestDecoder};
 use fleetlm::protocol::ws::{self, Decoder, Role};
+use fleetlm::session::Json;
+use fleetlm::shard::{Now, Reply};
+use fleetlm::{api, limits};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::hint::black_box;
 use std::io::{Cursor, Read, Write};
 use tungstenite::protocol::WebSocket;
@@ -46,6 +51,70 @@ pub fn http_request() -> Group<'static> {
             let step = decoder.next();
             assert!(matches!(step, Ok(http::Step::Request(_))));
             drop(black_box(step));
+        })
+}
+
+/// What of an append's body must be found at the least.
+#[derive(Deserialize)]
+struct Body<'a> {
+    user_id: &'a str,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// An append over REST without sockets and shard: its request becomes a command, the reply to that a response. Beside the parsers of head
+/// and body, which find the same fields and keep nothing, and a copy of the response.
+pub fn rest_append() -> Group<'static> {
+    let body = format!(r#"{{"user_id":"u","content":{{"text":"{}"}}}}"#, "x".repeat(245));
+    let mut bytes = request(body.len());
+    bytes.truncate(bytes.len() - body.len());
+    let head_bytes = bytes.len();
+    bytes.extend_from_slice(body.as_bytes());
+    let session = "01K6GR2EV9Z7PSMEVVJ5M954CH";
+    let message = format!(
+        r#"{{"id":"{session}","session_id":"{session}","seq":7,"sender_id":"u","kind":"text","content":{{"text":"{}"}},"metadata":{{}},"inserted_at":"2026-11-22T17:46:15.761470Z"}}"#,
+        "x".repeat(245)
+    );
+    let json = Json::parse(&message).expect("it is JSON");
+    let limits = http::Limits {
+        request_line_bytes_max: limits::HEAD_BYTES_MAX,
+        head_bytes_max: limits::HEAD_BYTES_MAX,
+        headers_max: limits::HEADERS_MAX,
+        body_bytes_max: limits::BODY_BYTES_MAX,
+    };
+    let now = Now { unix_us: 1_795_348_976_000_000, mono_us: 1_000_000 };
+    let context = api::Context { now, random: 42, shards: 1 };
+    let (mut decoder, copy, answered) = (RequestDecoder::new(limits), bytes.clone(), json.clone());
+    let (mut reference, mut out) = (Vec::new(), Vec::new());
+    Group::new(format!("rest append: head of {head_bytes} bytes, body of {}", body.len()))
+        .case("httparse, serde_json, and a copy (reference)", move || {
+            let mut headers = [httparse::EMPTY_HEADER; 16];
+            let mut request = httparse::Request::new(&mut headers);
+            assert!(request.parse(black_box(&copy)).is_ok_and(|status| status.is_complete()));
+            let body: Body<'_> = serde_json::from_slice(&copy[head_bytes..]).expect("two fields");
+            black_box((&request, body.user_id, body.content));
+            reference.clear();
+            reference.extend_from_slice(answered.as_str().as_bytes());
+            black_box(&reference);
+        })
+        .case("RequestDecoder, route, render, encode", move || {
+            decoder.push(black_box(&bytes));
+            let Ok(http::Step::Request(request)) = decoder.next() else { unreachable!("it is whole") };
+            let api::Route::Call { command, render, .. } = api::route(&request, &context) else {
+                unreachable!("it is an append")
+            };
+            drop(black_box(command));
+            let reply = Reply::Appended { seq: 7, json: Some(black_box(json.clone())), replayed: false };
+            let response = render.one(Ok(reply));
+            out.clear();
+            let context = http::Context {
+                head_only: false,
+                keep_alive: true,
+                version: http::Version::Http11,
+                date: "Sun, 22 Nov 2026 17:46:15 GMT",
+            };
+            response.encode(&mut out, &context);
+            black_box(&out);
         })
 }
 

@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::protocol::http::{Request, Response};
+use std::borrow::Cow;
 use xxhash_rust::xxh3::xxh3_128;
 
 const METHODS: &str = "GET,POST,PUT,PATCH,DELETE,OPTIONS";
@@ -12,7 +13,7 @@ const MAX_AGE_S: &str = "600";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     request_id: String,
-    allow_headers: String,
+    allow_headers: Cow<'static, str>,
 }
 
 impl Envelope {
@@ -22,13 +23,13 @@ impl Envelope {
         let asked = request.headers.first("access-control-request-headers").filter(|names| !names.is_empty());
         Self {
             request_id: own.map_or_else(|| request_id(context), str::to_owned),
-            allow_headers: asked.unwrap_or("*").to_owned(),
+            allow_headers: asked.map_or(Cow::Borrowed("*"), |names| Cow::Owned(names.to_owned())),
         }
     }
 
     /// The envelope for the answer to bytes that were no request.
     pub fn of_none(context: &Context) -> Self {
-        Self { request_id: request_id(context), allow_headers: "*".to_owned() }
+        Self { request_id: request_id(context), allow_headers: "*".into() }
     }
 
     /// Puts the response into the envelope. What it says itself of methods and age stays (long polling has its own).
@@ -51,7 +52,9 @@ impl Envelope {
 
 /// 32 hexadecimal digits. Hashed, so that the id of a request tells nothing of the ids and tokens made with the same bits.
 fn request_id(context: &Context) -> String {
-    format!("{:032x}", xxh3_128(&context.random.to_be_bytes()))
+    let hash = xxh3_128(&context.random.to_be_bytes()).to_be_bytes();
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

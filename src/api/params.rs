@@ -11,10 +11,13 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+/// Name and JSON text.
+type Field<'a> = (Cow<'a, str>, Cow<'a, RawValue>);
+
 /// Parameters by name. Of several with one name the last is found.
 #[derive(Debug, Default)]
 pub struct Params<'a> {
-    fields: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
+    fields: Vec<Field<'a>>,
     /// How many of them came with the query.
     of_query: usize,
 }
@@ -86,8 +89,8 @@ impl<'a> Params<'a> {
         let kind = kind.trim().to_ascii_lowercase();
         let is_json = kind.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
         if is_json && !request.body.is_empty() {
-            let Body(fields) = serde_json::from_slice(&request.body).map_err(|_| Kind::BadRequest)?;
-            self.fields.extend(fields);
+            let body = std::str::from_utf8(&request.body).map_err(|_| Kind::BadRequest)?;
+            fields_of(body, &mut self.fields).map_err(|_| Kind::BadRequest)?;
         } else if kind == "application/x-www-form-urlencoded" {
             self.add_form(std::str::from_utf8(&request.body).map_err(|_| Kind::BadRequest)?)?;
         }
@@ -95,7 +98,7 @@ impl<'a> Params<'a> {
     }
 }
 
-fn find<'a>(fields: &'a [(Cow<'_, str>, Cow<'_, RawValue>)], name: &str) -> Option<&'a RawValue> {
+fn find<'a>(fields: &'a [Field<'_>], name: &str) -> Option<&'a RawValue> {
     fields.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
 }
 
@@ -119,38 +122,35 @@ pub fn positive(raw: &RawValue) -> Option<u64> {
     Some(number.unwrap_or(u64::MAX)).filter(|&number| number > 0)
 }
 
-/// The fields of a JSON body. One that is no object arrives as the field `_json`.
-struct Body<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
+/// The fields of a JSON body, each kept as it stands there. A body that is no object arrives as the field `_json`.
+fn fields_of<'a>(body: &'a str, fields: &mut Vec<Field<'a>>) -> serde_json::Result<()> {
+    if !body.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        fields.push((Cow::Borrowed("_json"), Cow::Borrowed(serde_json::from_str(body)?)));
+        return Ok(());
+    }
+    let mut json = serde_json::Deserializer::from_str(body);
+    json.deserialize_map(Fields(fields))?;
+    json.end()
+}
 
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Body<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        if !raw.get().starts_with('{') {
-            return Ok(Self(vec![(Cow::Borrowed("_json"), Cow::Borrowed(raw))]));
-        }
-        let mut fields = serde_json::Deserializer::from_str(raw.get());
-        fields.deserialize_map(Fields).map_err(serde::de::Error::custom)
-    }
-}
+/// Where the fields of an object go.
+struct Fields<'f, 'a>(&'f mut Vec<Field<'a>>);
 
-struct Fields;
-
-impl<'de> Visitor<'de> for Fields {
-    type Value = Body<'de>;
+impl<'a> Visitor<'a> for Fields<'_, 'a> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body<'de>, A::Error> {
-        let mut fields = Vec::new();
-        while let Some((Key(name), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-            fields.push((name, Cow::Borrowed(value)));
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((Key(name), value)) = map.next_entry::<Key<'a>, &'a RawValue>()? {
+            self.0.push((name, Cow::Borrowed(value)));
         }
-        Ok(Body(fields))
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Percent-decoding, and urlencoded pairs with the nested names of forms: `agent[name]=x`, `tags[]=y`.
 
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Names inside names of one pair. More: malformed.
 const NESTING_MAX: usize = 16;
@@ -18,7 +19,7 @@ pub fn parse(text: &str) -> Result<Map<String, Value>, Malformed> {
     let mut fields = Map::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (decode(name, true)?, decode(value, true)?);
+        let (name, value) = (decode(name, true)?.into_owned(), decode(value, true)?.into_owned());
         match nested(&name) {
             None => drop(fields.insert(name, Value::String(value))),
             Some((_, path)) if path.len() > NESTING_MAX => return Err(Malformed),
@@ -32,9 +33,9 @@ pub fn parse(text: &str) -> Result<Map<String, Value>, Malformed> {
 ///
 /// # Errors
 /// [`Malformed`] for a percent sign without two hexadecimal digits, and for bytes that are not UTF-8.
-pub fn decode(text: &str, is_form: bool) -> Result<String, Malformed> {
-    if !text.contains(['%', '+']) {
-        return Ok(text.to_owned());
+pub fn decode(text: &str, is_form: bool) -> Result<Cow<'_, str>, Malformed> {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
+        return Ok(Cow::Borrowed(text));
     }
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -45,7 +46,7 @@ pub fn decode(text: &str, is_form: bool) -> Result<String, Malformed> {
             byte => byte,
         });
     }
-    String::from_utf8(out).map_err(|_| Malformed)
+    String::from_utf8(out).map(Cow::Owned).map_err(|_| Malformed)
 }
 
 fn hex(byte: Option<u8>) -> Result<u8, Malformed> {

@@ -53,49 +53,49 @@ pub struct Render {
 impl Render {
     /// The response to a call of one shard.
     pub fn one(self, reply: Result<Reply, Refusal>) -> Response {
-        self.many(vec![reply])
+        let response = reply.map_err(ApiError::from).and_then(|reply| self.success.one(reply));
+        self.envelope.seal(response.unwrap_or_else(|error| error.response()))
     }
 
     /// The response to a call of every shard. One refusal refuses the whole: a list with holes would look complete.
     pub fn many(self, replies: Vec<Result<Reply, Refusal>>) -> Response {
         let replies = replies.into_iter().collect::<Result<Vec<_>, _>>().map_err(ApiError::from);
-        let response = replies.and_then(|replies| self.success.response(replies));
+        let response = replies.and_then(|replies| self.success.many(replies));
         self.envelope.seal(response.unwrap_or_else(|error| error.response()))
     }
 }
 
 impl Success {
-    /// A reply of another kind than the command's is a fault of ours, not of the caller.
-    fn response(self, mut replies: Vec<Reply>) -> Result<Response, ApiError> {
+    fn many(self, mut replies: Vec<Reply>) -> Result<Response, ApiError> {
         match self {
-            Self::Sessions(limit) => return sessions(replies, limit),
-            Self::Deliveries(limit) => return deliveries(replies, limit),
-            _ => {}
+            Self::Sessions(limit) => sessions(replies, limit),
+            Self::Deliveries(limit) => deliveries(replies, limit),
+            _ => self.one(replies.pop().ok_or(Kind::Internal)?),
         }
-        Ok(match (self, replies.pop()) {
-            (Self::Session(status), Some(Reply::Session { json })) => {
-                body(status, &["{\"session\":", json.as_str(), "}"])
-            }
-            (Self::NoContent, Some(Reply::Done | Reply::Session { .. })) => Response::new(204),
-            (Self::Appended, Some(Reply::Appended { json: Some(json), replayed, .. })) => appended(&json, replayed),
-            (Self::Messages, Some(Reply::Messages(page))) => Response::new(200).with_body(JSON, messages(page)),
-            (Self::Cursors, Some(Reply::Cursors { cursors, last_seq, .. })) => {
+    }
+
+    /// A reply of another kind than the command's is a fault of ours, not of the caller.
+    fn one(self, reply: Reply) -> Result<Response, ApiError> {
+        Ok(match (self, reply) {
+            (Self::Session(status), Reply::Session { json }) => body(status, &["{\"session\":", json.as_str(), "}"]),
+            (Self::NoContent, Reply::Done | Reply::Session { .. }) => Response::new(204),
+            (Self::Appended, Reply::Appended { json: Some(json), replayed, .. }) => appended(&json, replayed),
+            (Self::Messages, Reply::Messages(page)) => Response::new(200).with_body(JSON, messages(page)),
+            (Self::Cursors, Reply::Cursors { cursors, last_seq, .. }) => {
                 let cursors: serde_json::Map<_, _> =
                     cursors.into_iter().map(|(user, seq)| (user, seq.into())).collect();
                 ok(&json!({ "cursors": cursors, "last_seq": last_seq }).to_string())
             }
-            (Self::Cursor(reader), Some(Reply::Cursors { cursors, session, .. })) => {
+            (Self::Cursor(reader), Reply::Cursors { cursors, session, .. }) => {
                 let last_seq = cursor_of(&reader, &cursors);
                 ok(&format!("{{\"session\":{},\"last_seq\":{last_seq}}}", session.as_str()))
             }
-            (Self::Agent(status), Some(Reply::Agent { json })) => body(status, &["{\"agent\":", json.as_str(), "}"]),
-            (Self::AgentDisabled, Some(Reply::Agent { json })) => {
+            (Self::Agent(status), Reply::Agent { json }) => body(status, &["{\"agent\":", json.as_str(), "}"]),
+            (Self::AgentDisabled, Reply::Agent { json }) => {
                 body(200, &["{\"agent\":", json.as_str(), ",\"message\":\"Agent disabled\"}"])
             }
-            (Self::Run, Some(Reply::Run(event))) => body(200, &["{\"run\":", &runs::event(&event), "}"]),
-            (Self::Agents, Some(Reply::Agents { agents })) => {
-                body(200, &["{\"agents\":[", &joined(agents.iter()), "]}"])
-            }
+            (Self::Run, Reply::Run(event)) => body(200, &["{\"run\":", &runs::event(&event), "}"]),
+            (Self::Agents, Reply::Agents { agents }) => body(200, &["{\"agents\":[", &joined(agents.iter()), "]}"]),
             _ => return Err(Kind::Internal.into()),
         })
     }

@@ -13,6 +13,7 @@ use crate::protocol::channels::Vsn;
 use crate::protocol::http::{Method, Request, Response};
 use crate::shard::Command;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// What is to be done for a request.
 #[derive(Debug, PartialEq)]
@@ -66,17 +67,26 @@ pub struct Connect {
 /// Decides what `request` is.
 pub fn route(request: &Request, context: &Context) -> Route {
     let envelope = Envelope::of(request, context);
-    let segments = match segments(&request.path) {
+    let segments = match Segments::of(&request.path) {
         Ok(segments) => segments,
         Err(error) => return Route::Respond(envelope.seal(error.response())),
     };
-    let path: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match path[..] {
+    let texts = segments.decoded.each_ref().map(Cow::as_ref);
+    let path = &texts[..segments.count];
+    match path {
         ["socket", "websocket"] => socket(request, envelope),
         ["socket", "longpoll"] => long_poll(request, envelope),
         _ if request.method == Method::Options => Route::Respond(envelope.seal(Response::new(204))),
-        _ => match plain(request, &path, &envelope, context) {
-            Ok(route) => route,
+        _ => match plain(request, path, context) {
+            Ok(Plain::Health(health)) => Route::Health(health, envelope),
+            Ok(Plain::Metrics) => Route::Metrics(envelope),
+            Ok(Plain::Call(Plan { ask, success })) => {
+                let render = Render { success, envelope };
+                match ask {
+                    Ask::One(to, command) => Route::Call { to, command, render },
+                    Ask::Every(command) => Route::Gather { command, render },
+                }
+            }
             Err(error) => Route::Respond(envelope.seal(error.response())),
         },
     }
@@ -98,14 +108,20 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
     (identity.len() <= NAME_BYTES_MAX).then(|| Connect { identity: identity.to_owned(), vsn })
 }
 
-fn plain(request: &Request, path: &[&str], envelope: &Envelope, context: &Context) -> Result<Route, ApiError> {
+/// What is neither a socket nor a preflight.
+enum Plain {
+    Health(Health),
+    Metrics,
+    Call(Plan),
+}
+
+fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
     let params = Params::of(request)?;
     let method = method(request, &params);
-    let envelope = envelope.clone();
     match (&method, path) {
-        (Method::Get, ["health", "live"]) => return Ok(Route::Health(Health::Live, envelope)),
-        (Method::Get, ["health", "ready"]) => return Ok(Route::Health(Health::Ready, envelope)),
-        (Method::Get, ["metrics"]) => return Ok(Route::Metrics(envelope)),
+        (Method::Get, ["health", "live"]) => return Ok(Plain::Health(Health::Live)),
+        (Method::Get, ["health", "ready"]) => return Ok(Plain::Health(Health::Ready)),
+        (Method::Get, ["metrics"]) => return Ok(Plain::Metrics),
         _ => {}
     }
     let ["api", resource @ ..] = path else { return Err(Kind::NotFound.into()) };
@@ -113,12 +129,7 @@ fn plain(request: &Request, path: &[&str], envelope: &Envelope, context: &Contex
     if !accepts_json(request) {
         return Err(Kind::NotAcceptable.into());
     }
-    let Plan { ask, success } = call.plan(&params, request.headers.first("idempotency-key"), context)?;
-    let render = Render { success, envelope };
-    Ok(match ask {
-        Ask::One(to, command) => Route::Call { to, command, render },
-        Ask::Every(command) => Route::Gather { command, render },
-    })
+    call.plan(&params, request.headers.first("idempotency-key"), context).map(Plain::Call)
 }
 
 fn socket(request: &Request, envelope: Envelope) -> Route {
@@ -141,10 +152,28 @@ fn long_poll(request: &Request, envelope: Envelope) -> Route {
     }
 }
 
-/// The path's segments, decoded. Empty ones do not count, so `/api//agents/` is `/api/agents`.
-fn segments(path: &str) -> Result<Vec<String>, ApiError> {
-    let segments = path.split('/').filter(|segment| !segment.is_empty());
-    segments.map(|segment| query::decode(segment, false).map_err(|_| Kind::BadRequest.into())).collect()
+/// Segments of the longest path there is, and one more: with that many a path is none of ours, however it goes on.
+const SEGMENTS_MAX: usize = 7;
+
+/// A path's segments, decoded. Empty ones do not count, so `/api//agents/` is `/api/agents`.
+struct Segments<'a> {
+    decoded: [Cow<'a, str>; SEGMENTS_MAX],
+    count: usize,
+}
+
+impl<'a> Segments<'a> {
+    /// Malformed encoding is refused wherever it stands.
+    fn of(path: &'a str) -> Result<Self, ApiError> {
+        let mut segments = Self { decoded: [const { Cow::Borrowed("") }; SEGMENTS_MAX], count: 0 };
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            let segment = query::decode(segment, false).map_err(|_| Kind::BadRequest)?;
+            if let Some(place) = segments.decoded.get_mut(segments.count) {
+                *place = segment;
+                segments.count += 1;
+            }
+        }
+        Ok(segments)
+    }
 }
 
 /// HEAD is served as GET, and a POST may name another method in its body (contract 1.1).
@@ -278,6 +307,16 @@ mod tests {
         let response = render.one(Ok(Reply::Session { json: json(r#"{"id":"x"}"#) }));
         assert_eq!((response.status, text(&response)), (201, r#"{"session":{"id":"x"}}"#));
         assert_eq!(response.header("content-type"), Some("application/json; charset=utf-8"));
+    }
+
+    #[test]
+    fn a_path_longer_than_any_is_not_found_and_is_looked_at_to_its_end() {
+        let longest = path("/runs/x/stop");
+        assert_ne!(answered(&post(&longest, "{}")), detail(404, "Not Found"), "a run of that name is looked for");
+        for more in ["/y", "/y/z", "/y/z/%41"] {
+            assert_eq!(answered(&post(&format!("{longest}{more}"), "{}")), detail(404, "Not Found"), "{more}");
+        }
+        assert_eq!(answered(&post(&format!("{longest}/y/z/%zz"), "{}")), detail(400, "Bad Request"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::connection::{Limits, RequestError, refuse};
 use super::request::{Headers, Method, Request, Version};
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use std::mem::MaybeUninit;
 
 /// Empty lines skipped before a request line. RFC 9112 section 2.2 asks for at least one; old clients send it after a
@@ -97,17 +97,19 @@ fn complete_line(line: &[u8]) -> Result<&[u8], RequestError> {
 /// `method SP request-target SP HTTP-version` (RFC 9112 section 3), judged as soon as the line is there so that a client
 /// of another version is told at once.
 fn check_request_line(line: &[u8]) -> Result<(), RequestError> {
-    let mut parts = line.split(|&byte| byte == b' ');
-    let (method, target, version) = (parts.next(), parts.next(), parts.next());
-    let (Some(method), Some(target), Some(version), None) = (method, target, version, parts.next()) else {
+    let mut spaces = memchr_iter(b' ', line);
+    let (Some(first), Some(second), None) = (spaces.next(), spaces.next(), spaces.next()) else {
         return Err(refuse(400, "malformed request line"));
     };
+    let (method, target, version) = (&line[..first], &line[first + 1..second], &line[second + 1..]);
     if method.is_empty() || !method.iter().copied().all(super::is_token_byte) {
         return Err(refuse(400, "malformed method"));
     }
     // RFC 3986 has ASCII only; browsers send some visible characters raw that it would encode, and those are harmless. A
     // fragment is never sent (RFC 9110 section 7.1).
-    if target.is_empty() || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+    // To the end in any case: without a way out in the middle the compiler looks at many bytes at once.
+    let is_visible = target.iter().fold(true, |so_far, &byte| so_far & byte.is_ascii_graphic() & (byte != b'#'));
+    if target.is_empty() || !is_visible {
         return Err(refuse(400, "malformed request target"));
     }
     match version {

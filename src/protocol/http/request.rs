@@ -154,6 +154,10 @@ impl Span {
         Self::new(start, start + part.len())
     }
 
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     fn of(self, text: &str) -> &str {
         &text[self.start as usize..self.end as usize]
     }
@@ -183,7 +187,10 @@ impl Headers {
 
     /// Every value of a field, in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let named = move |field: &&Field| {
+            field.name.len() == name.len() && field.name.of(&self.text).eq_ignore_ascii_case(name)
+        };
+        self.fields.iter().filter(named).map(|field| field.value.of(&self.text))
     }
 
     /// The elements of a comma-separated list field over all its lines, blanks trimmed, empty elements left out

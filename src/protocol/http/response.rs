@@ -5,9 +5,12 @@
 //! response is replaced by a bare 500 (RFC 9110 section 5.5; response splitting).
 
 use super::request::Version;
-use super::{is_token_byte, is_value_byte};
+use super::{is_field_name, is_field_value};
 use crate::protocol::Roomy;
 use std::borrow::Cow;
+
+/// Fields of most responses: their list grows once.
+const FIELDS_USUAL: usize = 8;
 
 /// A response before it is put on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub struct Response {
     /// Status code, 100 to 599.
     pub status: u16,
     /// Fields in order. Framing fields are the encoder's: here they are ignored, but for `connection` of a 101.
-    pub headers: Vec<(Cow<'static, str>, String)>,
+    pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     /// The content. Not sent to HEAD, nor with 1xx, 204 and 304.
     pub body: Roomy,
 }
@@ -36,11 +39,11 @@ pub struct Context<'a> {
 impl Response {
     /// A response without fields and content.
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Roomy::default() }
+        Self { status, headers: Vec::with_capacity(FIELDS_USUAL), body: Roomy::default() }
     }
 
     /// The same response with one more field.
-    pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+    pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
@@ -53,7 +56,7 @@ impl Response {
 
     /// The first value of a field, ignoring case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
     }
 
     /// Appends the whole response to `out`.
@@ -136,9 +139,7 @@ impl Response {
 
     fn is_sendable(&self) -> bool {
         (100..600).contains(&self.status)
-            && self.headers.iter().all(|(name, value)| {
-                !name.is_empty() && name.bytes().all(is_token_byte) && value.bytes().all(is_value_byte)
-            })
+            && self.headers.iter().all(|(name, value)| is_field_name(name) && is_field_value(value))
     }
 }
 

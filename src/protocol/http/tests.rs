@@ -513,6 +513,17 @@ mod responses {
     }
 
     #[test]
+    fn every_token_is_a_name_and_nothing_else() {
+        for byte in 0..=u8::MAX {
+            let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(super::super::is_token_byte(byte), is_token, "{byte}");
+            let name = format!("x-{}", char::from(byte));
+            let is_sent = text(&hello().with_header(name, "a"), &OPEN) != text(&Response::new(500), &OPEN);
+            assert_eq!(is_sent, is_token, "{byte}");
+        }
+    }
+
+    #[test]
     fn a_header_that_would_split_the_response_is_never_sent() {
         for (name, value) in [
             ("x", "a\r\nset-cookie: b"),

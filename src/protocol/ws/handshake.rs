@@ -41,7 +41,7 @@ pub fn accept(request: &Request, options: &HandshakeOptions<'_>) -> Result<(Upgr
         .with_header("connection", "Upgrade")
         .with_header("sec-websocket-accept", tungstenite::handshake::derive_accept_key(key.as_bytes()));
     if let Some(name) = subprotocol {
-        response = response.with_header("sec-websocket-protocol", name);
+        response = response.with_header("sec-websocket-protocol", name.to_owned());
     }
     if let Some(deflate) = deflate {
         response = response.with_header("sec-websocket-extensions", deflate.response());
