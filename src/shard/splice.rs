@@ -84,3 +84,40 @@ impl Splice {
         self.reserve(self.bytes() + more);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::{Key, Kind, Lsn};
+
+    fn message(seq: u64, payload: &[u8]) -> Record<'_> {
+        let (lsn, prev, durable) = (Lsn::new(1, 4096), Lsn::NONE, Lsn::NONE);
+        Record { lsn, kind: Kind(1), flags: 0, key: Key(1), seq, prev, time_us: 0, durable, meta: &[], payload }
+    }
+
+    #[test]
+    fn a_page_of_even_messages_is_not_moved_more_than_twice_and_keeps_room_at_both_ends() {
+        let mut splice = Splice::new(10_000);
+        let (mut moves, mut capacity) = (0, 0);
+        for seq in 1..=10_000 {
+            splice.push(&message(seq, &[b'x'; 400]));
+            moves += usize::from(splice.page.text.capacity() != capacity);
+            capacity = splice.page.text.capacity();
+        }
+        assert_eq!(moves, 2, "once for the first, once for all that are left");
+        let page = splice.end(10_000);
+        assert!(capacity - page.text.len() >= TAIL_BYTES && page.room == ROOM_BYTES);
+        assert_eq!((page.first_seq, page.last_seq, page.count, page.has_more), (1, 10_000, 10_000, false));
+        assert_eq!(page.into_messages().len(), 10_000 * 401 - 1);
+    }
+
+    #[test]
+    fn the_first_message_of_a_page_may_be_of_any_length_and_the_others_fill_it_to_the_byte() {
+        let mut splice = Splice::new(3);
+        assert_eq!(splice.payload_bytes_max(), usize::MAX);
+        splice.push(&message(1, &[b'x'; 100]));
+        assert_eq!(splice.payload_bytes_max(), PAGE_BYTES_MAX - 101, "the comma counts");
+        splice.push(&message(2, &vec![b'x'; PAGE_BYTES_MAX - 101]));
+        assert_eq!((splice.bytes(), splice.payload_bytes_max()), (PAGE_BYTES_MAX, 0));
+    }
+}

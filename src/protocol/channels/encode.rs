@@ -159,6 +159,20 @@ mod tests {
         String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
     }
 
+    #[test]
+    fn a_reply_around_its_response_is_the_same_message() {
+        for (vsn, is_ok, room) in [(Vsn::V2, true, 0), (Vsn::V2, false, 500), (Vsn::V1, true, 500), (Vsn::V1, false, 3)]
+        {
+            let (join_ref, reference, topic) = (Ref::text("3"), Ref::text("4"), "session:\"x\"");
+            let mut text = vec![b'.'; room];
+            text.extend_from_slice(br#"{"seq":1}"#);
+            let mut around = Roomy::new(text, room);
+            reply_around(vsn, &join_ref, &reference, topic, is_ok, &mut around);
+            let copied = written(|out| reply(vsn, &join_ref, &reference, topic, is_ok, r#"{"seq":1}"#, out));
+            assert_eq!(String::from_utf8(around.into_vec()).unwrap(), copied);
+        }
+    }
+
     /// Every line of contract 3.2.
     #[test]
     fn v2_messages_have_the_shapes_of_the_contract() {

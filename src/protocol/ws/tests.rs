@@ -735,3 +735,14 @@ mod against_tungstenite {
         }
     }
 }
+
+#[test]
+fn a_message_that_becomes_its_frame_is_the_frame_that_is_made_of_it() {
+    for length in [0, 1, 125, 126, 65_535, 65_536, 100_000] {
+        let payload = vec![b'x'; length];
+        let mut message = crate::protocol::Roomy::new([&[b'.'; 16][..], &payload].concat(), 16);
+        frame_text(&mut message);
+        assert_eq!(*message, *text_frame(&payload), "{length} bytes");
+        assert!(message.room() > 0, "it was not moved");
+    }
+}
