@@ -21,6 +21,7 @@ pub struct Listeners<K> {
 enum List {
     One(ShardId),
     /// Boxed, since every place of the table is as large as the largest list in it.
+    #[allow(clippy::box_collection)] // a `Vec` by itself would make the places of all of them larger by a third
     Many(Box<Vec<ShardId>>),
 }
 
