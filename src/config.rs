@@ -124,6 +124,13 @@ pub struct ServeConfig {
     /// Certificates (PEM) to trust beside the system's, for https webhooks.
     #[arg(long, env = "FLEETLM_WEBHOOK_CA", value_name = "FILE")]
     pub webhook_ca: Option<PathBuf>,
+    /// The server's certificate chain (PEM, its own first): it speaks HTTPS then, and nothing else. Needs --tls-key. Both files are
+    /// read again on SIGHUP.
+    #[arg(long, env = "FLEETLM_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of that certificate (PEM, not encrypted).
+    #[arg(long, env = "FLEETLM_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 }
 
 impl ServeConfig {

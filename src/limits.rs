@@ -204,6 +204,12 @@ pub const TLS_HANDSHAKES_MAX: u64 = 8;
 /// Milliseconds after which a TLS handshake no longer counts as running: it waits for its peer, and silent peers must not keep
 /// others from connecting.
 pub const TLS_HANDSHAKE_PLACE_MS: u64 = 250;
+/// Seconds of a client's TLS handshake. Over: the connection is closed. A slow phone takes two or three; nothing is owed to one
+/// who has not yet said whom he wants.
+pub const TLS_HANDSHAKE_S: u64 = 10;
+/// Steps of clients' TLS handshakes that one shard computes before those who are connected get their turn: each up to a millisecond
+/// with an RSA key, a tenth of that with P-256. Full: the next ones wait for theirs.
+pub const TLS_HANDSHAKE_STEPS_MAX: u64 = 4;
 /// Threads of the process that ask the system's resolver, which blocks.
 pub const RESOLVER_THREADS: usize = 4;
 /// Names that wait for those threads. Full: the call fails and may be tried again.

@@ -11,13 +11,15 @@ use glommio::timer::sleep;
 use storage::File;
 
 use super::disk::{self, Disk};
-use super::listener;
+use super::handshakes::Handshakes;
+use super::listener::{self, Door};
 use super::mailbox::{Inbound, Post};
 use super::metrics::Metrics;
 use super::net::{Listener, Poller};
 use super::outbound::{Outbound, Policy, Resolver, Trust};
 use super::pacemaker::Pulse;
 use super::state::SharedState;
+use super::tls::ServerTls;
 use super::world::World;
 use crate::config::ServeConfig;
 use crate::limits;
@@ -38,6 +40,7 @@ pub(super) struct Start {
     pub(super) pulse: Pulse,
     pub(super) resolver: Resolver,
     pub(super) trust: Trust,
+    pub(super) tls: Option<Arc<ServerTls>>,
 }
 
 /// Runs a shard to the end of its drain.
@@ -56,6 +59,7 @@ pub(super) async fn run(start: Start) {
         pulse,
         resolver,
         trust,
+        tls,
     } = start;
     pulse.attach();
     let mut shard = match open() {
@@ -89,7 +93,8 @@ pub(super) async fn run(start: Start) {
     } else {
         let _ = opened.send(Ok(sessions));
     }
-    let accept = listener::accept(Rc::clone(&world), poller, listener, connections_max);
+    let door = Door { connections_max, handshakes: tls.map(Handshakes::new) };
+    let accept = listener::accept(Rc::clone(&world), poller, listener, door);
     beat(&world, accept).await;
     drain(&world).await;
 }

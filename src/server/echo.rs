@@ -12,7 +12,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use super::link::Goodbye;
 use super::metrics::CloseReason;
-use super::net::{Listener, Poller, Stream};
+use super::net::{Listener, Poller, Stream, Transport};
 use super::websocket::{Conversation, Peer};
 use super::wire::{Wire, WireIo};
 use crate::limits;
@@ -49,7 +49,7 @@ pub fn run(address: SocketAddr, listening: impl FnOnce(SocketAddr)) -> anyhow::R
 }
 
 async fn serve(io: Rc<WireIo>, stream: Stream) {
-    let mut wire = Wire::new(io, stream);
+    let mut wire = Wire::new(io, Transport::Plain(stream));
     let limits = http::Limits {
         head_bytes_max: limits::HEAD_BYTES_MAX,
         request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,

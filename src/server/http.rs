@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
-use super::net::Stream;
+use super::net::Transport;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
@@ -21,7 +21,7 @@ use crate::shard::{Command, Refusal, Reply};
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(world: Rc<World>, stream: Stream, admitted: Admitted) {
+pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitted) {
     let limits = http::Limits {
         head_bytes_max: limits::HEAD_BYTES_MAX,
         request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,

@@ -12,9 +12,10 @@ use futures_lite::future::or;
 use glommio::timer::sleep;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::handshakes::Handshakes;
 use super::http;
 use super::metrics::{CloseReason, Level, Which};
-use super::net::{Listener, Poller, Stream};
+use super::net::{Listener, Poller, Stream, Transport};
 use super::world::World;
 use crate::limits;
 
@@ -82,8 +83,16 @@ fn listening_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// What a connection has to pass.
+pub(super) struct Door {
+    /// Connections of the whole server that may be open.
+    pub(super) connections_max: usize,
+    /// With a certificate.
+    pub(super) handshakes: Option<Rc<Handshakes>>,
+}
+
 /// Accepts until the drain, each connection a task of its own.
-pub(super) async fn accept(world: Rc<World>, poller: Rc<Poller>, listener: Listener, connections_max: usize) {
+pub(super) async fn accept(world: Rc<World>, poller: Rc<Poller>, listener: Listener, door: Door) {
     while !world.state.is_draining() {
         let accepted = or(async { Some(listener.accept(&poller).await) }, async {
             world.drain_bell.heard().await;
@@ -92,7 +101,7 @@ pub(super) async fn accept(world: Rc<World>, poller: Rc<Poller>, listener: Liste
         match accepted.await {
             None => return,
             Some(Ok(stream)) => {
-                admit(&world, stream, connections_max);
+                admit(&world, stream, &door);
                 glommio::yield_if_needed().await; // a crowd at the door must not keep those inside waiting
             }
             // Out of descriptors, or the peer was gone already. Without a pause the first would spin.
@@ -104,15 +113,19 @@ pub(super) async fn accept(world: Rc<World>, poller: Rc<Poller>, listener: Liste
     }
 }
 
-fn admit(world: &Rc<World>, stream: Stream, connections_max: usize) {
+fn admit(world: &Rc<World>, stream: Stream, door: &Door) {
     world.metrics.count(Which::Connections);
-    if !world.state.admit(connections_max) {
+    if !world.state.admit(door.connections_max) {
         world.metrics.closed(CloseReason::TooMany);
         return;
     }
     world.metrics.rise(Level::ConnectionsOpen);
     let admitted = Admitted { world: Rc::clone(world) };
-    glommio::spawn_local(http::serve(Rc::clone(world), stream, admitted)).detach();
+    let world = Rc::clone(world);
+    match &door.handshakes {
+        None => glommio::spawn_local(http::serve(world, Transport::Plain(stream), admitted)).detach(),
+        Some(handshakes) => glommio::spawn_local(Rc::clone(handshakes).serve(world, stream, admitted)).detach(),
+    };
 }
 
 /// A connection's place among those that may be open; given back when it is dropped.

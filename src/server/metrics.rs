@@ -72,6 +72,7 @@ pub(super) enum CloseReason {
     Malformed,
     TooMany,
     Drain,
+    Handshake,
 }
 
 /// The families, shared by all shards, and the registry that renders them.
@@ -116,6 +117,7 @@ pub(super) enum Which {
     FirstChunks,
     Compactions,
     CompactionsFailed,
+    TlsHandshakes,
 }
 
 /// Things that rise and fall.
@@ -138,7 +140,7 @@ pub(super) enum Level {
     WebhookConnections,
 }
 
-const COUNTERS: [(Which, &str, &str); 26] = [
+const COUNTERS: [(Which, &str, &str); 27] = [
     (Which::Requests, "fleetlm_http_requests", "HTTP requests"),
     (Which::Connections, "fleetlm_connections_accepted", "TCP connections accepted"),
     (Which::SocketsOpened, "fleetlm_sockets_opened", "WebSocket and long-poll sockets opened"),
@@ -177,6 +179,7 @@ const COUNTERS: [(Which, &str, &str); 26] = [
         "fleetlm_agent_compactions_failed",
         "Compactions that failed; the agent got the plain window",
     ),
+    (Which::TlsHandshakes, "fleetlm_tls_handshakes", "TLS handshakes of clients that came to their end"),
 ];
 
 const GAUGES: [(Level, &str, &str); 15] = [

@@ -1,7 +1,7 @@
 //! Sockets, threads, timers and the ring: the thin, impure rim of the server. Only this folder names glommio.
 //!
 //! `run` starts one pinned executor per shard and waits for a signal. `driver` is a shard's tasks, `world` its turn, `http` and
-//! `websocket` its connections, `link` and `fanout` its subscribers, `mailbox` its way to the others. It has no rules of its own:
+//! `websocket` its connections (`tls` and `handshakes` what goes before them), `link` and `fanout` its subscribers, `mailbox` its way to the others. It has no rules of its own:
 //! what a request means is `api`'s, what happens is `shard`'s.
 
 mod calm;
@@ -11,6 +11,7 @@ mod disk;
 mod driver;
 mod echo_agent;
 mod fanout;
+mod handshakes;
 mod http;
 mod link;
 mod listener;
@@ -21,6 +22,7 @@ mod outbound;
 mod ring;
 mod slice;
 mod state;
+mod tls;
 mod watch;
 mod webhook;
 mod websocket;
@@ -49,6 +51,7 @@ use crate::session::AgentConfig;
 use crate::shard::{ECHO_AGENT, Shard, ShardId};
 use metrics::Metrics;
 use state::SharedState;
+use tls::ServerTls;
 
 /// Runs the server until a signal ends it.
 ///
@@ -56,12 +59,13 @@ use state::SharedState;
 /// When it cannot start; each with what to do about it.
 pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let signals = block_signals()?;
+    let tls = ServerTls::of_config(&config)?.map(Arc::new);
     let config = Arc::new(config);
     let shards = config.shard_count();
     ring::probe()?;
     let (address, sockets) = listener::listen(config.address(), shards)?;
     let state = Arc::new(SharedState::new(shards));
-    heed_signals(signals, Arc::clone(&state))?;
+    heed_signals(signals, Arc::clone(&state), tls.clone())?;
     let opening = Opening::of_folder(&config, shards)?;
     let recovered = describe(&opening.recovered.report);
     let (opened, answers) = mpsc::channel();
@@ -87,6 +91,7 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
             pulse,
             resolver: resolver.clone(),
             trust: trust.clone(),
+            tls: tls.clone(),
         };
         threads.push(start_executor(&config, start)?);
     }
@@ -111,11 +116,15 @@ fn block_signals() -> anyhow::Result<SigSet> {
     Ok(signals)
 }
 
-/// The first signal starts the drain, a second one ends the process at once: recovery takes care of the rest. While the server is
-/// still starting there is nothing to drain, so the first one ends it.
-fn heed_signals(signals: SigSet, state: Arc<SharedState>) -> anyhow::Result<()> {
+/// SIGHUP reloads what can be reloaded. The first of the others starts the drain, a second one ends the process at once: recovery takes
+/// care of the rest. While the server is still starting there is nothing to drain, so the first one ends it.
+fn heed_signals(signals: SigSet, state: Arc<SharedState>, tls: Option<Arc<ServerTls>>) -> anyhow::Result<()> {
     let heed = move || {
         while let Ok(signal) = signals.wait() {
+            if signal == Signal::SIGHUP {
+                reload(tls.as_deref());
+                continue;
+            }
             if state.is_draining() || !state.is_serving() {
                 tracing::warn!(%signal, "ending at once");
                 std::process::exit(128 + signal as i32);
@@ -126,6 +135,15 @@ fn heed_signals(signals: SigSet, state: Arc<SharedState>) -> anyhow::Result<()> 
     };
     thread::Builder::new().name("signals".to_owned()).spawn(heed)?;
     Ok(())
+}
+
+/// What is wrong with the files must not end a server that runs: it goes on with what it has.
+fn reload(tls: Option<&ServerTls>) {
+    match tls.map(ServerTls::reload) {
+        None => tracing::info!("SIGHUP: there is nothing to reload without --tls-cert"),
+        Some(Ok(())) => tracing::info!("the TLS certificate was reloaded, new connections get it"),
+        Some(Err(error)) => tracing::error!(%error, "the TLS certificate was not reloaded, the old one stays"),
+    }
 }
 
 /// The data folder after recovery, before its shards open their logs.
@@ -270,7 +288,8 @@ fn announce(
     writeln!(out, "FleetLM {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "data folder {}: {sessions} sessions, {recovered}", config.data_dir.display())?;
     writeln!(out, "{shards} shards, durability {durability}")?;
-    writeln!(out, "listening on http://{address}")?;
+    let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+    writeln!(out, "listening on {scheme}://{address}")?;
     out.flush()?;
     Ok(())
 }

@@ -366,6 +366,7 @@ impl Talk {
                 (self.writing, self.written) = queued.into_parts();
                 if self.written == self.writing.len() {
                     peer.unsent().set(0);
+                    ready!(wire.poll_flush(cx))?;
                     peer.flushed();
                     return Poll::Ready(Ok(()));
                 }

@@ -1,4 +1,4 @@
-//! A TCP connection with a deadline: reads through the shard's one scratch buffer, writes whole.
+//! A connection, with or without TLS, with a deadline: reads through the shard's one scratch buffer, writes whole.
 //!
 //! An idle connection owns no buffer.
 
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use super::clock::Clock;
-use super::net::Stream;
+use super::net::Transport;
 use super::watch::{Ending, Watch, Watches};
 use crate::limits;
 
@@ -48,13 +48,13 @@ impl Default for WireIo {
 
 /// See the top of the file.
 pub(super) struct Wire {
-    stream: Stream,
+    stream: Transport,
     pub(super) watch: Watch,
     io: Rc<WireIo>,
 }
 
 impl Wire {
-    pub(super) fn new(io: Rc<WireIo>, stream: Stream) -> Self {
+    pub(super) fn new(io: Rc<WireIo>, stream: Transport) -> Self {
         let watch = io.watches.add();
         Self { stream, watch, io }
     }
@@ -91,7 +91,7 @@ impl Wire {
         }
     }
 
-    /// Writes what the socket takes of `bytes` at once.
+    /// Writes what the socket takes of `bytes` at once. What TLS has taken may still be here: [`Wire::poll_flush`] behind the last.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, WireError>> {
         match self.stream.poll_write(cx, bytes) {
             // A drain lets a response finish; only its deadline ends it.
@@ -102,18 +102,32 @@ impl Wire {
         }
     }
 
+    /// Ready when all that was written is with the kernel.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
+        match self.stream.poll_flush(cx) {
+            Poll::Pending if self.watch.poll_late(cx) => Poll::Ready(Err(WireError::Ended(Ending::Late))),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Err(WireError::Gone)),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Reads once.
     pub(super) async fn read(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<usize, WireError> {
         poll_fn(|cx| self.poll_read(cx, take)).await
     }
 
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes`, to the kernel.
     pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), WireError> {
         while !bytes.is_empty() {
             let count = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
             bytes = &bytes[count..];
+            if !bytes.is_empty() {
+                // A large answer to a fast reader must not keep the others of this shard waiting.
+                glommio::yield_if_needed().await;
+            }
         }
-        Ok(())
+        poll_fn(|cx| self.poll_flush(cx)).await
     }
 
     /// Ends a connection whose peer may still be sending: a close with unread bytes would reset it and destroy the answer on
@@ -124,7 +138,7 @@ impl Wire {
     }
 
     /// See [`Self::linger`]: says that nothing more is sent; then [`Self::poll_linger`] to its end.
-    pub(super) fn begin_linger(&self) -> Linger {
+    pub(super) fn begin_linger(&mut self) -> Linger {
         const BYTES_MAX: usize = 1024 * 1024;
         const SECONDS: u64 = 2;
         self.rearm_within(SECONDS);
@@ -143,7 +157,7 @@ impl Wire {
     }
 
     /// Tells the peer at once that this is the end.
-    pub(super) fn close(&self) {
+    pub(super) fn close(&mut self) {
         // A socket that the peer has reset cannot be shut down; it is gone either way.
         let _ = self.stream.shutdown(Shutdown::Both);
     }

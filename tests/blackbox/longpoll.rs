@@ -5,7 +5,7 @@ use crate::harness::rest::list;
 use crate::harness::{Answer, Frame, Server, Value, json};
 
 /// One long-poll session, asking with its token in the query or in the header.
-struct Poll<'a> {
+pub(crate) struct Poll<'a> {
     server: &'a Server,
     query: String,
     token: String,
@@ -13,7 +13,7 @@ struct Poll<'a> {
 }
 
 impl<'a> Poll<'a> {
-    fn open(server: &'a Server, identity: &str) -> Self {
+    pub(crate) fn open(server: &'a Server, identity: &str) -> Self {
         let query = format!("user_id={identity}&vsn=2.0.0");
         let body = server.get(&format!("/socket/longpoll?{query}")).expect(200);
         assert_eq!((&body["status"], &body["messages"]), (&json!(410), &json!([])));
@@ -41,7 +41,7 @@ impl<'a> Poll<'a> {
         self.call("POST", &[("content-type", content_type)], body).expect(200)
     }
 
-    fn send(&self, frame: &Value) {
+    pub(crate) fn send(&self, frame: &Value) {
         assert_eq!(self.post("text/plain", &frame.to_string())["status"], 200);
     }
 
@@ -61,7 +61,7 @@ impl<'a> Poll<'a> {
     }
 
     /// Polls until this many frames are there.
-    fn frames(&self, count: usize) -> Vec<Frame> {
+    pub(crate) fn frames(&self, count: usize) -> Vec<Frame> {
         let mut frames = Vec::new();
         while frames.len() < count {
             frames.extend(self.receive());

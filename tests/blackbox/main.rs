@@ -28,4 +28,5 @@ mod sessions;
 mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;
+mod tls;
 mod webhooks;

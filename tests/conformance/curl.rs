@@ -1,6 +1,6 @@
 //! The curl lines of the published pages (`seeds/`), as printed but for host and session id, run by a shell.
 
-use crate::harness::{Server, Value, json};
+use crate::harness::{Folder, Secured, Server, Value, json};
 use crate::packages::{missing, runs};
 use std::process::Command;
 
@@ -44,4 +44,27 @@ fn the_printed_curl_lines_send_fetch_and_mark_read() {
         assert_eq!(marked["session"]["id"], session.as_str());
         assert_eq!(server.cursor(&session, "alice"), Some(1));
     }
+}
+
+#[test]
+fn curl_speaks_tls_with_the_server_when_it_trusts_the_certificate_and_only_then() {
+    if !runs("curl", &["--version"]) {
+        return missing("curl is not installed: it did not speak TLS");
+    }
+    let secured = Secured::new();
+    let server = Server::with(&secured.options());
+    let url = format!("https://{}/health/live", server.address());
+    let folder = Folder::new();
+    let trusted = secured.authority().file(&folder);
+    let ask = |words: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--output", "-", "--write-out", "%{http_code}"]).args(words);
+        curl.arg(&url).output().expect("curl runs")
+    };
+    let trusted = trusted.to_str().expect("a path in UTF-8");
+    for version in ["1.2", "1.3"] {
+        let output = ask(&["--cacert", trusted, "--tls-max", version]);
+        assert!(output.status.success() && output.stdout.ends_with(b"200"), "{output:?}");
+    }
+    assert_eq!(ask(&[]).status.code(), Some(60), "curl's code for a certificate that nobody it trusts has issued");
 }

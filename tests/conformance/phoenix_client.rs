@@ -1,12 +1,12 @@
 //! The npm `phoenix` client, oldest and newest supported, over WebSocket and long poll, through a crash of the server.
 
-use crate::harness::{Folder, Options, Server};
+use crate::harness::{Folder, Options, Secured, Server};
 use crate::node::{Node, Transport};
 use crate::packages::{PHOENIX_VERSIONS, phoenix};
 
 /// A server on a folder with a session of two messages.
-fn prepared(folder: &Folder) -> (Server, String) {
-    let server = Server::on(folder.path(), &Options::default());
+fn prepared(folder: &Folder, options: &Options) -> (Server, String) {
+    let server = Server::on(folder.path(), options);
     let session = server.session("alice", "bot");
     server.say(&session, "alice", "one");
     server.answer_as(&session, "bot", "two");
@@ -19,16 +19,26 @@ fn ajax(version: &str) -> &'static str {
 }
 
 fn live_through_a_crash(version: &str, transport: Transport) {
+    live_through_a_crash_of(&Options::default(), "ws", "", version, transport);
+}
+
+/// `trusted` is a file with a certificate that the client trusts.
+fn live_through_a_crash_of(options: &Options, scheme: &str, trusted: &str, version: &str, transport: Transport) {
     let Some(packages) = phoenix(version) else { return };
     let folder = Folder::new();
-    let (server, session) = prepared(&folder);
+    let (server, session) = prepared(&folder, options);
     let address = server.address();
-    let url = format!("ws://{address}/socket");
-    let environment = [("URL_BASE", url.as_str()), ("SESSION_ID", &session), ("AJAX", ajax(version))];
+    let url = format!("{scheme}://{address}/socket");
+    let environment = [
+        ("URL_BASE", url.as_str()),
+        ("SESSION_ID", &session),
+        ("AJAX", ajax(version)),
+        ("NODE_EXTRA_CA_CERTS", trusted),
+    ];
     let mut node = Node::run(&packages, transport, include_str!("client.mjs"), &environment);
     node.until("kill and restart please");
     server.kill();
-    let server = Server::on(folder.path(), &Options::default().listen(address));
+    let server = Server::on(folder.path(), &options.clone().listen(address));
     assert_eq!(server.answer_as(&session, "bot", "while you were away")["seq"], 6);
     node.finished();
     assert_eq!(server.history(&session).len(), 7);
@@ -55,11 +65,22 @@ fn the_newest_client_lives_through_a_crash_over_long_poll() {
 }
 
 #[test]
+fn the_newest_client_lives_through_a_crash_over_tls() {
+    let secured = Secured::new();
+    let folder = Folder::new();
+    let trusted = secured.authority().file(&folder);
+    let trusted = trusted.to_str().expect("a path in UTF-8");
+    for transport in [Transport::WebSocket, Transport::LongPoll] {
+        live_through_a_crash_of(&secured.options(), "wss", trusted, PHOENIX_VERSIONS[1], transport);
+    }
+}
+
+#[test]
 fn a_client_without_websockets_falls_back_to_long_poll_by_itself() {
     for version in PHOENIX_VERSIONS {
         let Some(packages) = phoenix(version) else { return };
         let folder = Folder::new();
-        let (server, session) = prepared(&folder);
+        let (server, session) = prepared(&folder, &Options::default());
         let url = format!("ws://{}/socket", server.address());
         let environment = [("URL_BASE", url.as_str()), ("SESSION_ID", &session), ("AJAX", ajax(version))];
         Node::run(&packages, Transport::WebSocket, include_str!("fallback.mjs"), &environment).finished();

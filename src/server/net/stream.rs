@@ -3,7 +3,7 @@
 //! One task uses a connection at a time. Dropping it closes it at once: no ring holds on to it.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -11,10 +11,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::poller::{Place, Poller};
+
+/// Never waits, and a peer that is gone is an error and not a signal.
+const SENDING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// A connection.
 pub struct Stream {
@@ -106,13 +109,25 @@ impl Stream {
     /// # Errors
     /// As the system says; a peer that is gone is an error, not a signal.
     pub fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, || rustix::net::send(&self.socket, bytes, SENDING))
+    }
+
+    /// As [`Stream::poll_write`], of several pieces in a row.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_write_vectored(&self, cx: &Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, || rustix::net::sendmsg(&self.socket, pieces, &mut SendAncillaryBuffer::default(), SENDING))
+    }
+
+    fn poll_send(&self, cx: &Context<'_>, send: impl Fn() -> rustix::io::Result<usize>) -> Poll<io::Result<usize>> {
         let readiness = &self.place.readiness;
         loop {
             if !readiness.is_writable() {
                 readiness.wait(cx);
                 return Poll::Pending;
             }
-            match rustix::net::send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send() {
                 Ok(count) => return Poll::Ready(Ok(count)),
                 Err(Errno::AGAIN) => readiness.refused_write(),
                 Err(Errno::INTR) => {}

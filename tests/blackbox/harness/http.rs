@@ -2,10 +2,10 @@
 //!
 //! Strict towards the server: an answer must have a length it keeps to. Knows nothing of the application.
 
-use super::HANG;
+use super::Stream;
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 /// One answer of the server.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Answer {
 
 /// One connection.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     unread: Vec<u8>,
 }
 
@@ -52,11 +52,12 @@ impl Connection {
     }
 
     pub fn try_open(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(HANG))?;
-        stream.set_write_timeout(Some(HANG))?;
-        Ok(Self { stream, unread: Vec::new() })
+        Stream::open(address, None).map(Self::over)
+    }
+
+    /// A connection that is there already.
+    pub fn over(stream: Stream) -> Self {
+        Self { stream, unread: Vec::new() }
     }
 
     /// Sends bytes as they are. The server may have closed already, which shows when the answer is read.
@@ -67,12 +68,13 @@ impl Connection {
     }
 
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        self.stream.write_all(bytes.as_ref())?;
+        self.stream.flush()
     }
 
     /// Says that nothing more will be sent.
     pub fn finish_sending(&mut self) {
-        self.stream.shutdown(std::net::Shutdown::Write).expect("the connection is open");
+        self.stream.tcp().shutdown(std::net::Shutdown::Write).expect("the connection is open");
     }
 
     /// Reads one answer.
@@ -119,7 +121,7 @@ impl Connection {
     }
 
     /// The bytes as they came, for those who go on with another protocol.
-    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub fn into_parts(self) -> (Stream, Vec<u8>) {
         (self.stream, self.unread)
     }
 

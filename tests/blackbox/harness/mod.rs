@@ -10,6 +10,7 @@ pub mod http;
 pub mod phoenix;
 pub mod rest;
 pub mod server;
+pub mod tls;
 pub mod websocket;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ pub use http::{Answer, Connection};
 pub use phoenix::{Frame, Socket};
 pub use serde_json::{Value, json};
 pub use server::{Options, Server};
+pub use tls::{Secured, Stream};
 pub use websocket::RawSocket;
 
 /// After this long without a byte a test fails instead of hanging. Generous: two cores run everything at once.

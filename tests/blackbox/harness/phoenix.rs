@@ -1,9 +1,8 @@
 //! A Phoenix Channels client of serializer 2.0.0 on tungstenite, blocking, that keeps what it has not been asked for.
 
-use super::{HANG, Server, Value, json};
+use super::{HANG, Server, Stream, Value, json};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::time::Duration;
 use tungstenite::{Error, Message, WebSocket};
 
@@ -40,7 +39,7 @@ impl Frame {
 
 /// One socket.
 pub struct Socket {
-    stream: WebSocket<TcpStream>,
+    stream: WebSocket<Stream>,
     unread: VecDeque<Frame>,
     next_ref: u64,
 }
@@ -53,9 +52,7 @@ impl Socket {
 
     /// Connects with this query. Refused: the status.
     pub fn try_open(server: &Server, query: &str) -> Result<Self, u16> {
-        let stream = TcpStream::connect(server.address()).expect("the server accepts");
-        stream.set_nodelay(true).expect("a TCP option");
-        stream.set_read_timeout(Some(HANG)).expect("a TCP option");
+        let stream = server.open().expect("the server accepts");
         let url = format!("ws://{}/socket/websocket?{query}", server.address());
         match tungstenite::client(url, stream) {
             Ok((stream, _)) => Ok(Self { stream, unread: VecDeque::new(), next_ref: 1 }),
@@ -165,9 +162,9 @@ impl Socket {
 
     /// Nothing comes for this long. For claims about time that passes, not to wait for something.
     pub fn is_silent_for(&mut self, duration: Duration) -> bool {
-        self.stream.get_ref().set_read_timeout(Some(duration)).expect("a TCP option");
+        self.stream.get_ref().tcp().set_read_timeout(Some(duration)).expect("a TCP option");
         let read = self.stream.read();
-        self.stream.get_ref().set_read_timeout(Some(HANG)).expect("a TCP option");
+        self.stream.get_ref().tcp().set_read_timeout(Some(HANG)).expect("a TCP option");
         self.unread.is_empty() && matches!(read, Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock)
     }
 

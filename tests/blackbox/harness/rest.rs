@@ -5,7 +5,7 @@ use super::{Answer, Connection, Server, Value, json};
 
 impl Server {
     pub fn connect(&self) -> Connection {
-        Connection::open(self.address())
+        Connection::over(self.open().expect("the server accepts"))
     }
 
     /// One request on a connection of its own.

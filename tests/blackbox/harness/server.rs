@@ -2,12 +2,13 @@
 //!
 //! Does not speak to it: that is `http`, `websocket`, `phoenix`.
 
-use super::{Folder, HANG};
+use super::{Folder, HANG, Stream};
+use futures_rustls::rustls::ClientConfig;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::{Arc, Condvar, Mutex, Weak, mpsc};
 use std::thread;
 
 /// How a server is started. The defaults are a user's, with a small fixed number of shards.
@@ -18,12 +19,14 @@ pub struct Options {
     pub listen: String,
     pub flags: Vec<String>,
     pub environment: Vec<(&'static str, String)>,
+    /// What its clients trust, when it speaks TLS.
+    pub trust: Option<Arc<ClientConfig>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let listen = "127.0.0.1:0".to_owned();
-        Self { shards: 2, durability: "disk", listen, flags: Vec::new(), environment: Vec::new() }
+        Self { shards: 2, durability: "disk", listen, flags: Vec::new(), environment: Vec::new(), trust: None }
     }
 }
 
@@ -75,11 +78,30 @@ pub fn run(words: &[&str]) -> Output {
     binary().args(words).output().expect("the binary runs")
 }
 
+/// What a process wrote, and a way to wait for more of it.
+#[derive(Default)]
+struct Log {
+    text: Mutex<String>,
+    grew: Condvar,
+}
+
+impl Log {
+    fn text(&self) -> String {
+        self.text.lock().expect("no reader panicked").clone()
+    }
+
+    fn add(&self, line: &str) {
+        self.text.lock().expect("no reader panicked").push_str(line);
+        self.grew.notify_all();
+    }
+}
+
 /// A running server. Dropped: killed, and its output shown when the test is failing.
 pub struct Server {
     child: Option<Child>,
     address: SocketAddr,
-    log: Arc<Mutex<String>>,
+    trust: Option<Arc<ClientConfig>>,
+    log: Arc<Log>,
     readers: Vec<thread::JoinHandle<()>>,
     /// Held so that a server's own folder lives as long as the server.
     folder: Option<Folder>,
@@ -111,7 +133,7 @@ impl Server {
     pub fn try_on(folder: &Path, options: &Options) -> Result<Self, (ExitStatus, String)> {
         let mut command = options.command(folder);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let log = Arc::new(Mutex::new(String::new()));
+        let log = Arc::new(Log::default());
         let (found, address) = mpsc::channel();
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let stderr = child.stderr.take().expect("stderr is a pipe");
@@ -120,10 +142,9 @@ impl Server {
             // Its stdout ended without the line (it is ending), or it hangs: either way this is its end.
             let status = end_of(child, true);
             readers.into_iter().for_each(|reader| reader.join().expect("the reader of the log ends"));
-            let text = log.lock().expect("no reader panicked").clone();
-            return Err((status, text));
+            return Err((status, log.text()));
         };
-        Ok(Self { child: Some(child), address, log, readers, folder: None })
+        Ok(Self { child: Some(child), address, trust: options.trust.clone(), log, readers, folder: None })
     }
 
     /// A server that tests share which neither stop it nor look at all of it. It ends with the last test that uses it.
@@ -148,7 +169,20 @@ impl Server {
 
     /// Everything that the process wrote so far, stdout and stderr.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no reader panicked").clone()
+        self.log.text()
+    }
+
+    /// Waits until it has written this so many times.
+    pub fn logged(&self, what: &str, times: usize) {
+        let text = self.log.text.lock().expect("no reader panicked");
+        let is_missing = |text: &mut String| text.matches(what).count() < times;
+        let (text, wait) = self.log.grew.wait_timeout_while(text, HANG, is_missing).expect("no reader panicked");
+        assert!(!wait.timed_out(), "{what:?} is not {times} times in:\n{text}");
+    }
+
+    /// A connection to it, made as it speaks: plain, or with TLS.
+    pub fn open(&self) -> std::io::Result<Stream> {
+        Stream::open(self.address, self.trust.as_ref())
     }
 
     /// `kill -9`, and wait until it is gone.
@@ -158,9 +192,17 @@ impl Server {
 
     /// SIGTERM. The process goes on until [`Server::wait`].
     pub fn terminate(&self) {
-        let child = self.child.as_ref().expect("it runs");
-        let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().expect("it runs"));
+        rustix::process::kill_process(pid, signal).expect("it can be signalled");
     }
 
     /// Waits for the end of the process and gives its status and its whole log. Kills it when it does not end.
@@ -196,8 +238,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
         if thread::panicking() {
-            let log = self.log.lock().map(|log| log.clone()).unwrap_or_default();
-            eprintln!("--- the server on {} wrote:\n{log}---", self.address);
+            eprintln!("--- the server on {} wrote:\n{}---", self.address, self.log.text());
         }
     }
 }
@@ -224,7 +265,7 @@ fn end_of(mut child: Child, kill: bool) -> ExitStatus {
 /// Copies a stream into the log line by line and reports the address it names.
 fn follow(
     stream: impl Read + Send + 'static,
-    log: Arc<Mutex<String>>,
+    log: Arc<Log>,
     mut found: Option<mpsc::Sender<SocketAddr>>,
 ) -> thread::JoinHandle<()> {
     thread::spawn(move || {
@@ -237,7 +278,7 @@ fn follow(
             {
                 let _ = found.send(address);
             }
-            log.lock().expect("no reader panicked").push_str(&text);
+            log.add(&text);
             line.clear();
         }
     })
@@ -245,7 +286,8 @@ fn follow(
 
 /// The address of the line that a server prints once it serves.
 fn address_in(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("listening on http://")?;
+    let (_, rest) = line.split_once("listening on http")?;
+    let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix("://")?;
     rest.split(|c: char| c.is_whitespace() || c == '"' || c == ',').next()?.trim_end_matches('/').parse().ok()
 }
 
@@ -254,5 +296,6 @@ fn the_address_is_read_from_the_line_that_says_it_serves() {
     let address: SocketAddr = "127.0.0.1:4000".parse().expect("an address");
     assert_eq!(address_in("listening on http://127.0.0.1:4000\n"), Some(address));
     assert_eq!(address_in("fleetlm listening on http://127.0.0.1:4000, 2 shards\n"), Some(address));
+    assert_eq!(address_in("listening on https://127.0.0.1:4000\n"), Some(address));
     assert_eq!(address_in("recovered 3 segments\n"), None);
 }

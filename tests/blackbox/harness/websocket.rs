@@ -1,8 +1,7 @@
 //! WebSocket frames by hand, for what a well-behaved client refuses to send.
 
-use super::{Connection, HANG, Server};
+use super::{Connection, Server, Stream};
 use std::io::{Read, Write};
-use std::net::TcpStream;
 
 /// Opcodes of RFC 6455, 5.2.
 pub const CONTINUATION: u8 = 0;
@@ -18,7 +17,7 @@ pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// An upgraded connection.
 pub struct RawSocket {
-    stream: TcpStream,
+    stream: Stream,
     unread: Vec<u8>,
 }
 
@@ -32,7 +31,7 @@ pub fn upgrade_request(query: &str, more: &str) -> String {
 
 impl RawSocket {
     pub fn open(server: &Server) -> Self {
-        let mut connection = Connection::open(server.address());
+        let mut connection = server.connect();
         connection.send(upgrade_request("user_id=raw&vsn=2.0.0", ""));
         let answer = connection.answer();
         assert_eq!(answer.status, 101, "{answer:?}");
@@ -42,13 +41,12 @@ impl RawSocket {
     /// Takes over a connection whose upgrade was answered.
     pub fn after(connection: Connection) -> Self {
         let (stream, unread) = connection.into_parts();
-        stream.set_read_timeout(Some(HANG)).expect("a TCP option");
         Self { stream, unread }
     }
 
     /// Sends bytes as they are. The server may have closed already, which shows when it is read.
     pub fn send(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.stream.write_all(bytes) {
+        if let Err(error) = self.stream.write_all(bytes).and_then(|()| self.stream.flush()) {
             assert!(super::http::is_end(&error), "sending failed: {error}");
         }
     }
