@@ -79,6 +79,33 @@ fn the_last_byte_of_a_large_answer_leaves_without_being_asked_for() {
 }
 
 #[test]
+fn an_answer_that_just_does_not_fit_into_the_kernel_is_not_cut_short_by_the_close_behind_it() {
+    const STEP_BYTES: usize = 25_000;
+    let secured = Secured::new();
+    let server = Server::with(&secured.options());
+    let session = server.session("alice", "bot");
+    // One of these is the one whose last bytes TLS has taken and the kernel has not.
+    for n in 1..=60 {
+        server.say(&session, "alice", &text_of(n * STEP_BYTES));
+    }
+    let mut waiting = Vec::new();
+    for n in 0..60 {
+        let stream = server.open().expect("the server accepts");
+        rustix::net::sockopt::set_socket_recv_buffer_size(stream.tcp(), ROOM_BYTES).expect("a TCP option");
+        let mut connection = Connection::over(stream);
+        let path = format!("{}?after_seq={n}&limit=1", messages(&session));
+        connection.send(request("GET", &path, &[("connection", "close")], None));
+        waiting.push(connection);
+    }
+    // Nobody reads before everybody was answered as far as it goes.
+    (0..10).for_each(|_| assert_eq!(server.get("/health/live").status, 200));
+    for (n, mut connection) in (1..).zip(waiting) {
+        let page = connection.answer().expect(200);
+        assert_eq!(page["messages"][0]["content"]["text"], text_of(n * STEP_BYTES).as_str());
+    }
+}
+
+#[test]
 fn large_frames_travel_both_ways_and_a_slow_reader_gets_all_of_them() {
     let secured = Secured::new();
     let server = Server::with(&secured.options());
