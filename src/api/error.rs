@@ -87,6 +87,15 @@ table! {
     DiskFull: 507 Error "The disk is full", "disk full", true;
     LogPoisoned: 503 Error "The log takes no more appends", "log poisoned", false;
     Corrupt: 500 Error "Stored data is corrupt", "corrupt", false;
+    AgentDisabled: 409 Error "Agent is disabled", "agent disabled", false;
+    SessionInactive: 409 Error "Session is inactive", "session inactive", false;
+    OtherNamespace: 404 Error "Session not found", "not found", false;
+    Forbidden: 403 Error "Forbidden", "forbidden", false;
+    MessageNotFound: 404 Error "Message not found", "message not found", false;
+    NotAnAnswer: 422 Error "The message is no answer of an agent", "not an answer", false;
+    BlobNotFound: 404 Error "File not found", "file not found", false;
+    TeamEmpty: 409 Error "The team has no enabled member", "team empty", false;
+    KeyNotFound: 404 Error "Key not found", "key not found", false;
 
     // Fields of a session (contract 1.4).
     SessionFieldsMissing: 422 Error "user_id and agent_id are required", "", false;
@@ -169,6 +178,15 @@ impl From<Refusal> for ApiError {
             Refusal::DiskFull => Kind::DiskFull.into(),
             Refusal::LogPoisoned => Kind::LogPoisoned.into(),
             Refusal::Corrupt { file, offset } => Self::from(Kind::Corrupt).with("file", file).with("offset", offset),
+            Refusal::AgentDisabled => Kind::AgentDisabled.into(),
+            Refusal::SessionInactive => Kind::SessionInactive.into(),
+            Refusal::OtherNamespace => Kind::OtherNamespace.into(),
+            Refusal::Forbidden => Kind::Forbidden.into(),
+            Refusal::MessageNotFound => Kind::MessageNotFound.into(),
+            Refusal::NotAnAnswer => Kind::NotAnAnswer.into(),
+            Refusal::BlobNotFound => Kind::BlobNotFound.into(),
+            Refusal::TeamEmpty => Kind::TeamEmpty.into(),
+            Refusal::KeyNotFound => Kind::KeyNotFound.into(),
         }
     }
 }
