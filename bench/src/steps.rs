@@ -147,6 +147,7 @@ impl Driven {
             expected_seq: None,
             participants_only: false,
             echo: true,
+            terms: None,
         })));
     }
 }

@@ -70,6 +70,7 @@ impl Draft {
             expected_seq: self.expected_seq,
             participants_only: via == Via::Channel,
             echo: via == Via::Rest,
+            terms: None,
         }
     }
 

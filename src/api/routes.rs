@@ -453,6 +453,7 @@ mod tests {
             expected_seq: None,
             participants_only: false,
             echo: true,
+            terms: None,
         };
         assert_eq!(append, expected);
         let body = r#"{"agent_id":"bot","kind":"assistant","content":{},"metadata":{"a":1}}"#;

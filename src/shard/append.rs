@@ -6,7 +6,7 @@
 use super::answer::MessageRun;
 use super::commit::Effect;
 use super::park::Walk;
-use super::{Append, Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
+use super::{Append, Author, Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{IDEMPOTENCY_WINDOW, MESSAGE_BYTES_MAX, SESSION_MESSAGES_MAX};
 use crate::session::{Fingerprint, Json, KeyHash, Lookup, MessageMeta, MessageParts, RunPart, Sender, Window, kind};
 use storage::{Key, Kind, Lsn, Medium, NewRecord, Slot};
@@ -16,6 +16,10 @@ impl<M: Medium> Shard<M> {
         let slot = self.writable(append.session)?;
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
         let names = &self.catalog.names;
+        if append.author == Author::SessionUser {
+            let author = Author::User(names.text(entry.user).into());
+            return self.append(now, from, &Append { author, ..append.clone() });
+        }
         let sender = Sender::of(append.author.id(), names.text(entry.user), names.text(entry.agent));
         if append.participants_only && matches!(sender, Sender::Other(_)) {
             return Err(Refusal::Unauthorized.into());

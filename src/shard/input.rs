@@ -1,6 +1,6 @@
 //! What a shard is told: commands, finished disk work, time.
 
-use super::{CallEvent, ShardId};
+use super::{CallEvent, ShardId, Terms};
 use crate::session::{AgentPut, Json, MessageId, RunId, SessionId};
 use compact_str::CompactString;
 
@@ -36,13 +36,16 @@ pub enum Author {
     Agent(CompactString),
     /// The identity of a socket, which is a user's or an agent's.
     Identity(CompactString),
+    /// Whoever the session's user is: the shard knows, the caller does not.
+    SessionUser,
 }
 
 impl Author {
-    /// The id that stands in `sender_id`.
+    /// The id that stands in `sender_id`. Empty for the session's user, whom the shard puts there.
     pub fn id(&self) -> &str {
         match self {
             Self::User(id) | Self::Agent(id) | Self::Identity(id) => id,
+            Self::SessionUser => "",
         }
     }
 }
@@ -70,6 +73,8 @@ pub struct Append {
     pub participants_only: bool,
     /// The reply holds the message (REST answers with it); a channel has enough with its seq.
     pub echo: bool,
+    /// What the caller wants besides: a session made, an answer awaited. `None`: nothing.
+    pub terms: Option<Box<Terms>>,
 }
 
 /// Where a page of messages starts.
@@ -204,6 +209,25 @@ pub enum Command {
         /// The chunks of a running answer are wanted too.
         resume: Option<Resume>,
     },
+    /// [`Command::Join`] by nobody in particular: whoever may see the session may watch it. Answered by
+    /// [`super::Reply::Joined`].
+    Watch {
+        /// The session.
+        session: SessionId,
+        /// Messages above this are in the reply.
+        after_seq: u64,
+        /// At most this many.
+        limit: usize,
+        /// The chunks of a running answer are wanted too.
+        resume: Option<Resume>,
+    },
+    /// How a message stands that owes an answer. Answered by [`super::Reply::Standing`].
+    ReadAnswer {
+        /// The session.
+        session: SessionId,
+        /// The message.
+        seq: u64,
+    },
     /// The caller's shard has no more channel on the session. Not answered.
     Unsubscribe {
         /// The session.
@@ -278,6 +302,8 @@ impl Command {
             | Self::MarkRead { session, .. }
             | Self::ReadCursors { session }
             | Self::Join { session, .. }
+            | Self::Watch { session, .. }
+            | Self::ReadAnswer { session, .. }
             | Self::Unsubscribe { session, .. }
             | Self::Dispatch { session }
             | Self::StopRun { session, .. }

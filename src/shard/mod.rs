@@ -17,6 +17,8 @@
 mod agents;
 mod answer;
 mod append;
+mod ask_words;
+mod asked;
 mod call;
 mod catalog;
 mod commit;
@@ -47,6 +49,7 @@ mod tests;
 mod upkeep;
 mod windows;
 
+pub use ask_words::*;
 pub use call::*;
 pub use fold::Unreadable;
 pub use hub::{ChannelKey, Delivered, Delivery, Heard, Hub, TopicKey};
@@ -347,8 +350,12 @@ impl<M: Medium> Shard<M> {
             Command::MarkRead { session, user_id, last_seq } => self.mark_read(now, from, *session, user_id, *last_seq),
             Command::ReadCursors { session } => self.read_cursors(*session),
             Command::Join { session, identity, after_seq, limit, resume } => {
-                self.join(from, *session, identity, *after_seq, *limit, *resume)
+                self.join(from, *session, Some(identity), *after_seq, *limit, *resume)
             }
+            Command::Watch { session, after_seq, limit, resume } => {
+                self.join(from, *session, None, *after_seq, *limit, *resume)
+            }
+            Command::ReadAnswer { session, seq } => self.read_answer(*session, *seq),
             Command::Unsubscribe { session, shard } => Ok(self.unsubscribe(*session, *shard)),
             Command::Chunk { session, agent_id, chunk } => self.chunk(*session, agent_id, chunk, out),
             Command::WatchInbox { user_id } => self.watch_inbox(from, user_id),

@@ -1,6 +1,6 @@
 //! What a shard says: replies, pushes, and the disk work it wants done.
 
-use super::{Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId};
+use super::{Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
 use crate::session::{AgentPut, Json, RunId, SessionId};
 use std::collections::BTreeMap;
 
@@ -30,6 +30,10 @@ pub enum Reply {
         /// It stood already: this was a retry.
         replayed: bool,
     },
+    /// The same for an append whose caller awaits the answer ([`super::Terms::watch`]).
+    Asked(Box<Asked>),
+    /// How a message stands that owes an answer.
+    Standing(Box<Standing>),
     /// A page of messages.
     Messages(Page),
     /// A channel may open.

@@ -26,11 +26,12 @@ impl<M: Medium> Shard<M> {
         Ok(Outcome::Reply(Reply::Messages(page)))
     }
 
+    /// Subscribes the caller's shard. An `identity` has to be the session's user or agent.
     pub(super) fn join(
         &mut self,
         from: Caller,
         id: SessionId,
-        identity: &str,
+        identity: Option<&str>,
         after_seq: u64,
         limit: usize,
         resume: Option<Resume>,
@@ -38,7 +39,8 @@ impl<M: Medium> Shard<M> {
         let slot = self.readable(id)?;
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
         let names = &self.catalog.names;
-        if let Sender::Other(_) = Sender::of(identity, names.text(entry.user), names.text(entry.agent)) {
+        let of = |identity| Sender::of(identity, names.text(entry.user), names.text(entry.agent));
+        if let Some(Sender::Other(_)) = identity.map(of) {
             return Err(Refusal::Unauthorized.into());
         }
         let page = self.page_after(slot, after_seq, limit.min(JOIN_MESSAGES_MAX))?;

@@ -266,6 +266,7 @@ impl World {
             expected_seq: None,
             participants_only: false,
             echo: true,
+            terms: None,
         };
         self.ask_for(Asked::Append(op), Command::Append(Box::new(append)));
     }

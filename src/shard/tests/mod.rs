@@ -291,6 +291,7 @@ fn message(n: u64, author: &str, text: &str) -> Append {
         expected_seq: None,
         participants_only: false,
         echo: true,
+        terms: None,
     }
 }
 
