@@ -18,6 +18,8 @@ pub const MESSAGE_BYTES_MAX: usize = 8_100_000;
 /// Bytes of an id given by a caller (user, agent), of a kind, of an agent's name. Full: 422. The original's column
 /// width.
 pub const NAME_BYTES_MAX: usize = 255;
+/// Bytes of the name of a namespace. Full: the name is not one. That of a DNS label, so that tenants can be host names.
+pub const NAMESPACE_BYTES_MAX: usize = 63;
 /// Bytes of an `Idempotency-Key`. Full: 422.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// A key is remembered for this many of its session's latest messages. Older: the retry is a new message.

@@ -115,7 +115,7 @@ impl Driven {
 
     /// Carries out a command to its end; disk work, for which a server has a thread, is done in between.
     fn command(&mut self, command: Command) {
-        self.shard.step(NOW, Input::Call { from: CALLER, command }, &mut self.out);
+        self.shard.step(NOW, Input::Call { from: CALLER, access: None, command }, &mut self.out);
         let mut replied = false;
         while let Some(output) = self.out.pop() {
             match output {

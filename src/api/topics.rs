@@ -627,6 +627,6 @@ mod tests {
         assert_eq!(broadcast.payload, r#"{"agent_id":"b\"t","chunk":{"type":"text-delta","delta":"h"}}"#);
         assert_eq!(push(&Push::Closed { session: id() }), None);
         assert_eq!(push(&Push::Gap { session: id() }), None);
-        assert_eq!(push(&Push::InboxGap { user_id: "alice".into() }), None);
+        assert_eq!(push(&Push::InboxGap { user: "alice".into() }), None);
     }
 }

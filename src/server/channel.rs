@@ -13,6 +13,7 @@ use super::world::World;
 use crate::api::topics::{self, NoTopic, Topic};
 use crate::api::{Ask, runs};
 use crate::protocol::channels::{Action, Message, Payload, ReplyTo, Status};
+use crate::session::Namespace;
 use crate::shard::{ChannelKey, Command, Delivered, Delivery, Heard, Push, Refusal, Reply, TopicKey, owner_of_session};
 
 /// Takes in one message of the client.
@@ -64,9 +65,9 @@ fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: 
     let joiner = Joiner { link: Rc::clone(link), channel, topic, key };
     match call {
         Ask::One(to, command) => {
-            world.call(to, command, Box::new(move |world, reply| joiner.decide(world, vec![reply])));
+            world.call(None, to, command, Box::new(move |world, reply| joiner.decide(world, vec![reply])));
         }
-        Ask::Every(command) => world.gather(&command, move |world, replies| joiner.decide(world, replies)),
+        Ask::Every(command) => world.gather(None, &command, move |world, replies| joiner.decide(world, replies)),
     }
 }
 
@@ -83,10 +84,10 @@ impl Joiner {
         let Self { link, channel, topic, key } = self;
         let heard = replies.iter().flatten().map(heard_of).next().unwrap_or_default();
         let missed = replies.iter().flatten().flat_map(|reply| missed_chunks(&topic, reply)).collect::<Vec<_>>();
-        if let TopicKey::Inbox(user_id) = &key {
+        if let TopicKey::Inbox(user) = &key {
             for reply in replies.iter().flatten() {
                 if let Reply::Inbox { entries } = reply {
-                    world.with_hub(|hub| hub.inbox_joined(user_id, entries.clone()));
+                    world.with_hub(|hub| hub.inbox_joined(user, entries.clone()));
                 }
             }
         }
@@ -154,7 +155,7 @@ fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload
         answer(world, &asker, reply, topics::event_reply(&asker.identity, result));
         asker.wake();
     };
-    world.call(to, command, Box::new(done));
+    world.call(None, to, command, Box::new(done));
 }
 
 fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<CompactString, CompactString>) {
@@ -192,9 +193,9 @@ pub(super) fn unsubscribe(world: &Rc<World>, key: &TopicKey) {
             let owner = owner_of_session(*session, world.shards);
             world.tell(owner, Command::Unsubscribe { session: *session, shard: world.id });
         }
-        TopicKey::Inbox(user_id) => {
+        TopicKey::Inbox(user) => {
             for shard in 0..world.shards {
-                let command = Command::UnwatchInbox { user_id: user_id.clone(), shard: world.id };
+                let command = Command::UnwatchInbox { user: user.clone(), shard: world.id };
                 world.tell(crate::shard::ShardId(shard), command);
             }
         }
@@ -204,6 +205,6 @@ pub(super) fn unsubscribe(world: &Rc<World>, key: &TopicKey) {
 fn key_of(topic: &Topic) -> TopicKey {
     match topic {
         Topic::Session(session) => TopicKey::Session(*session),
-        Topic::Inbox(user_id) => TopicKey::Inbox(user_id.clone()),
+        Topic::Inbox(user_id) => TopicKey::Inbox(Namespace::default().scoped(user_id).into_owned()),
     }
 }

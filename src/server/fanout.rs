@@ -11,6 +11,7 @@ use super::world::World;
 use crate::api::topics::{self, Broadcast, Topic};
 use crate::protocol::channels::{Vsn, encode};
 use crate::protocol::ws;
+use crate::session::split;
 use crate::shard::{Delivered, Delivery, Push};
 
 /// Brings an event to its channels.
@@ -64,8 +65,8 @@ fn broadcast(world: &Rc<World>, push: &Delivered, to: &[crate::shard::ChannelKey
 fn event_of(delivered: &Delivered) -> Option<Broadcast<'_>> {
     match delivered {
         Delivered::Push(push) => topics::push(push),
-        Delivered::InboxDelta { user_id, entries } => Some(Broadcast {
-            topic: Topic::Inbox(user_id.clone()).to_string(),
+        Delivered::InboxDelta { user, entries } => Some(Broadcast {
+            topic: Topic::Inbox(split(user).1.to_owned()).to_string(),
             event: "inbox_delta",
             payload: topics::inbox_delta(entries).into(),
         }),

@@ -276,14 +276,14 @@ impl<T> Promise<T> {
 async fn call(world: &Rc<World>, to: Target, command: Command) -> Result<Reply, Refusal> {
     let promise = Promise::new();
     let keeper = Rc::clone(&promise);
-    world.call(to, command, Box::new(move |_, reply| keeper.keep(reply)));
+    world.call(None, to, command, Box::new(move |_, reply| keeper.keep(reply)));
     promise.kept().await
 }
 
 async fn gather(world: &Rc<World>, command: Command) -> Vec<Result<Reply, Refusal>> {
     let promise = Promise::new();
     let keeper = Rc::clone(&promise);
-    world.gather(&command, move |_, replies| keeper.keep(replies));
+    world.gather(None, &command, move |_, replies| keeper.keep(replies));
     promise.kept().await
 }
 

@@ -13,7 +13,7 @@ use glommio::channels::shared_channel::{self, ConnectedReceiver, ConnectedSender
 use super::longpoll::{PollAnswer, PollRequest};
 use crate::limits;
 use crate::session::SessionId;
-use crate::shard::{Caller, Command, Push, Refusal, Reply, ShardId};
+use crate::shard::{Access, Caller, Command, Push, Refusal, Reply, ShardId};
 
 /// Items (not commands) that a lane holds; each carries what a turn produced, up to [`BATCH_MAX`].
 const LANE_ITEMS: usize = 16;
@@ -22,8 +22,8 @@ const BATCH_MAX: usize = 1024;
 
 /// To an owner.
 pub(super) enum Mail {
-    /// A command and who is to be answered.
-    Command(Caller, Command),
+    /// A command, who is to be answered, and what that one may do.
+    Command(Caller, Option<Box<Access>>, Command),
     /// A poll of a long-poll session that lives there.
     Poll(Caller, PollRequest),
 }
@@ -209,14 +209,14 @@ fn subject_of(push: &Push) -> Subject {
         | Push::Run { session, .. }
         | Push::Closed { session }
         | Push::Gap { session } => Subject::Session(*session),
-        Push::Inbox { user_id, .. } | Push::InboxGap { user_id } => Subject::Inbox(user_id.clone()),
+        Push::Inbox { user, .. } | Push::InboxGap { user } => Subject::Inbox(user.clone()),
     }
 }
 
 fn gap_of(subject: Subject) -> Push {
     match subject {
         Subject::Session(session) => Push::Gap { session },
-        Subject::Inbox(user_id) => Push::InboxGap { user_id },
+        Subject::Inbox(user) => Push::InboxGap { user },
     }
 }
 

@@ -29,7 +29,9 @@ use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
 use crate::protocol::ws;
 use crate::session::AgentPut;
-use crate::shard::{Caller, Command, Delivery, Hub, Input, Now, Out, Output, Push, Refusal, Reply, Shard, ShardId};
+use crate::shard::{
+    Access, Caller, Command, Delivery, Hub, Input, Now, Out, Output, Push, Refusal, Reply, Shard, ShardId,
+};
 
 /// What is done with the answer to a call, on this shard, in the order in which answers arrive.
 pub(super) type Done = Box<dyn FnOnce(&Rc<World>, Result<Reply, Refusal>)>;
@@ -133,29 +135,29 @@ impl World {
     }
 
     /// Sends a command to its shard; `done` is called once, perhaps before this returns.
-    pub(super) fn call(self: &Rc<Self>, target: Target, command: Command, done: Done) {
-        self.call_shard(target.shard(self.shards), command, done);
+    pub(super) fn call(self: &Rc<Self>, access: Option<Box<Access>>, target: Target, command: Command, done: Done) {
+        self.call_shard(target.shard(self.shards), access, command, done);
     }
 
     /// The registrations that this shard keeps, for all others; nothing on a shard without the directory.
     pub(super) fn spread_all(self: &Rc<Self>, done: impl FnOnce() + 'static) {
         let notes = self.shard.borrow().registrations();
         let command = Command::LearnAgents { notes, complete: true };
-        self.gather(&command, move |_, _| done());
+        self.gather(None, &command, move |_, _| done());
     }
 
-    fn call_shard(self: &Rc<Self>, to: ShardId, command: Command, done: Done) {
+    fn call_shard(self: &Rc<Self>, to: ShardId, access: Option<Box<Access>>, command: Command, done: Done) {
         let token = self.calls.borrow_mut().insert(Waiting::Reply(done)) as u64;
         let caller = Caller { shard: self.id, token };
         if to == self.id {
-            self.take(Input::Call { from: caller, command });
+            self.take(Input::Call { from: caller, access, command });
             return;
         }
         self.metrics.count(Which::CommandsMailed);
-        let mail = Mail::Command(caller, command);
+        let mail = Mail::Command(caller, access, command);
         let refused = self.with_peer(to, |peer| match &mail {
             // A shard that missed one would not know an agent; there are as many of them as registrations under way.
-            Mail::Command(_, Command::LearnAgents { .. }) => {
+            Mail::Command(_, _, Command::LearnAgents { .. }) => {
                 peer.command_unbounded(mail);
                 false
             }
@@ -170,6 +172,7 @@ impl World {
     /// Sends a command to every shard; `done` gets the answers in the order of the shards.
     pub(super) fn gather(
         self: &Rc<Self>,
+        access: Option<Box<Access>>,
         command: &Command,
         done: impl FnOnce(&Rc<World>, Vec<Result<Reply, Refusal>>) + 'static,
     ) {
@@ -182,7 +185,7 @@ impl World {
             let part = Rc::clone(&gathered);
             let place = usize::from(shard);
             let done: Done = Box::new(move |world, reply| Gathered::add(&part, world, place, reply));
-            self.call_shard(ShardId(shard), command.clone(), done);
+            self.call_shard(ShardId(shard), access.clone(), command.clone(), done);
         }
     }
 
@@ -190,12 +193,12 @@ impl World {
     pub(super) fn tell(self: &Rc<Self>, to: ShardId, command: Command) {
         let caller = Caller { shard: self.id, token: u64::MAX };
         if to == self.id {
-            self.take(Input::Call { from: caller, command });
+            self.take(Input::Call { from: caller, access: None, command });
             return;
         }
         // These are departures from topics, no more of them than joins that were let through: the bound of commands holds
         // for them in effect, and dropping one would leave a subscription behind.
-        self.with_peer(to, |peer| peer.command_unbounded(Mail::Command(caller, command)));
+        self.with_peer(to, |peer| peer.command_unbounded(Mail::Command(caller, None, command)));
     }
 
     /// Brings a poll to the shard that holds its session.
@@ -271,7 +274,7 @@ impl World {
 
     /// Tells every shard of registrations; when all know, `to` is answered.
     pub(super) fn spread(self: &Rc<Self>, notes: Vec<AgentPut>, complete: bool, to: Caller, reply: Reply) {
-        self.gather(&Command::LearnAgents { notes, complete }, move |world, replies| {
+        self.gather(None, &Command::LearnAgents { notes, complete }, move |world, replies| {
             let refused = replies.into_iter().find_map(Result::err);
             world.perform(Output::Reply { to, reply: refused.map_or(Ok(reply), Err) });
         });
@@ -282,7 +285,7 @@ impl World {
         self.arrived();
         for mail in batch {
             match mail {
-                Mail::Command(from, command) => self.take(Input::Call { from, command }),
+                Mail::Command(from, access, command) => self.take(Input::Call { from, access, command }),
                 Mail::Poll(from, request) => longpoll::answer_by_mail(self, from, request),
             }
         }

@@ -4,7 +4,7 @@
 //! A note says what holds from then on, in absolute terms: folding one twice, or an older one before a newer one again,
 //! ends in the same state.
 
-use super::{AgentConfig, Json, SessionId, message, time};
+use super::{AgentConfig, Json, Namespace, SessionId, message, time};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -63,11 +63,14 @@ pub struct SessionCreated<'a> {
     /// A JSON object, as it came.
     #[serde(borrow)]
     pub metadata: &'a RawValue,
+    /// Its namespace, as it is stored; left out for the default one.
+    #[serde(borrow, default)]
+    pub namespace: std::borrow::Cow<'a, str>,
 }
 
 impl<'a> SessionCreated<'a> {
     /// The payload's bytes.
-    pub fn render(user_id: &str, agent_id: &str, metadata: &Json) -> Vec<u8> {
+    pub fn render(namespace: &Namespace, user_id: &str, agent_id: &str, metadata: &Json) -> Vec<u8> {
         let mut out = Vec::with_capacity(48 + user_id.len() + agent_id.len() + metadata.as_str().len());
         out.extend_from_slice(b"{\"user_id\":");
         message::push_string(user_id, &mut out);
@@ -75,6 +78,10 @@ impl<'a> SessionCreated<'a> {
         message::push_string(agent_id, &mut out);
         out.extend_from_slice(b",\"metadata\":");
         out.extend_from_slice(metadata.as_str().as_bytes());
+        if !namespace.is_default() {
+            out.extend_from_slice(b",\"namespace\":");
+            message::push_string(namespace.stored(), &mut out);
+        }
         out.push(b'}');
         out
     }
@@ -198,11 +205,25 @@ mod tests {
     #[test]
     fn a_created_note_keeps_escapes_and_raw_metadata() {
         let metadata = Json::parse(r#"{"n": 1.0e2}"#).unwrap();
-        let payload = SessionCreated::render("al\"ice", "bot\\", &metadata);
+        let payload = SessionCreated::render(&Namespace::default(), "al\"ice", "bot\\", &metadata);
         let note = SessionCreated::parse(&payload).unwrap();
         assert_eq!((note.user_id.as_ref(), note.agent_id.as_ref()), ("al\"ice", "bot\\"));
         assert_eq!(note.metadata.get(), metadata.as_str());
         assert!(SessionCreated::parse(b"{}").is_none());
+    }
+
+    #[test]
+    fn a_created_note_names_its_namespace_unless_that_is_the_default_one() {
+        let render = |name: &str| {
+            let namespace = Namespace::parse(name).unwrap();
+            SessionCreated::render(&namespace, "alice", "bot", &Json::empty_object())
+        };
+        let plain = br#"{"user_id":"alice","agent_id":"bot","metadata":{}}"#;
+        assert_eq!(render("default"), plain);
+        assert_eq!(SessionCreated::parse(plain).unwrap().namespace, "");
+        let named = br#"{"user_id":"alice","agent_id":"bot","metadata":{},"namespace":"acme"}"#;
+        assert_eq!(render("acme"), named);
+        assert_eq!(SessionCreated::parse(named).unwrap().namespace, "acme");
     }
 
     #[test]

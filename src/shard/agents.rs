@@ -62,7 +62,7 @@ impl<M: Medium> Shard<M> {
     ) -> Result<Outcome, Stop> {
         let slot = self.readable(session)?;
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
-        if self.catalog.names.text(entry.agent) != agent_id {
+        if self.catalog.names.id(entry.agent) != agent_id {
             return Err(Refusal::Unauthorized.into());
         }
         out.extend(self.tails.of(&slot).iter().map(|&to| {

@@ -243,7 +243,7 @@ impl<M: Medium> Shard<M> {
             id: MessageId::from_parts(self.now.unix_us / 1000, random),
             session,
             seq,
-            sender_id: self.catalog.names.text(agent),
+            sender_id: self.catalog.names.id(agent),
             kind: "assistant",
             content: &answer.content,
             metadata: &named(&answer.metadata, run, upto_seq),
@@ -390,7 +390,7 @@ impl<M: Medium> Shard<M> {
     fn check_participant(&self, slot: Slot, identity: Option<&str>) -> Result<(), Stop> {
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
         let names = &self.catalog.names;
-        match identity.map(|id| Sender::of(id, names.text(entry.user), names.text(entry.agent))) {
+        match identity.map(|id| Sender::of(id, names.id(entry.user), names.id(entry.agent))) {
             Some(Sender::Other(_)) => Err(Refusal::Unauthorized.into()),
             _ => Ok(()),
         }

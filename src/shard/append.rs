@@ -8,19 +8,27 @@ use super::commit::Effect;
 use super::park::Walk;
 use super::{Append, Author, Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{IDEMPOTENCY_WINDOW, MESSAGE_BYTES_MAX, SESSION_MESSAGES_MAX};
-use crate::session::{Fingerprint, Json, KeyHash, Lookup, MessageMeta, MessageParts, RunPart, Sender, Window, kind};
+use crate::session::{
+    Fingerprint, Json, KeyHash, Lookup, MessageMeta, MessageParts, Namespace, RunPart, Sender, Window, kind,
+};
 use storage::{Key, Kind, Lsn, Medium, NewRecord, Slot};
 
 impl<M: Medium> Shard<M> {
-    pub(super) fn append(&mut self, now: Now, from: Caller, append: &Append) -> Result<Outcome, Stop> {
+    pub(super) fn append(
+        &mut self,
+        now: Now,
+        from: Caller,
+        namespace: &Namespace,
+        append: &Append,
+    ) -> Result<Outcome, Stop> {
         let slot = self.writable(append.session)?;
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
         let names = &self.catalog.names;
         if append.author == Author::SessionUser {
-            let author = Author::User(names.text(entry.user).into());
-            return self.append(now, from, &Append { author, ..append.clone() });
+            let author = Author::User(names.id(entry.user).into());
+            return self.append(now, from, namespace, &Append { author, ..append.clone() });
         }
-        let sender = Sender::of(append.author.id(), names.text(entry.user), names.text(entry.agent));
+        let sender = Sender::of(append.author.id(), names.id(entry.user), names.id(entry.agent));
         if append.participants_only && matches!(sender, Sender::Other(_)) {
             return Err(Refusal::Unauthorized.into());
         }
@@ -44,7 +52,7 @@ impl<M: Medium> Shard<M> {
         if last_seq >= SESSION_MESSAGES_MAX {
             return Err(Refusal::Full { what: "the session", max: SESSION_MESSAGES_MAX as usize }.into());
         }
-        self.append_fresh(now, from, slot, last_seq + 1, append, sender, keyed)
+        self.append_fresh(now, from, namespace, slot, last_seq + 1, append, sender, keyed)
     }
 
     #[allow(clippy::too_many_arguments)] // what was found out about one message, used once
@@ -52,6 +60,7 @@ impl<M: Medium> Shard<M> {
         &mut self,
         now: Now,
         from: Caller,
+        namespace: &Namespace,
         slot: Slot,
         seq: u64,
         append: &Append,
@@ -85,7 +94,7 @@ impl<M: Medium> Shard<M> {
         let sender = match sender {
             Sender::User => user,
             Sender::Agent => agent,
-            Sender::Other(id) => self.catalog.names.intern(id),
+            Sender::Other(id) => self.catalog.names.intern(&namespace.scoped(id)),
         };
         if let Some((key, fingerprint)) = keyed {
             self.catalog.entry_mut(slot).expect("a writable session has an entry").set_keyed();

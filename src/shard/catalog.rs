@@ -2,14 +2,16 @@
 //!
 //! Invariants: an entry is addressed by the slot that the log's index gave the session; it holds committed state
 //! only, so that everything read from it is durable (the parties are known from the append of the created note on,
-//! but the entry is *hidden* until that is durable). The order vector and the chains hold exactly the shown sessions,
+//! but the entry is *hidden* until that is durable). The orders and the chains hold exactly the shown sessions,
 //! newest id first. An idle session takes at most 56 bytes here beside its names; whatever few sessions have is in
-//! [`Extra`].
+//! [`Extra`]. Names stand scoped ([`crate::session::Namespace::scoped`]): a session's namespace is that of its user's name.
 //!
 //! Not here: ids and last positions (the log's index has them), metadata (its created note has it).
 
 use super::names::{NO_SLOT, NameId, Names};
-use crate::session::{SessionId, SessionStatus, unread};
+use super::order::{NewestOf, Order};
+use crate::session::{Namespace, SessionId, SessionStatus, scoped, unread};
+use hashbrown::HashMap;
 use storage::{Lsn, Slot};
 
 /// One session.
@@ -179,20 +181,20 @@ pub struct Catalog {
     /// Ids of users, agents and senders.
     pub names: Names,
     chunks: Vec<Box<[Entry]>>,
-    /// The shown sessions, ascending by id.
-    order: Vec<Slot>,
+    /// The shown sessions, by their namespace as it is stored.
+    orders: HashMap<Box<str>, Order>,
 }
 
 impl Catalog {
     /// An empty table. `seed` is for [`Names::new`].
     pub fn new(seed: u64) -> Self {
-        Self { names: Names::new(seed), chunks: Vec::new(), order: Vec::new() }
+        Self { names: Names::new(seed), chunks: Vec::new(), orders: HashMap::new() }
     }
 
     /// How many sessions are shown.
     #[allow(clippy::len_without_is_empty)] // a gauge
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.orders.values().map(Order::len).sum()
     }
 
     /// The entry at `slot`, shown or hidden.
@@ -211,9 +213,9 @@ impl Catalog {
         Some(&mut chunk[index % CHUNK_ENTRIES]).filter(|entry| entry.has(OCCUPIED))
     }
 
-    /// Puts a hidden session at `slot`. One that stands there already stays as it is.
-    pub fn insert(&mut self, slot: Slot, user_id: &str, agent_id: &str, created: Lsn) -> &mut Entry {
-        let (user, agent) = (self.names.intern(user_id), self.names.intern(agent_id));
+    /// Puts a hidden session of two scoped names at `slot`. One that stands there already stays as it is.
+    pub fn insert(&mut self, slot: Slot, user: &str, agent: &str, created: Lsn) -> &mut Entry {
+        let (user, agent) = (self.names.intern(user), self.names.intern(agent));
         let index = slot.0 as usize;
         while self.chunks.len() <= index / CHUNK_ENTRIES {
             self.chunks.push((0..CHUNK_ENTRIES).map(|_| Entry::VACANT).collect());
@@ -225,13 +227,18 @@ impl Catalog {
         entry
     }
 
+    /// The name of somebody in the namespace of the session at `slot`, which is stored if it is new. `None`: there is no session.
+    pub fn intern_beside(&mut self, slot: Slot, id: &str) -> Option<NameId> {
+        let user = self.entry(slot)?.user;
+        let name = scoped(self.names.namespace(user), id).into_owned();
+        Some(self.names.intern(&name))
+    }
+
     /// Shows the session at `slot`: from now on it is listed.
     pub fn show(&mut self, slot: Slot, id_of: impl Fn(Slot) -> SessionId) {
         let id = id_of(slot);
-        // Ids are made in the order of time: the place is at or near the end.
-        let place = self.order.iter().rposition(|&other| id_of(other) < id).map_or(0, |below| below + 1);
-        self.order.insert(place, slot);
         let user = self.occupied(slot).user;
+        self.orders.entry_ref(self.names.namespace(user)).or_default().insert(slot, &id_of);
         let (mut newer, mut next) = (NO_SLOT, self.names.head(user));
         while next != NO_SLOT && id_of(Slot(next)) > id {
             (newer, next) = (next, self.occupied(Slot(next)).next_of_user);
@@ -244,10 +251,13 @@ impl Catalog {
     /// Removes the session at `slot`, shown or hidden. Its slot may be given to another one.
     pub fn remove(&mut self, slot: Slot, id_of: impl Fn(Slot) -> SessionId) {
         if self.occupied(slot).shown() {
-            let id = id_of(slot);
-            let place = self.order.partition_point(|&other| id_of(other) < id);
-            assert_eq!(self.order.remove(place), slot, "the order is sorted by id");
             let user = self.occupied(slot).user;
+            let namespace = self.names.namespace(user);
+            let order = self.orders.get_mut(namespace).expect("a shown session stands in an order");
+            order.remove(slot, &id_of);
+            if order.is_empty() {
+                self.orders.remove(namespace);
+            }
             let (mut newer, mut next) = (NO_SLOT, self.names.head(user));
             while next != slot.0 {
                 (newer, next) = (next, self.occupied(Slot(next)).next_of_user);
@@ -267,7 +277,12 @@ impl Catalog {
             );
         }
         sessions.sort_unstable();
+        let mut slots: HashMap<&str, Vec<Slot>> = HashMap::new();
         for &(_, slot) in &sessions {
+            slots.entry(self.names.namespace(self.occupied(slot).user)).or_default().push(slot);
+        }
+        self.orders = slots.into_iter().map(|(name, slots)| (name.into(), Order::of_sorted(&slots))).collect();
+        for (_, slot) in sessions {
             let user = self.occupied(slot).user;
             let older = self.names.head(user);
             let entry = self.occupied_mut(slot);
@@ -275,22 +290,22 @@ impl Catalog {
             entry.flags |= SHOWN;
             self.names.set_head(user, slot.0);
         }
-        self.order = sessions.into_iter().map(|(_, slot)| slot).collect();
     }
 
-    /// Slots of the shown sessions, newest id first: all or those of one user.
+    /// Slots of the shown sessions of a namespace, newest id first: all or those of one user of it.
     pub fn newest_first(
         &self,
+        namespace: &Namespace,
         user_id: Option<&str>,
         before: Option<SessionId>,
         id_of: impl Fn(Slot) -> SessionId,
     ) -> NewestFirst<'_> {
         let Some(user_id) = user_id else {
-            let end =
-                before.map_or(self.order.len(), |before| self.order.partition_point(|&slot| id_of(slot) < before));
-            return NewestFirst::All(self.order[..end].iter().rev());
+            let order = self.orders.get(namespace.stored());
+            return NewestFirst::All(order.map_or_else(NewestOf::none, |order| order.newest_first(before, id_of)));
         };
-        let mut next = self.names.find(user_id).map_or(NO_SLOT, |user| self.names.head(user));
+        let user = self.names.find(&namespace.scoped(user_id));
+        let mut next = user.map_or(NO_SLOT, |user| self.names.head(user));
         while let Some(before) = before
             && next != NO_SLOT
             && id_of(Slot(next)) >= before
@@ -303,7 +318,7 @@ impl Catalog {
     /// Bytes of memory that the table takes, the boxes of few sessions aside.
     pub fn memory_bytes(&self) -> usize {
         self.chunks.len() * CHUNK_ENTRIES * size_of::<Entry>()
-            + self.order.capacity() * size_of::<Slot>()
+            + self.orders.values().map(Order::memory_bytes).sum::<usize>()
             + self.names.memory_bytes()
     }
 
@@ -325,8 +340,8 @@ impl Catalog {
 
 /// See [`Catalog::newest_first`].
 pub enum NewestFirst<'a> {
-    /// Of all sessions.
-    All(std::iter::Rev<std::slice::Iter<'a, Slot>>),
+    /// Of a namespace.
+    All(NewestOf<'a>),
     /// Of one user.
     OfUser {
         /// The table.
@@ -341,7 +356,7 @@ impl Iterator for NewestFirst<'_> {
 
     fn next(&mut self) -> Option<Slot> {
         match self {
-            Self::All(slots) => slots.next().copied(),
+            Self::All(slots) => slots.next(),
             Self::OfUser { next: NO_SLOT, .. } => None,
             Self::OfUser { catalog, next } => {
                 let slot = Slot(*next);
@@ -384,7 +399,8 @@ mod tests {
                     })
                     .map(|(_, (slot, _))| *slot)
                     .collect();
-                let listed: Vec<u32> = catalog.newest_first(user, before, id_of).map(|slot| slot.0).collect();
+                let listed: Vec<u32> =
+                    catalog.newest_first(&Namespace::default(), user, before, id_of).map(|slot| slot.0).collect();
                 assert_eq!(listed, expected);
             }
         }
@@ -428,7 +444,7 @@ mod tests {
         let mut catalog = Catalog::new(1);
         catalog.insert(Slot(0), "a", "bot", Lsn(1));
         assert!(!catalog.entry(Slot(0)).unwrap().shown());
-        assert_eq!(catalog.newest_first(None, None, id_of).count(), 0);
+        assert_eq!(catalog.newest_first(&Namespace::default(), None, None, id_of).count(), 0);
         catalog.remove(Slot(0), id_of);
         assert!(catalog.entry(Slot(0)).is_none());
     }

@@ -45,8 +45,8 @@ impl<M: Medium> Shard<M> {
         let names = &self.catalog.names;
         let body = old.compaction_body(
             session,
-            names.text(entry.agent),
-            names.text(entry.user),
+            names.id(entry.agent),
+            names.id(entry.user),
             view.compacted.as_ref().map(|(_, list)| list),
             agent.compaction_token_budget,
         );

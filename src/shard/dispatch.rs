@@ -65,7 +65,7 @@ impl<M: Medium> Shard<M> {
                 Some(_) if self.holds_runs => {}
                 Some(_) => {
                     let from = self.nobody();
-                    self.call(self.now, from, Command::Dispatch { session: self.id_of(slot) }, out);
+                    self.call(self.now, from, None, Command::Dispatch { session: self.id_of(slot) }, out);
                 }
                 None => {}
             }
@@ -186,8 +186,8 @@ impl<M: Medium> Shard<M> {
         let names = &self.catalog.names;
         let body = view.history().call_body(
             session,
-            names.text(entry.agent),
-            names.text(entry.user),
+            names.id(entry.agent),
+            names.id(entry.user),
             view.compacted.as_ref().map(|(_, list)| list),
         );
         let message = MessageId::from_parts(now.unix_us / 1000, attempt.run.to_u128()).to_string();
@@ -372,7 +372,7 @@ impl<M: Medium> Shard<M> {
     /// See [`RunEvent`].
     pub(super) fn run_event(&self, slot: Slot, attempt: Attempt, upto_seq: u64, status: RunStatus) -> RunEvent {
         let entry = self.catalog.entry(slot).expect("a session with a run has an entry");
-        let agent_id = self.catalog.names.text(entry.agent).to_owned();
+        let agent_id = self.catalog.names.id(entry.agent).to_owned();
         RunEvent { run: attempt.run, agent_id, attempt: attempt.attempt, upto_seq, status }
     }
 }

@@ -7,12 +7,13 @@
 use super::catalog::{Catalog, Compacted, Entry};
 use super::directory::Directory;
 use super::folded::FoldedRun;
-use super::names::{NameId, Names};
+use super::names::NameId;
 use crate::session::{
     AgentPut, ChunkMeta, CursorMoved, MessageMeta, RunId, RunNote, RunPart, Sender, SessionCompacted, SessionCreated,
-    kind,
+    kind, scoped,
 };
 use hashbrown::HashMap;
+use std::borrow::Cow;
 use storage::{Fold, Key, Lsn, Record, Slot};
 
 /// What recovery builds.
@@ -56,7 +57,8 @@ impl Folding {
             }
             kind::SESSION_CREATED => {
                 let note = SessionCreated::parse(record.payload)?;
-                self.catalog.insert(slot, &note.user_id, &note.agent_id, record.lsn);
+                let [user, agent] = [&note.user_id, &note.agent_id].map(|id| scoped(&note.namespace, id));
+                self.catalog.insert(slot, &user, &agent, record.lsn);
             }
             kind::SESSION_ARCHIVED => {
                 if let Some(entry) = self.catalog.entry_mut(slot) {
@@ -71,8 +73,9 @@ impl Folding {
             }
             kind::CURSOR_MOVED => {
                 let note = CursorMoved::parse(record.payload)?;
-                let reader = self.catalog.names.intern(&note.user_id);
-                if let Some(entry) = self.catalog.entry_mut(slot) {
+                if let Some(reader) = self.catalog.intern_beside(slot, &note.user_id)
+                    && let Some(entry) = self.catalog.entry_mut(slot)
+                {
                     entry.move_cursor(reader, u32::try_from(note.last_seq).ok()?, note.own_at.unwrap_or(0));
                 }
             }
@@ -127,16 +130,15 @@ impl Folding {
     }
 
     fn message(&mut self, record: &Record<'_>, meta: &MessageMeta<'_>, slot: Slot) {
-        let Catalog { names, .. } = &mut self.catalog;
         let other = match meta.sender {
-            Sender::Other(id) => names.intern(id),
-            Sender::User | Sender::Agent => NameId::NONE,
+            Sender::Other(id) => self.catalog.intern_beside(slot, id),
+            Sender::User | Sender::Agent => None,
         };
         let Some(entry) = self.catalog.entry_mut(slot) else { return }; // deleted, and its created note is gone
         entry.last_sender = match meta.sender {
             Sender::User => entry.user,
             Sender::Agent => entry.agent,
-            Sender::Other(_) => other,
+            Sender::Other(_) => other.unwrap_or(NameId::NONE),
         };
         entry.last_activity_us = record.time_us;
         entry.own_total = meta.own_total;
@@ -191,26 +193,31 @@ impl Fold for Folding {
 
 /// Of snapshots before there were runs; still read.
 const VERSION_WITHOUT_RUNS: u8 = 1;
-const VERSION: u8 = 2;
+/// Of sessions of the default namespace: names stand as plain ids.
+const VERSION_PLAIN: u8 = 2;
+/// Of all others: names stand scoped.
+const VERSION_SCOPED: u8 = 3;
 
 /// One session's state for a snapshot. Nothing for a session that is not shown: its notes stand in the log.
 pub(super) fn encode_session(catalog: &Catalog, run: Option<FoldedRun>, slot: Slot, out: &mut Vec<u8>) {
     let Some(entry) = catalog.entry(slot) else { return };
-    out.extend_from_slice(&[VERSION, entry.kept_flags()]);
+    let names = &catalog.names;
+    let is_plain = names.namespace(entry.user).is_empty();
+    let text = |name: NameId| if is_plain { names.id(name) } else { names.text(name) };
+    out.extend_from_slice(&[if is_plain { VERSION_PLAIN } else { VERSION_SCOPED }, entry.kept_flags()]);
     for number in [entry.created.0, entry.last_activity_us, entry.updated_at_us().unwrap_or(0)] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     for number in [entry.user_cursor, entry.own_total, entry.own_at_cursor] {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    let names = &catalog.names;
-    encode_name(names.text(entry.user), out);
-    encode_name(names.text(entry.agent), out);
-    encode_sender(names, entry, out);
+    encode_name(text(entry.user), out);
+    encode_name(text(entry.agent), out);
+    encode_sender(text, entry, out);
     let cursors = entry.extra.as_ref().map_or(&[][..], |extra| &extra.cursors);
     out.extend_from_slice(&(cursors.len() as u16).to_le_bytes());
     for &(reader, last_seq) in cursors {
-        encode_name(names.text(reader), out);
+        encode_name(text(reader), out);
         out.extend_from_slice(&last_seq.to_le_bytes());
     }
     let compacted = entry.extra.as_ref().and_then(|extra| extra.compacted);
@@ -234,14 +241,14 @@ const SENDER_USER: u8 = 1;
 const SENDER_AGENT: u8 = 2;
 const SENDER_OTHER: u8 = 3;
 
-fn encode_sender(names: &Names, entry: &Entry, out: &mut Vec<u8>) {
+fn encode_sender<'a>(text: impl Fn(NameId) -> &'a str, entry: &Entry, out: &mut Vec<u8>) {
     match entry.last_sender {
         NameId::NONE => out.push(SENDER_NONE),
         sender if sender == entry.user => out.push(SENDER_USER),
         sender if sender == entry.agent => out.push(SENDER_AGENT),
         sender => {
             out.push(SENDER_OTHER);
-            encode_name(names.text(sender), out);
+            encode_name(text(sender), out);
         }
     }
 }
@@ -252,11 +259,14 @@ fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<Opt
         return Some(None);
     }
     let mut reader = Reader(state);
-    let [version @ (VERSION_WITHOUT_RUNS | VERSION), flags] = reader.take::<2>()? else { return None };
+    let [version @ (VERSION_WITHOUT_RUNS | VERSION_PLAIN | VERSION_SCOPED), flags] = reader.take::<2>()? else {
+        return None;
+    };
+    let text = |name| if version == VERSION_SCOPED { Cow::Borrowed(name) } else { scoped("", name) };
     let (created, last_activity_us, updated_at_us) = (reader.u64()?, reader.u64()?, reader.u64()?);
     let (user_cursor, own_total, own_at_cursor) = (reader.u32()?, reader.u32()?, reader.u32()?);
     let (user_id, agent_id) = (reader.name()?, reader.name()?);
-    let entry = catalog.insert(slot, user_id, agent_id, Lsn(created));
+    let entry = catalog.insert(slot, &text(user_id), &text(agent_id), Lsn(created));
     entry.set_kept_flags(flags);
     entry.last_activity_us = last_activity_us;
     (entry.user_cursor, entry.own_total, entry.own_at_cursor) = (user_cursor, own_total, own_at_cursor);
@@ -268,19 +278,19 @@ fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<Opt
         [SENDER_NONE] => NameId::NONE,
         [SENDER_USER] => user,
         [SENDER_AGENT] => agent,
-        [SENDER_OTHER] => catalog.names.intern(reader.name()?),
+        [SENDER_OTHER] => catalog.names.intern(&text(reader.name()?)),
         _ => return None,
     };
     let mut cursors = Vec::new();
     for _ in 0..reader.u16()? {
-        cursors.push((catalog.names.intern(reader.name()?), reader.u32()?));
+        cursors.push((catalog.names.intern(&text(reader.name()?)), reader.u32()?));
     }
     let entry = catalog.entry_mut(slot).expect("it was just put there");
     entry.last_sender = last_sender;
     if !cursors.is_empty() {
         entry.extra_mut().cursors = cursors;
     }
-    let run = if version == VERSION { decode_runs(&mut reader, entry)? } else { None };
+    let run = if version >= VERSION_PLAIN { decode_runs(&mut reader, entry)? } else { None };
     reader.0.is_empty().then_some(run)
 }
 

@@ -1,6 +1,6 @@
 //! What a shard is told: commands, finished disk work, time.
 
-use super::{CallEvent, ShardId, Terms};
+use super::{Access, CallEvent, ShardId, Terms};
 use crate::session::{AgentPut, Json, MessageId, RunId, SessionId};
 use compact_str::CompactString;
 
@@ -252,8 +252,8 @@ pub enum Command {
     },
     /// The caller's shard has no more channel on the inbox. Not answered.
     UnwatchInbox {
-        /// The user.
-        user_id: String,
+        /// The user, scoped ([`crate::session::Namespace::scoped`]).
+        user: String,
         /// The shard that leaves.
         shard: ShardId,
     },
@@ -346,6 +346,8 @@ pub enum Input<M: storage::Medium> {
     Call {
         /// Who.
         from: Caller,
+        /// What the caller may do. `None`: everything in the default namespace.
+        access: Option<Box<Access>>,
         /// What.
         command: Command,
     },

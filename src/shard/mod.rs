@@ -14,6 +14,7 @@
 //! the other side, that of the connections. Runs of agents: `call` (the words), `dispatch`, `answer`, `resume`, `compact`
 //! (what happens, in this order), `runs` (the memory), `folded` (recovery).
 
+mod access;
 mod agents;
 mod answer;
 mod append;
@@ -21,6 +22,7 @@ mod ask_words;
 mod asked;
 mod call;
 mod catalog;
+mod commands;
 mod commit;
 mod compact;
 mod directory;
@@ -32,6 +34,7 @@ mod inbox;
 mod inbox_view;
 mod input;
 mod names;
+mod order;
 mod output;
 mod park;
 mod read;
@@ -49,6 +52,7 @@ mod tests;
 mod upkeep;
 mod windows;
 
+pub use access::{Access, Reach};
 pub use ask_words::*;
 pub use call::*;
 pub use fold::Unreadable;
@@ -249,11 +253,11 @@ impl<M: Medium> Shard<M> {
         self.log.tick(now.mono_us);
         self.now = now;
         match input {
-            Input::Call { from, command } => {
+            Input::Call { from, access, command } => {
                 if self.parked.blocks(&command) {
-                    self.park(now, from, command, out);
+                    self.park(now, from, access, command, out);
                 } else {
-                    self.call(now, from, command, out);
+                    self.call(now, from, access, command, out);
                 }
             }
             Input::Synced(sync, result) => {
@@ -305,10 +309,13 @@ impl<M: Medium> Shard<M> {
         }
     }
 
-    fn call(&mut self, now: Now, from: Caller, command: Command, out: &mut Out<M>) {
-        let outcome = match command.appends() && !self.commits.has_room() {
-            true => Err(Refusal::Overloaded.into()),
-            false => self.run(now, from, &command, out),
+    fn call(&mut self, now: Now, from: Caller, access: Option<Box<Access>>, command: Command, out: &mut Out<M>) {
+        let everything = Access::default();
+        let admitted_as = access.as_deref().unwrap_or(&everything);
+        let outcome = match self.admit(admitted_as, &command) {
+            Err(refusal) => Err(refusal.into()),
+            Ok(()) if command.appends() && !self.commits.has_room() => Err(Refusal::Overloaded.into()),
+            Ok(()) => self.run(now, from, &admitted_as.namespace, &command, out),
         };
         if !matches!(outcome, Err(Stop::Cold(_) | Stop::Park)) {
             self.parked.take_walk(); // it was this command's alone
@@ -327,82 +334,16 @@ impl<M: Medium> Shard<M> {
             },
             Err(Stop::Cold(cold)) => {
                 self.parked.want(now.mono_us, cold);
-                return self.park(now, from, command, out);
+                return self.park(now, from, access, command, out);
             }
-            Err(Stop::Park) => return self.park(now, from, command, out),
+            Err(Stop::Park) => return self.park(now, from, access, command, out),
         };
         out.push(Output::Reply { to: from, reply });
-    }
-
-    fn run(&mut self, now: Now, from: Caller, command: &Command, out: &mut Out<M>) -> Result<Outcome, Stop> {
-        match command {
-            Command::CreateSession { id, user_id, agent_id, metadata } => {
-                self.create_session(now, from, *id, [user_id, agent_id], metadata)
-            }
-            Command::ReadSession { id } => self.read_session(*id),
-            Command::ListSessions { user_id, before, limit } => {
-                self.list_sessions(now, user_id.as_deref(), *before, *limit)
-            }
-            Command::ArchiveSession { id } => self.archive_session(now, from, *id),
-            Command::DeleteSession { id } => self.delete_session(now, from, *id, out),
-            Command::Append(append) => self.append(now, from, append),
-            Command::ReadMessages { session, from, limit } => self.read_messages(*session, *from, *limit),
-            Command::MarkRead { session, user_id, last_seq } => self.mark_read(now, from, *session, user_id, *last_seq),
-            Command::ReadCursors { session } => self.read_cursors(*session),
-            Command::Join { session, identity, after_seq, limit, resume } => {
-                self.join(from, *session, Some(identity), *after_seq, *limit, *resume)
-            }
-            Command::Watch { session, after_seq, limit, resume } => {
-                self.join(from, *session, None, *after_seq, *limit, *resume)
-            }
-            Command::ReadAnswer { session, seq } => self.read_answer(*session, *seq),
-            Command::Unsubscribe { session, shard } => Ok(self.unsubscribe(*session, *shard)),
-            Command::Chunk { session, agent_id, chunk } => self.chunk(*session, agent_id, chunk, out),
-            Command::WatchInbox { user_id } => self.watch_inbox(from, user_id),
-            Command::UnwatchInbox { user_id, shard } => {
-                self.watchers.remove(user_id.as_str(), *shard);
-                Ok(Outcome::Silent)
-            }
-            Command::Agents(command) => self.agents(now, from, command),
-            Command::LearnAgents { notes, complete } => {
-                self.roster.learn(&mut self.catalog.names, notes.clone(), *complete);
-                Ok(Outcome::Reply(Reply::Done))
-            }
-            Command::StopRun { session, run, identity } => {
-                self.stop_run(from, *session, *run, identity.as_deref(), out)
-            }
-            Command::ReadDeliveries { agent_id } => self.deliveries(agent_id),
-            Command::Dispatch { session } => self.dispatch(now, *session, out),
-            Command::ReadStatus => Ok(Outcome::Reply(Reply::Status(Box::new(self.status())))),
-        }
     }
 
     /// Replies and pushes that wait for their commit.
     pub fn awaiting_commit(&self) -> usize {
         self.commits.len()
-    }
-
-    /// Counters and gauges, as [`Command::ReadStatus`] answers.
-    pub fn status(&self) -> ShardStatus {
-        let log = self.log.status();
-        ShardStatus {
-            sessions: self.catalog.len() as u64,
-            appended_total: self.counters.appended_total,
-            replayed_total: self.counters.replayed_total,
-            read_messages_total: self.counters.read_messages_total,
-            pending_commits: self.commits.len() as u64,
-            runs_open: self.runs.len() as u64,
-            calls_open: self.runs.calls as u64,
-            runs_bytes: self.runs.chunks_bytes as u64,
-            runs: self.runs.totals,
-            subscriptions: self.tails.total(),
-            catalog_bytes: self.catalog.memory_bytes() as u64,
-            log_bytes: log.bytes,
-            segments: log.segments,
-            poisoned: self.poisoned || log.poisoned,
-            disk_full: log.disk_full,
-            corrupt: log.corrupt.iter().map(ToString::to_string).collect(),
-        }
     }
 
     /// Calls no agent in this life: messages owe no answer from now on.
@@ -426,8 +367,8 @@ impl<M: Medium> Shard<M> {
         self.log.status().disk_full
     }
 
-    fn park(&mut self, now: Now, from: Caller, command: Command, out: &mut Out<M>) {
-        if let Err(command) = self.parked.push(now.mono_us, from, command)
+    fn park(&mut self, now: Now, from: Caller, access: Option<Box<Access>>, command: Command, out: &mut Out<M>) {
+        if let Err(command) = self.parked.push(now.mono_us, from, access, command)
             && command.is_answered()
         {
             out.push(Output::Reply { to: from, reply: Err(Refusal::Overloaded) });
@@ -446,7 +387,7 @@ impl<M: Medium> Shard<M> {
                 continue;
             }
             self.parked.retrying(Some(&mut parked));
-            self.take(now, Input::Call { from: parked.from, command: parked.command }, out);
+            self.take(now, Input::Call { from: parked.from, access: parked.access, command: parked.command }, out);
         }
         self.parked.retrying(None);
     }

@@ -1,9 +1,10 @@
-//! Interned names: every user, agent and sender id of a shard stands in memory once.
+//! Interned names: every user, agent and sender id of a shard stands in memory once, scoped by its namespace.
 //!
 //! Invariants: a [`NameId`] names the same text for the life of the shard; equal texts have equal ids. A name takes 6
 //! bytes beside its text, padded to 4, and about 8 in the hash table. Names are not freed: a restart interns what is
 //! still used.
 
+use crate::session::split;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -67,7 +68,17 @@ impl Names {
         id
     }
 
-    /// The text of a name.
+    /// The id that clients know it by: its text without its namespace.
+    pub fn id(&self, name: NameId) -> &str {
+        split(self.text(name)).1
+    }
+
+    /// Its namespace, as [`crate::session::Namespace::stored`] gives it.
+    pub fn namespace(&self, name: NameId) -> &str {
+        split(self.text(name)).0
+    }
+
+    /// The text of a name, which is scoped.
     pub fn text(&self, id: NameId) -> &str {
         std::str::from_utf8(self.bytes(id)).expect("only whole texts are stored")
     }

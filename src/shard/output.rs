@@ -247,8 +247,8 @@ pub enum Push {
     },
     /// An entry of a user's inbox changed.
     Inbox {
-        /// The user.
-        user_id: String,
+        /// The user, scoped ([`crate::session::Namespace::scoped`]).
+        user: String,
         /// The entry as it is now.
         entry: InboxEntry,
     },
@@ -264,8 +264,8 @@ pub enum Push {
     },
     /// Pushes of this inbox were dropped: its channels must rejoin.
     InboxGap {
-        /// The user.
-        user_id: String,
+        /// The user, scoped.
+        user: String,
     },
 }
 

@@ -6,7 +6,7 @@
 //! pipelines keeps its order, and what a walk has found stays true. One range is asked for once, however many commands
 //! wait for it.
 
-use super::{Caller, Command};
+use super::{Access, Caller, Command};
 use crate::limits::{PARKED_MAX, PARKED_US_MAX, PARKED_WALKS_MAX};
 use crate::session::{SessionId, Window};
 use hashbrown::HashMap;
@@ -44,6 +44,7 @@ pub(super) enum Walk {
 #[derive(Debug)]
 pub(super) struct ParkedCommand {
     pub(super) from: Caller,
+    pub(super) access: Option<Box<Access>>,
     pub(super) command: Command,
     /// Monotonic time of its first parking.
     since_us: u64,
@@ -77,7 +78,13 @@ pub(super) struct Parked {
 
 impl Parked {
     /// Parks a command. Gives it back when there is no room.
-    pub(super) fn push(&mut self, mono_us: u64, from: Caller, command: Command) -> Result<(), Command> {
+    pub(super) fn push(
+        &mut self,
+        mono_us: u64,
+        from: Caller,
+        access: Option<Box<Access>>,
+        command: Command,
+    ) -> Result<(), Command> {
         let walk = self.walk.take().filter(|_| self.walks < PARKED_WALKS_MAX);
         if self.queue.len() >= PARKED_MAX {
             return Err(command);
@@ -87,7 +94,7 @@ impl Parked {
             *self.by_session.entry(session).or_default() += 1;
         }
         self.walks += usize::from(walk.is_some());
-        self.queue.push_back(ParkedCommand { from, command, since_us, walk });
+        self.queue.push_back(ParkedCommand { from, access, command, since_us, walk });
         Ok(())
     }
 
@@ -156,7 +163,7 @@ mod tests {
 
     fn push(parked: &mut Parked, session: u128) {
         let from = Caller { shard: ShardId(0), token: 1 };
-        parked.push(1, from, read(session)).unwrap();
+        parked.push(1, from, None, read(session)).unwrap();
     }
 
     fn read(session: u128) -> Command {

@@ -39,7 +39,7 @@ impl<M: Medium> Shard<M> {
         let slot = self.readable(id)?;
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
         let names = &self.catalog.names;
-        let of = |identity| Sender::of(identity, names.text(entry.user), names.text(entry.agent));
+        let of = |identity| Sender::of(identity, names.id(entry.user), names.id(entry.agent));
         if let Some(Sender::Other(_)) = identity.map(of) {
             return Err(Refusal::Unauthorized.into());
         }

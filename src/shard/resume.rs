@@ -93,7 +93,7 @@ impl<M: Medium> Shard<M> {
         let idle = Resumed { run: self.runs.last, next_index: u32::MAX, running: None, asked };
         let Some(session) = self.runs.of(slot) else { return idle };
         let entry = self.catalog.entry(slot).expect("a session with a run has an entry");
-        let agent_id = self.catalog.names.text(entry.agent).to_owned();
+        let agent_id = self.catalog.names.id(entry.agent).to_owned();
         let Phase::Calling(answering) = &session.phase else {
             let running = Running { agent_id, state: "waiting", first_index: 0, chunks: Vec::new() };
             let (run, next_index) = match &session.phase {

@@ -5,7 +5,7 @@ use super::names::NameId;
 use super::{Caller, Now, Out, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{CURSORS_MAX, PAGE_SESSIONS_MAX};
 use crate::session::{
-    CursorMoved, Json, MessageMeta, SessionCreated, SessionId, SessionParts, SessionStatus, advance, kind,
+    CursorMoved, Json, MessageMeta, Namespace, SessionCreated, SessionId, SessionParts, SessionStatus, advance, kind,
 };
 use storage::{ENDS_KEY, Key, Kind, Lsn, Medium, NewRecord, Slot};
 
@@ -14,6 +14,7 @@ impl<M: Medium> Shard<M> {
         &mut self,
         now: Now,
         from: Caller,
+        namespace: &Namespace,
         id: SessionId,
         parties: [&str; 2],
         metadata: &Json,
@@ -24,9 +25,9 @@ impl<M: Medium> Shard<M> {
         if self.log.slot(Key(id.to_u128())).is_some() {
             return Err(Stop::Behind(Refusal::SessionExists));
         }
-        let payload = SessionCreated::render(user_id, agent_id, metadata);
+        let payload = SessionCreated::render(namespace, user_id, agent_id, metadata);
         let (lsn, slot) = self.append_note(now, id, kind::SESSION_CREATED, 0, &payload)?;
-        self.catalog.insert(slot, user_id, agent_id, lsn);
+        self.catalog.insert(slot, &namespace.scoped(user_id), &namespace.scoped(agent_id), lsn);
         let facts = Facts { metadata: metadata.clone(), inserted_at_us: now.unix_us };
         let json = self.session_json(slot, &facts);
         self.commits.push(lsn, from, Effect::Created { slot, json });
@@ -42,6 +43,7 @@ impl<M: Medium> Shard<M> {
     pub(super) fn list_sessions(
         &mut self,
         now: Now,
+        namespace: &Namespace,
         user_id: Option<&str>,
         before: Option<SessionId>,
         limit: usize,
@@ -49,7 +51,8 @@ impl<M: Medium> Shard<M> {
         let limit = limit.min(PAGE_SESSIONS_MAX);
         let log = &self.log;
         let id_of = |slot: Slot| SessionId::from(log.key(slot).0);
-        let mut slots: Vec<Slot> = self.catalog.newest_first(user_id, before, id_of).take(limit + 1).collect();
+        let mut slots: Vec<Slot> =
+            self.catalog.newest_first(namespace, user_id, before, id_of).take(limit + 1).collect();
         let has_more = slots.len() > limit;
         slots.truncate(limit);
         let mut sessions = Vec::with_capacity(slots.len());
@@ -99,6 +102,7 @@ impl<M: Medium> Shard<M> {
         &mut self,
         now: Now,
         from: Caller,
+        namespace: &Namespace,
         id: SessionId,
         user_id: &str,
         reported: u64,
@@ -109,11 +113,12 @@ impl<M: Medium> Shard<M> {
         let facts = self.facts(slot)?;
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
         let committed_seq = self.committed_seq(slot);
-        let present = self.catalog.names.find(user_id).map_or(0, |reader| entry.cursor(reader));
+        let name = namespace.scoped(user_id);
+        let present = self.catalog.names.find(&name).map_or(0, |reader| entry.cursor(reader));
         let Some(last_seq) = advance(present, reported, committed_seq) else {
             return Ok(Outcome::Reply(self.cursors(slot, &facts)));
         };
-        let is_user = self.catalog.names.text(entry.user) == user_id;
+        let is_user = self.catalog.names.text(entry.user) == name;
         let others = entry.extra.as_ref().map_or(0, |extra| extra.cursors.len());
         if !is_user && present == 0 && others + self.commits.of(slot).notes as usize >= CURSORS_MAX {
             return Err(Refusal::Full { what: "the session's table of cursors", max: CURSORS_MAX }.into());
@@ -125,7 +130,7 @@ impl<M: Medium> Shard<M> {
         };
         let note = CursorMoved { user_id: user_id.to_owned(), last_seq, own_at };
         let (lsn, _) = self.append_note(now, id, kind::CURSOR_MOVED, 0, &note.render())?;
-        let reader = self.catalog.names.intern(user_id);
+        let reader = self.catalog.names.intern(&name);
         let (last_seq, own_at) = (last_seq as u32, own_at.unwrap_or(0)); // limits::SESSION_MESSAGES_MAX has 32 bits
         self.commits.push(lsn, from, Effect::CursorMoved { slot, reader, last_seq, own_at, facts });
         Ok(Outcome::Later)
@@ -140,7 +145,7 @@ impl<M: Medium> Shard<M> {
     /// All cursors of a session, sorted by reader.
     pub(super) fn cursors(&self, slot: Slot, facts: &Facts) -> Reply {
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
-        let text = |name: NameId| self.catalog.names.text(name).to_owned();
+        let text = |name: NameId| self.catalog.names.id(name).to_owned();
         let others = entry.extra.iter().flat_map(|extra| &extra.cursors);
         let mut cursors: Vec<_> = others.map(|&(name, last_seq)| (text(name), u64::from(last_seq))).collect();
         if entry.user_cursor > 0 {
@@ -155,8 +160,8 @@ impl<M: Medium> Shard<M> {
         let entry = self.catalog.entry(slot).expect("a session that is rendered has an entry");
         SessionParts {
             id: self.id_of(slot),
-            user_id: self.catalog.names.text(entry.user),
-            agent_id: self.catalog.names.text(entry.agent),
+            user_id: self.catalog.names.id(entry.user),
+            agent_id: self.catalog.names.id(entry.agent),
             status: entry.status(),
             metadata: &facts.metadata,
             inserted_at_us: facts.inserted_at_us,

@@ -34,7 +34,7 @@ impl World {
         for shard in 0..self.shards() {
             let command = Command::LearnAgents { notes: vec![registration(on_crash)], complete: true };
             let from = Caller { shard: ShardId(shard), token: Caller::NOBODY };
-            self.step(ShardId(shard), Input::Call { from, command });
+            self.step(ShardId(shard), Input::Call { from, access: None, command });
         }
     }
 

@@ -251,7 +251,7 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Command { to, from, command } => self.step(to, Input::Call { from, command }),
+            Event::Command { to, from, command } => self.step(to, Input::Call { from, access: None, command }),
             Event::Reply { to, reply } => self.answered(to, reply),
             Event::Push { to, push } => self.pushed(to, push),
             Event::Synced { shard, sync, fails } => {
@@ -360,7 +360,7 @@ impl World {
             (true, Push::Message { session, .. } | Push::Chunk { session, .. } | Push::Run { session, .. }) => {
                 Push::Gap { session }
             }
-            (true, Push::Inbox { user_id, .. }) => Push::InboxGap { user_id },
+            (true, Push::Inbox { user, .. }) => Push::InboxGap { user },
             (_, push) => push,
         };
         let delay_us = self.random.delay_us(100);
@@ -407,7 +407,7 @@ impl World {
             }
             TopicKey::Inbox(user_id) => {
                 for to in 0..self.shards() {
-                    let command = Command::UnwatchInbox { user_id: user_id.clone(), shard };
+                    let command = Command::UnwatchInbox { user: user_id.clone(), shard };
                     self.send(shard, ShardId(to), command, None);
                 }
             }
@@ -492,7 +492,7 @@ impl World {
     /// Asks a shard directly, past all mail, performing what it wants at once.
     pub fn ask(&mut self, shard: ShardId, command: Command) -> Result<Reply, Refusal> {
         let token = u64::MAX;
-        let mut inputs = vec![Input::Call { from: Caller { shard, token }, command }];
+        let mut inputs = vec![Input::Call { from: Caller { shard, token }, access: None, command }];
         let mut answer = None;
         while let Some(input) = inputs.pop() {
             let mut out = Vec::new();

@@ -49,7 +49,7 @@ pub enum Delivered {
     /// A user's whole inbox (contract 5), most recently active first.
     InboxDelta {
         /// The user.
-        user_id: String,
+        user: String,
         /// The entries.
         entries: Vec<InboxEntry>,
     },
@@ -207,10 +207,10 @@ impl Hub {
                 self.push_live(session, push, out);
             }
             Push::Closed { session } | Push::Gap { session } => self.end_session_topic(session, push, out),
-            Push::Inbox { user_id, entry } => self.push_inbox(now, user_id, entry, out),
-            Push::InboxGap { ref user_id } => {
-                let topic = TopicKey::Inbox(user_id.clone());
-                let Some(inbox) = self.inboxes.get_mut(user_id) else { return self.abandon(topic) };
+            Push::Inbox { user, entry } => self.push_inbox(now, user, entry, out),
+            Push::InboxGap { ref user } => {
+                let topic = TopicKey::Inbox(user.clone());
+                let Some(inbox) = self.inboxes.get_mut(user) else { return self.abandon(topic) };
                 inbox.broken_joins = inbox.joining; // what was lost may not be in their replies
                 deliver(Delivered::Push(push), std::mem::take(&mut inbox.channels), out);
                 if self.drop_if_empty(&topic) {
@@ -222,22 +222,22 @@ impl Hub {
 
     /// One shard's part of a user's inbox, from the reply to a join. Call it for every shard's reply, before or after
     /// [`Self::join`].
-    pub fn inbox_joined(&mut self, user_id: &str, entries: Vec<InboxEntry>) {
-        let Some(topic) = self.inboxes.get_mut(user_id) else { return };
+    pub fn inbox_joined(&mut self, user: &str, entries: Vec<InboxEntry>) {
+        let Some(topic) = self.inboxes.get_mut(user) else { return };
         // The one that asked reads it in the reply. Others have to be told, also those whose own reply was older.
         let others = topic.joining > 1 || !topic.channels.is_empty();
         for entry in entries {
             if others { topic.view.change(entry) } else { topic.view.load(entry) }
         }
-        topic.wait(user_id, &mut self.waiting);
+        topic.wait(user, &mut self.waiting);
     }
 
     /// Time passed: sends the deltas whose interval is over.
     pub fn tick(&mut self, now: Now, out: &mut Vec<Delivery>) {
         let inboxes = &mut self.inboxes;
-        self.waiting.retain(|user_id| {
-            let Some(topic) = inboxes.get_mut(user_id) else { return false };
-            topic.waiting = !topic.flush_if_due(now, user_id, out);
+        self.waiting.retain(|user| {
+            let Some(topic) = inboxes.get_mut(user) else { return false };
+            topic.waiting = !topic.flush_if_due(now, user, out);
             topic.waiting
         });
     }
@@ -298,7 +298,7 @@ impl Hub {
         if topic.broken_joins > 0 {
             topic.broken_joins -= 1;
             topic.end_join();
-            deliver(Delivered::Push(Push::InboxGap { user_id: user.to_owned() }), vec![channel], out);
+            deliver(Delivered::Push(Push::InboxGap { user: user.to_owned() }), vec![channel], out);
             let topic = TopicKey::Inbox(user.to_owned());
             if self.drop_if_empty(&topic) {
                 self.abandon(topic);
@@ -355,12 +355,12 @@ impl Hub {
         }
     }
 
-    fn push_inbox(&mut self, now: Now, user_id: String, entry: InboxEntry, out: &mut Vec<Delivery>) {
-        let Some(topic) = self.inboxes.get_mut(&user_id) else { return self.abandon(TopicKey::Inbox(user_id)) };
+    fn push_inbox(&mut self, now: Now, user: String, entry: InboxEntry, out: &mut Vec<Delivery>) {
+        let Some(topic) = self.inboxes.get_mut(&user) else { return self.abandon(TopicKey::Inbox(user)) };
         topic.view.change(entry);
         topic.changed_while_joining |= topic.joining > 0;
-        if !topic.flush_if_due(now, &user_id, out) {
-            topic.wait(&user_id, &mut self.waiting);
+        if !topic.flush_if_due(now, &user, out) {
+            topic.wait(&user, &mut self.waiting);
         }
     }
 
@@ -432,15 +432,15 @@ impl InboxTopic {
     }
 
     /// Sees to it that the next tick looks here, if anything is untold.
-    fn wait(&mut self, user_id: &str, waiting: &mut Vec<String>) {
+    fn wait(&mut self, user: &str, waiting: &mut Vec<String>) {
         if !self.waiting && !self.view.clean() {
             self.waiting = true;
-            waiting.push(user_id.to_owned());
+            waiting.push(user.to_owned());
         }
     }
 
     /// Sends a delta if there is something to say and it may be said now. True: nothing waits any more.
-    fn flush_if_due(&mut self, now: Now, user_id: &str, out: &mut Vec<Delivery>) -> bool {
+    fn flush_if_due(&mut self, now: Now, user: &str, out: &mut Vec<Delivery>) -> bool {
         if self.channels.is_empty() {
             return false; // the first channel's reply is on its way; what it does not say is said behind it
         }
@@ -448,7 +448,7 @@ impl InboxTopic {
             return self.view.clean();
         }
         let entries = self.view.flush(now.mono_us, self.joining == 0);
-        deliver(Delivered::InboxDelta { user_id: user_id.to_owned(), entries }, self.channels.clone(), out);
+        deliver(Delivered::InboxDelta { user: user.to_owned(), entries }, self.channels.clone(), out);
         true
     }
 }

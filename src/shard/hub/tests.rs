@@ -287,7 +287,7 @@ fn a_push_for_nobody_is_reported_until_somebody_joins() {
     bench.hub.begin_join(&topic());
     assert!(bench.hub.take_abandoned().is_empty());
     let user = "u".to_owned();
-    bench.push(Push::InboxGap { user_id: user.clone() });
+    bench.push(Push::InboxGap { user: user.clone() });
     assert_eq!(bench.hub.take_abandoned(), [TopicKey::Inbox(user)]);
 }
 
@@ -319,7 +319,7 @@ fn watched(entries: Vec<InboxEntry>) -> Bench {
 
 impl Bench {
     fn change(&mut self, mono_us: u64, entry: InboxEntry) {
-        self.hub.push(at(mono_us), Push::Inbox { user_id: "u".into(), entry }, &mut self.out);
+        self.hub.push(at(mono_us), Push::Inbox { user: "u".into(), entry }, &mut self.out);
     }
 
     fn tick(&mut self, mono_us: u64) {
@@ -431,7 +431,7 @@ fn a_change_that_overtakes_the_reply_of_a_second_join_is_told_again() {
 fn an_inbox_gap_ends_the_joins_that_were_under_way_and_no_later_ones() {
     let mut bench = Bench::new();
     bench.hub.begin_join(&inbox());
-    bench.push(Push::InboxGap { user_id: "u".into() });
+    bench.push(Push::InboxGap { user: "u".into() });
     bench.hub.begin_join(&inbox());
     bench.hub.join(&inbox(), channel(1), Heard::default(), &mut bench.out);
     bench.hub.join(&inbox(), channel(2), Heard::default(), &mut bench.out);
@@ -442,7 +442,7 @@ fn an_inbox_gap_ends_the_joins_that_were_under_way_and_no_later_ones() {
 #[test]
 fn an_inbox_gap_ends_its_channels() {
     let mut bench = watched(vec![]);
-    bench.push(Push::InboxGap { user_id: "u".into() });
+    bench.push(Push::InboxGap { user: "u".into() });
     assert_eq!(bench.heard(1), [-1]);
     assert_eq!(bench.hub.take_abandoned(), [inbox()]);
 }

@@ -63,7 +63,7 @@ fn a_turn_of_many_inputs_needs_one_sync() {
     let mut out = Vec::new();
     for token in 0..10 {
         let from = Caller { shard: HERE, token };
-        bench.shard.take(bench.now(), Input::Call { from, command: append(1, "alice", "hi") }, &mut out);
+        bench.shard.take(bench.now(), Input::Call { from, access: None, command: append(1, "alice", "hi") }, &mut out);
     }
     bench.shard.settle(&mut out);
     let [Output::Sync(_)] = &out[..] else { panic!("{out:?}") };

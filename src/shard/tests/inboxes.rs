@@ -61,8 +61,8 @@ fn watchers_are_told_of_new_sessions_messages_reads_and_departures() {
     bench.call(Command::DeleteSession { id: id(1) }).unwrap();
     assert_eq!(changes(&mut bench), [(id(2), 0, true), (id(1), 0, true)]);
     assert!(bench.inbox("alice").is_empty());
-    bench.send(Command::UnwatchInbox { user_id: "alice".into(), shard: THERE });
-    bench.send(Command::UnwatchInbox { user_id: "alice".into(), shard: HERE });
+    bench.send(Command::UnwatchInbox { user: "alice".into(), shard: THERE });
+    bench.send(Command::UnwatchInbox { user: "alice".into(), shard: HERE });
     bench.create(4, "alice");
     assert!(changes(&mut bench).is_empty());
 }

@@ -10,6 +10,7 @@ mod runs;
 mod runs_lost;
 mod sessions;
 mod tails;
+mod tenants;
 
 use super::*;
 use crate::session::{Json, MessageId, RunId};
@@ -122,7 +123,7 @@ impl Bench {
                     let from = Caller { shard: HERE, token: Caller::NOBODY };
                     let command = Command::LearnAgents { notes: vec![*note], complete: false };
                     let mut out = Vec::new();
-                    self.shard.step(self.now(), Input::Call { from, command }, &mut out);
+                    self.shard.step(self.now(), Input::Call { from, access: None, command }, &mut out);
                     assert!(matches!(out[..], [Output::Reply { .. }]), "a shard that learns says that it did");
                     self.said.push(Said::Reply(to.token, Ok(reply)));
                 }
@@ -164,7 +165,7 @@ impl Bench {
         self.tokens += 1;
         self.now_us += 1000;
         let from = Caller { shard, token: self.tokens };
-        self.step(Input::Call { from, command });
+        self.step(Input::Call { from, access: None, command });
         self.run();
         self.tokens
     }

@@ -146,7 +146,7 @@ proptest! {
 
 impl Bench {
     /// Takes a snapshot, with appends between its steps left to the caller.
-    fn snapshot_now(&mut self) {
+    pub(super) fn snapshot_now(&mut self) {
         self.shard.log.snapshot_now();
         for _ in 0..8 {
             self.step(Input::Tick);

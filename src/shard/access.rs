@@ -1,0 +1,163 @@
+//! Who may do what: the one place that every command of a client passes before it is run.
+//!
+//! A command names users and agents by the ids that clients know. Whoever runs it scopes them by the namespace of the access, so no
+//! command can name another tenant's user, agent or inbox; session ids are the only names that all tenants share, and they are
+//! admitted here. The match is exhaustive: a new command does not compile without its line.
+//!
+//! Not here: who a caller is (`api::auth`), what a route asks of its caller before there is a command.
+
+use super::{AgentCommand, Append, Author, Command, Refusal, Shard};
+use crate::session::{Namespace, SessionId, split};
+use storage::Medium;
+
+/// What the caller of a command may do. A command without one may do everything in the default namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The tenant whose ids the command names.
+    pub namespace: Namespace,
+    /// Whose sessions.
+    pub reach: Reach,
+    /// This session only.
+    pub session: Option<SessionId>,
+    /// Nothing that changes anything.
+    pub reads_only: bool,
+}
+
+/// Which sessions of its namespace a caller reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All.
+    #[default]
+    All,
+    /// Those whose user or agent it is; it acts as itself only.
+    Party(Box<str>),
+    /// Those with this agent or team.
+    Agent(Box<str>),
+}
+
+impl Reach {
+    /// Whether a session of these two is reached.
+    fn reaches(&self, user_id: &str, agent_id: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Party(me) => **me == *user_id || **me == *agent_id,
+            Self::Agent(agent) => **agent == *agent_id,
+        }
+    }
+
+    /// Whether the caller may act as, or read all of, this user.
+    fn is_user(&self, user_id: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Party(me) => **me == *user_id,
+            Self::Agent(_) => false,
+        }
+    }
+
+    /// Whether the caller may write in the name of this user or agent.
+    fn writes_as(&self, author: &Author) -> bool {
+        match (self, author) {
+            (Self::Party(me), author) => **me == *author.id(),
+            (Self::Agent(agent), Author::Agent(id)) => **agent == **id,
+            (Self::All | Self::Agent(_), _) => true,
+        }
+    }
+}
+
+impl<M: Medium> Shard<M> {
+    /// Whether `access` admits `command`.
+    pub(super) fn admit(&self, access: &Access, command: &Command) -> Result<(), Refusal> {
+        if is_own(command) {
+            return Ok(());
+        }
+        if access.reads_only && (command.appends() || matches!(command, Command::Chunk { .. })) {
+            return Err(Refusal::Forbidden);
+        }
+        match command.session() {
+            Some(session) => self.admit_to_session(access, session)?,
+            None if access.session.is_some() => return Err(Refusal::Forbidden),
+            None => {}
+        }
+        let reach = &access.reach;
+        let permitted = match command {
+            Command::CreateSession { user_id, agent_id, .. } => reach.reaches(user_id, agent_id),
+            Command::ListSessions { user_id, .. } => {
+                *reach == Reach::All || user_id.as_ref().is_some_and(|user_id| reach.is_user(user_id))
+            }
+            Command::Append(append) => may_append(reach, append),
+            Command::MarkRead { user_id, .. } => !matches!(reach, Reach::Party(me) if **me != **user_id),
+            Command::Join { identity, .. } => !matches!(reach, Reach::Party(me) if **me != **identity),
+            Command::StopRun { identity, .. } => {
+                !matches!((reach, identity), (Reach::Party(me), Some(identity)) if **me != **identity)
+            }
+            Command::Chunk { agent_id, .. } => match reach {
+                Reach::All => true,
+                Reach::Party(me) | Reach::Agent(me) => **me == **agent_id,
+            },
+            Command::WatchInbox { user_id } => reach.is_user(user_id),
+            Command::Agents(command) => may_ask_for_agents(reach, command),
+            Command::ReadDeliveries { agent_id } => match reach {
+                Reach::All => true,
+                Reach::Agent(agent) => **agent == **agent_id,
+                Reach::Party(_) => false,
+            },
+            // The session was admitted, and it is all that these are about.
+            Command::ReadSession { .. }
+            | Command::ArchiveSession { .. }
+            | Command::DeleteSession { .. }
+            | Command::ReadMessages { .. }
+            | Command::ReadAnswer { .. }
+            | Command::Watch { .. }
+            | Command::ReadCursors { .. } => true,
+            // The server's own, which were admitted above.
+            Command::Unsubscribe { .. }
+            | Command::UnwatchInbox { .. }
+            | Command::LearnAgents { .. }
+            | Command::Dispatch { .. }
+            | Command::ReadStatus => true,
+        };
+        if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
+    }
+
+    /// A session that is not there, or whose created note is damaged, is named by the command itself.
+    fn admit_to_session(&self, access: &Access, session: SessionId) -> Result<(), Refusal> {
+        if access.session.is_some_and(|only| only != session) {
+            return Err(Refusal::Forbidden);
+        }
+        let Some(slot) = self.slot_of(session) else {
+            return if access.namespace.is_default() { Ok(()) } else { Err(Refusal::SessionNotFound) };
+        };
+        let entry = self.catalog.entry(slot).expect("a slot of a session has an entry");
+        let (namespace, user_id) = split(self.catalog.names.text(entry.user));
+        if namespace != access.namespace.stored() {
+            return Err(Refusal::OtherNamespace);
+        }
+        let agent_id = self.catalog.names.id(entry.agent);
+        if access.reach.reaches(user_id, agent_id) { Ok(()) } else { Err(Refusal::Forbidden) }
+    }
+}
+
+/// What no client can ask for: the server makes these itself.
+fn is_own(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Unsubscribe { .. }
+            | Command::UnwatchInbox { .. }
+            | Command::LearnAgents { .. }
+            | Command::Dispatch { .. }
+            | Command::ReadStatus
+    )
+}
+
+fn may_append(reach: &Reach, append: &Append) -> bool {
+    reach.writes_as(&append.author)
+}
+
+fn may_ask_for_agents(reach: &Reach, command: &AgentCommand) -> bool {
+    match (reach, command) {
+        (Reach::All, _) => true,
+        (Reach::Party(_), AgentCommand::List { .. } | AgentCommand::Read { .. }) => true,
+        (Reach::Agent(agent), AgentCommand::Read { id }) => **agent == **id,
+        _ => false,
+    }
+}
