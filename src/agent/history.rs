@@ -62,12 +62,21 @@ impl History {
         messages.iter().filter(|message| message.seq >= first_seq).map(|message| tokens(message.content)).sum()
     }
 
-    /// The body of a call (contract 4.4). `compacted`: what stands for the messages before these.
-    pub fn call_body(&self, session: SessionId, agent_id: &str, user_id: &str, compacted: Option<&Json>) -> Vec<u8> {
+    /// The body of a call (contract 4.4). `compacted`: what stands for the messages before these. `context`: what came with the
+    /// last one and is not stored.
+    pub fn call_body(
+        &self,
+        session: SessionId,
+        agent_id: &str,
+        user_id: &str,
+        compacted: Option<&Json>,
+        context: Option<&Json>,
+    ) -> Vec<u8> {
         let mut body = self.parties(session, agent_id, user_id);
-        if let Some(compacted) = compacted {
-            body += ",\"compacted\":";
-            body += compacted.as_str();
+        for (name, part) in [("compacted", compacted), ("context", context)] {
+            if let Some(part) = part {
+                body += &format!(",\"{name}\":{}", part.as_str());
+            }
         }
         self.close(body)
     }
@@ -164,7 +173,7 @@ mod tests {
     #[test]
     fn a_call_carries_five_keys_of_each_message_and_raw_content() {
         let history = History::of_page(&page(), 2..=9, 9);
-        let body = String::from_utf8(history.call_body(SessionId::from(7), "bot", "alice", None)).unwrap();
+        let body = String::from_utf8(history.call_body(SessionId::from(7), "bot", "alice", None, None)).unwrap();
         let session = SessionId::from(7);
         let when = "2025-10-23T10:48:00.123456Z";
         assert_eq!(
@@ -178,7 +187,7 @@ mod tests {
 
     #[test]
     fn an_empty_session_makes_an_empty_list() {
-        let body = History::of_page("", 1..=9, 9).call_body(SessionId::from(7), "bot", "alice", None);
+        let body = History::of_page("", 1..=9, 9).call_body(SessionId::from(7), "bot", "alice", None, None);
         assert!(String::from_utf8(body).unwrap().ends_with(r#","messages":[]}"#));
     }
 
@@ -187,7 +196,7 @@ mod tests {
         let list = Json::parse(r#"[{"role":"system","content":"so far"}]"#).unwrap();
         let history = History::of_page(&page(), 1..=9, 1);
         let body: Value =
-            serde_json::from_slice(&history.call_body(SessionId::from(7), "b", "a", Some(&list))).unwrap();
+            serde_json::from_slice(&history.call_body(SessionId::from(7), "b", "a", Some(&list), Some(&list))).unwrap();
         assert_eq!(body["compacted"][0]["content"], "so far");
         assert_eq!(body["messages"].as_array().unwrap().len(), 1);
         let request = history.compaction_body(SessionId::from(7), "b", "a", Some(&list), 9);

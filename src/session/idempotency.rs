@@ -51,8 +51,11 @@ pub enum Lookup {
         /// Where.
         seq: u64,
     },
-    /// The key stands for another request.
-    Mismatch,
+    /// The key stands for another request, which was appended at this seq.
+    Mismatch {
+        /// Where.
+        seq: u64,
+    },
 }
 
 /// The keys of one session's latest messages.
@@ -69,7 +72,7 @@ impl Window {
         match self.by_key.get(&key) {
             Some(&(seq, _)) if seq + window < next_seq => Lookup::Fresh,
             Some(&(seq, known)) if known == fingerprint => Lookup::Replay { seq },
-            Some(_) => Lookup::Mismatch,
+            Some(&(seq, _)) => Lookup::Mismatch { seq },
             None => Lookup::Fresh,
         }
     }
@@ -144,7 +147,7 @@ mod tests {
         assert_eq!(window.look_up(key("k"), Fingerprint(1), 1, WINDOW), Lookup::Fresh);
         window.insert(1, key("k"), Fingerprint(1), WINDOW);
         assert_eq!(window.look_up(key("k"), Fingerprint(1), 2, WINDOW), Lookup::Replay { seq: 1 });
-        assert_eq!(window.look_up(key("k"), Fingerprint(2), 2, WINDOW), Lookup::Mismatch);
+        assert_eq!(window.look_up(key("k"), Fingerprint(2), 2, WINDOW), Lookup::Mismatch { seq: 1 });
     }
 
     #[test]

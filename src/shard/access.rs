@@ -6,9 +6,9 @@
 //!
 //! Not here: who a caller is (`api::auth`), what a route asks of its caller before there is a command.
 
-use super::{AgentCommand, Append, Author, Command, Refusal, Shard};
-use crate::session::{Namespace, SessionId, split};
-use storage::Medium;
+use super::{AgentCommand, Append, Author, Command, Parties, Refusal, Shard};
+use crate::session::{Namespace, SessionId, main_id, split};
+use storage::{Key, Medium};
 
 /// What the caller of a command may do. A command without one may do everything in the default namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,7 @@ impl<M: Medium> Shard<M> {
             return Err(Refusal::Forbidden);
         }
         match command.session() {
+            Some(main) if let Some(parties) = main_parties(command) => self.admit_to_main(access, main, parties)?,
             Some(session) => self.admit_to_session(access, session)?,
             None if access.session.is_some() => return Err(Refusal::Forbidden),
             None => {}
@@ -119,13 +120,26 @@ impl<M: Medium> Shard<M> {
         if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
     }
 
+    /// The parties say what is reached, whether the session is there or not: its id follows from them.
+    fn admit_to_main(&self, access: &Access, main: SessionId, parties: &Parties) -> Result<(), Refusal> {
+        let Parties { user_id, agent_id, .. } = parties;
+        let is_right = main_id(access.namespace.stored(), user_id, agent_id) == main.base();
+        let is_locked_out = access.session.is_some_and(|only| self.mains.living(main) != Some(only));
+        if is_right && !is_locked_out && access.reach.reaches(user_id, agent_id) {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden)
+    }
+
     /// A session that is not there, or whose created note is damaged, is named by the command itself.
     fn admit_to_session(&self, access: &Access, session: SessionId) -> Result<(), Refusal> {
         if access.session.is_some_and(|only| only != session) {
             return Err(Refusal::Forbidden);
         }
         let Some(slot) = self.slot_of(session) else {
-            return if access.namespace.is_default() { Ok(()) } else { Err(Refusal::SessionNotFound) };
+            // What is damaged has no namespace; its name is for those who run the server.
+            let is_damaged = self.log.slot(Key(session.to_u128())).is_some();
+            return if is_damaged && !access.namespace.is_default() { Err(Refusal::SessionNotFound) } else { Ok(()) };
         };
         let entry = self.catalog.entry(slot).expect("a slot of a session has an entry");
         let (namespace, user_id) = split(self.catalog.names.text(entry.user));
@@ -147,6 +161,12 @@ fn is_own(command: &Command) -> bool {
             | Command::Dispatch { .. }
             | Command::ReadStatus
     )
+}
+
+/// Whose main session a command is about, if it says so.
+fn main_parties(command: &Command) -> Option<&Parties> {
+    let Command::Append(append) = command else { return None };
+    append.terms.as_ref()?.parties.as_ref().filter(|_| append.session.is_main())
 }
 
 fn may_append(reach: &Reach, append: &Append) -> bool {

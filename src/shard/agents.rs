@@ -3,7 +3,7 @@
 use super::commit::Effect;
 use super::directory::Decision;
 use super::{AgentCommand, Caller, Now, Out, Outcome, Output, Push, Refusal, Reply, Shard, ShardId, Stop};
-use crate::session::{AgentPut, Json, SessionId, kind};
+use crate::session::{AgentPut, Json, Namespace, SessionId, kind};
 use storage::{Key, Kind, Lsn, Medium, NewRecord};
 
 impl<M: Medium> Shard<M> {
@@ -40,9 +40,9 @@ impl<M: Medium> Shard<M> {
         self.directory.as_ref().map(super::directory::Directory::all).unwrap_or_default()
     }
 
-    pub(super) fn deliveries(&mut self, agent_id: &str) -> Result<Outcome, Stop> {
+    pub(super) fn deliveries(&mut self, namespace: &Namespace, agent_id: &str) -> Result<Outcome, Stop> {
         let names = &mut self.catalog.names;
-        let known = self.roster.find(names, agent_id).ok_or(Refusal::AgentNotFound)?;
+        let known = self.roster.find(names, namespace, agent_id).ok_or(Refusal::AgentNotFound)?;
         Ok(Outcome::Reply(Reply::Deliveries(self.reports.of(known))))
     }
 

@@ -256,8 +256,8 @@ impl<M: Medium> Shard<M> {
         }
         let lsn = self.append_answer_record(slot, seq, upto_seq, &json)?;
         let time_us = self.now.unix_us;
-        let part = MessageRun::Answers(run);
-        let effect = Effect::Message { slot, seq, json, sender: agent, own: false, time_us, run: part, echo: false };
+        let (run, echo, spoken) = (MessageRun::Answers(run), false, None);
+        let effect = Effect::Message { slot, seq, json, sender: agent, own: false, time_us, run, echo, spoken };
         let from = self.nobody();
         self.counters.appended_total += 1;
         self.runs.totals.messages += 1;

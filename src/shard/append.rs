@@ -6,10 +6,11 @@
 use super::answer::MessageRun;
 use super::commit::Effect;
 use super::park::Walk;
+use super::terms::Spoken;
 use super::{Append, Author, Caller, Now, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{IDEMPOTENCY_WINDOW, MESSAGE_BYTES_MAX, SESSION_MESSAGES_MAX};
 use crate::session::{
-    Fingerprint, Json, KeyHash, Lookup, MessageMeta, MessageParts, Namespace, RunPart, Sender, Window, kind,
+    Fingerprint, Json, KeyHash, Lookup, MessageMeta, MessageParts, Namespace, RunPart, Sender, SessionId, Window, kind,
 };
 use storage::{Key, Kind, Lsn, Medium, NewRecord, Slot};
 
@@ -21,7 +22,7 @@ impl<M: Medium> Shard<M> {
         namespace: &Namespace,
         append: &Append,
     ) -> Result<Outcome, Stop> {
-        let slot = self.writable(append.session)?;
+        let slot = self.slot_for(now, namespace, append)?;
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
         let names = &self.catalog.names;
         if append.author == Author::SessionUser {
@@ -39,8 +40,11 @@ impl<M: Medium> Shard<M> {
         if let Some((key, fingerprint)) = keyed {
             match self.window(slot)?.look_up(key, fingerprint, last_seq + 1, IDEMPOTENCY_WINDOW) {
                 Lookup::Fresh => {}
-                Lookup::Replay { seq } => return self.replay(from, slot, seq, append.echo),
-                Lookup::Mismatch => return Err(Stop::Behind(Refusal::IdempotencyMismatch)),
+                Lookup::Replay { seq } => return self.replay(from, slot, seq, append),
+                Lookup::Mismatch { seq } if append.terms.as_ref().is_some_and(|terms| terms.same_key_replays) => {
+                    return self.replay(from, slot, seq, append);
+                }
+                Lookup::Mismatch { .. } => return Err(Stop::Behind(Refusal::IdempotencyMismatch)),
             }
         }
         if self.poisoned {
@@ -67,7 +71,8 @@ impl<M: Medium> Shard<M> {
         sender: Sender<'_>,
         keyed: Option<(KeyHash, Fingerprint)>,
     ) -> Result<Outcome, Stop> {
-        let json = render(now, seq, append);
+        let session = self.id_of(slot);
+        let json = render(now, session, seq, append);
         let bytes = json.as_str().len();
         if bytes > MESSAGE_BYTES_MAX {
             return Err(Refusal::MessageTooLarge { bytes, bytes_max: MESSAGE_BYTES_MAX }.into());
@@ -84,7 +89,7 @@ impl<M: Medium> Shard<M> {
         let record = NewRecord {
             kind: Kind(kind::MESSAGE),
             flags: meta.flags(),
-            key: Key(append.session.to_u128()),
+            key: Key(session.to_u128()),
             seq,
             time_us: now.unix_us,
             meta: &self.scratch,
@@ -101,8 +106,12 @@ impl<M: Medium> Shard<M> {
             self.windows.insert(slot, seq, key, fingerprint);
         }
         self.counters.appended_total += 1;
-        let echo = append.echo;
-        self.commits.push(lsn, from, Effect::Message { slot, seq, json, sender, own, time_us: now.unix_us, run, echo });
+        if append.terms.as_ref().is_some_and(|terms| terms.watch) {
+            self.tails.add(slot, from.shard); // its commit, and all that follows, is pushed there behind the answer
+        }
+        let (echo, spoken) = (append.echo, Spoken::of(append.terms.as_deref()));
+        let time_us = now.unix_us;
+        self.commits.push(lsn, from, Effect::Message { slot, seq, json, sender, own, time_us, run, echo, spoken });
         Ok(Outcome::Later)
     }
 
@@ -113,15 +122,26 @@ impl<M: Medium> Shard<M> {
     }
 
     /// Answers a retry with the message that stands, once that is durable.
-    fn replay(&mut self, from: Caller, slot: Slot, seq: u64, echo: bool) -> Result<Outcome, Stop> {
+    fn replay(&mut self, from: Caller, slot: Slot, seq: u64, append: &Append) -> Result<Outcome, Stop> {
         let lsn = self.log.find(slot, seq)?;
         let record = self.log.read(lsn)?;
-        let json = echo.then(|| stored_json(record.payload));
+        let json = append.echo.then(|| stored_json(record.payload));
+        let asked = append.terms.as_ref().is_some_and(|terms| terms.watch).then_some(slot);
         if seq <= self.committed_seq(slot) {
+            let standing = asked.map(|slot| self.standing(slot, seq)).transpose()?;
+            if asked.is_some() {
+                self.tails.add(slot, from.shard);
+            }
             self.counters.replayed_total += 1;
-            return Ok(Outcome::Reply(Reply::Appended { seq, json, replayed: true }));
+            return Ok(Outcome::Reply(match standing {
+                Some(standing) => self.asked(slot, seq, json, true, standing),
+                None => Reply::Appended { seq, json, replayed: true },
+            }));
         }
-        match self.commits.push_behind(from, Effect::Replayed { seq, json }) {
+        if asked.is_some() {
+            self.tails.add(slot, from.shard);
+        }
+        match self.commits.push_behind(from, Effect::Replayed { seq, json, asked }) {
             None => Ok(Outcome::Later),
             Some(_) => Err(Refusal::LogPoisoned.into()), // appended, no longer in the queue, not committed: lost
         }
@@ -161,10 +181,10 @@ impl<M: Medium> Shard<M> {
     }
 }
 
-fn render(now: Now, seq: u64, append: &Append) -> Json {
+fn render(now: Now, session: SessionId, seq: u64, append: &Append) -> Json {
     MessageParts {
         id: append.message,
-        session: append.session,
+        session,
         seq,
         sender_id: append.author.id(),
         kind: &append.kind,

@@ -4,8 +4,8 @@
 
 use super::append::stored_json;
 use super::runs::Phase;
-use super::{Outcome, Reply, Shard, Standing, Stop};
-use crate::session::{MessageMeta, RunPart, SessionId};
+use super::{Asked, Outcome, Reply, Shard, Standing, Stop};
+use crate::session::{Json, MessageMeta, RunPart, SessionId};
 use storage::{Medium, Slot};
 
 /// Messages behind a question among which its answer is looked for.
@@ -15,6 +15,13 @@ impl<M: Medium> Shard<M> {
     pub(super) fn read_answer(&self, id: SessionId, seq: u64) -> Result<Outcome, Stop> {
         let slot = self.readable(id)?;
         Ok(Outcome::Reply(Reply::Standing(Box::new(self.standing(slot, seq)?))))
+    }
+
+    /// The answer to an append that is watched.
+    pub(super) fn asked(&self, slot: Slot, seq: u64, json: Option<Json>, replayed: bool, standing: Standing) -> Reply {
+        let entry = self.catalog.entry(slot).expect("a session whose message is committed has an entry");
+        let (session, agent) = (self.id_of(slot), self.agent_name(entry.agent));
+        Reply::Asked(Box::new(Asked { session, seq, json, replayed, agent, standing }))
     }
 
     /// How message `seq` stands.

@@ -52,7 +52,7 @@ impl<M: Medium> Shard<M> {
             Command::StopRun { session, run, identity } => {
                 self.stop_run(from, *session, *run, identity.as_deref(), out)
             }
-            Command::ReadDeliveries { agent_id } => self.deliveries(agent_id),
+            Command::ReadDeliveries { agent_id } => self.deliveries(namespace, agent_id),
             Command::Dispatch { session } => self.dispatch(now, *session, out),
             Command::ReadStatus => Ok(Outcome::Reply(Reply::Status(Box::new(self.status())))),
         }

@@ -7,6 +7,7 @@
 use super::answer::MessageRun;
 use super::catalog::Compacted;
 use super::names::NameId;
+use super::terms::Spoken;
 use super::{Caller, Refusal, RunEvent};
 use crate::limits::{PENDING_COMMIT_BYTES_MAX, PENDING_COMMITS_MAX};
 use crate::session::{Json, RunId, SessionId};
@@ -53,6 +54,8 @@ pub enum Effect {
         run: MessageRun,
         /// The answer holds it.
         echo: bool,
+        /// What its author wants besides.
+        spoken: Option<Box<Spoken>>,
     },
     /// The run of a session ended without a message.
     RunClosed {
@@ -110,6 +113,8 @@ pub enum Effect {
         seq: u64,
         /// As clients read it, if the caller asked for it.
         json: Option<Json>,
+        /// The caller awaits what answers it, in this session.
+        asked: Option<Slot>,
     },
     /// Nothing; a refusal that rests on what is in the queue.
     Refused(Refusal),
@@ -273,6 +278,7 @@ mod tests {
             time_us: 1,
             run: MessageRun::None,
             echo: true,
+            spoken: None,
         }
     }
 
@@ -329,7 +335,7 @@ mod tests {
         assert!(!commits.has_room());
         let mut commits = Commits::default();
         let json = Json::from_rendered(vec![b'1'; PENDING_COMMIT_BYTES_MAX]);
-        commits.push(Lsn(1), FROM, Effect::Replayed { seq: 1, json: Some(json) });
+        commits.push(Lsn(1), FROM, Effect::Replayed { seq: 1, json: Some(json), asked: None });
         assert!(!commits.has_room());
         commits.pop();
         assert!(commits.has_room());

@@ -98,12 +98,18 @@ impl Directory {
         serde_json::to_writer(out, &snapshot).expect("agents always have a JSON form and a Vec takes every byte");
     }
 
-    /// Takes over a snapshot unless a newer one was taken over already. `None`: the bytes are not one.
+    /// Takes over a snapshot unless a newer one was taken over already, or it holds no directory. `None`: the bytes are not one.
     pub fn fold_snapshot(&mut self, state: &[u8]) -> Option<()> {
-        let snapshot: Snapshot = serde_json::from_slice(state).ok()?;
-        if snapshot.as_of_us >= self.as_of_us {
-            self.as_of_us = snapshot.as_of_us;
-            self.committed = snapshot.agents.into_iter().map(|agent| (agent.id().to_owned(), agent)).collect();
+        #[derive(Deserialize)]
+        struct Part {
+            as_of_us: Option<u64>,
+            #[serde(default)]
+            agents: Vec<AgentConfig>,
+        }
+        let part: Part = serde_json::from_slice(state).ok()?;
+        if let Some(as_of_us) = part.as_of_us.filter(|&as_of_us| as_of_us >= self.as_of_us) {
+            self.as_of_us = as_of_us;
+            self.committed = part.agents.into_iter().map(|agent| (agent.id().to_owned(), agent)).collect();
         }
         Some(())
     }
@@ -159,7 +165,7 @@ fn put(former_id: Option<String>, agent: AgentConfig) -> Decision {
     Decision::Put(Box::new(AgentPut { former_id, agent }))
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Snapshot {
     as_of_us: u64,
     agents: Vec<AgentConfig>,

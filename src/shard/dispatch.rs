@@ -11,6 +11,7 @@ use super::answer::text_of;
 use super::call::{Call, CallKind, RunEvent, RunStatus};
 use super::commit::Effect;
 use super::runs::{Answering, Attempt, Closing, Ending, Phase};
+use super::terms::Spoken;
 use super::{Command, Now, Out, Outcome, Output, Push, Refusal, Shard, Stop};
 use crate::agent::{Failure, History, due_us, retry_in_ms};
 use crate::limits::{CALLS_MAX, PAGE_MESSAGES_MAX, PARKED_US_MAX};
@@ -31,7 +32,7 @@ impl<M: Medium> Shard<M> {
     }
 
     /// A message that waits for an answer was committed.
-    pub(super) fn user_spoke(&mut self, slot: Slot, seq: u64) {
+    pub(super) fn user_spoke(&mut self, slot: Slot, seq: u64, spoken: Option<Box<Spoken>>) {
         let now_us = self.now.mono_us;
         let entry = self.catalog.entry(slot).expect("a session with a committed message has an entry");
         if entry.deleting() {
@@ -39,16 +40,20 @@ impl<M: Medium> Shard<M> {
         }
         let agent = self.roster.agent(&self.catalog.names, entry.agent);
         let (window, max_wait) = agent.map_or((0, 0), |agent| (agent.debounce_window_ms, agent.debounce_max_wait_ms));
-        let Some(run) = self.runs.of_mut(slot) else {
+        if self.runs.of(slot).is_none() {
             self.runs.insert(slot, seq, seq, now_us, Phase::Waiting);
-            return self.runs.set_timer(slot, Some(due_us(now_us, now_us, window, max_wait)));
-        };
+        }
+        let run = self.runs.of_mut(slot).expect("it was just put there");
         if run.phase.is_under_way() {
             run.late_us.get_or_insert(now_us);
         }
         (run.target_seq, run.spoke_us) = (seq, now_us);
+        if let Some(spoken) = spoken {
+            run.is_hurried |= spoken.at_once;
+            run.context = spoken.context.map(|context| (seq, context)).or_else(|| run.context.take());
+        }
         if matches!(run.phase, Phase::Waiting) {
-            let due = due_us(run.first_us, now_us, window, max_wait);
+            let due = if run.is_hurried { now_us } else { due_us(run.first_us, now_us, window, max_wait) };
             self.runs.set_timer(slot, Some(due));
         }
     }
@@ -176,10 +181,8 @@ impl<M: Medium> Shard<M> {
     ) -> Result<(), Stop> {
         let attempt = attempt.unwrap_or_else(|| self.new_attempt(now));
         let session = self.id_of(slot);
-        let (target_seq, spoke_us) = {
-            let run = self.runs.of(slot).expect("a session that is dispatched stands here");
-            (run.target_seq, run.first_us)
-        };
+        let run = self.runs.of(slot).expect("a session that is dispatched stands here");
+        let (target_seq, spoke_us, context) = (run.target_seq, run.first_us, run.context.clone());
         let note = RunNote::new(attempt.run, target_seq, None);
         self.append_note(now, session, kind::RUN_OPENED, 0, &note.render())?;
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
@@ -189,11 +192,13 @@ impl<M: Medium> Shard<M> {
             names.id(entry.agent),
             names.id(entry.user),
             view.compacted.as_ref().map(|(_, list)| list),
+            context.as_ref().map(|(_, context)| context),
         );
         let message = MessageId::from_parts(now.unix_us / 1000, attempt.run.to_u128()).to_string();
         let answering = Answering::new(attempt, agent.clone(), target_seq, &message);
         self.runs.enter(slot, Phase::Calling(Box::new(answering)));
         self.runs.set_timer(slot, None);
+        self.runs.of_mut(slot).expect("it was just entered").is_hurried = false; // what hurried it is under way
         if attempt.attempt == 1 {
             self.runs.totals.started += 1;
             self.tell_run(slot, attempt, target_seq, RunStatus::Started, out);
@@ -325,7 +330,10 @@ impl<M: Medium> Shard<M> {
         let (window, max_wait) = agent.map_or((0, 0), |agent| (agent.debounce_window_ms, agent.debounce_max_wait_ms));
         let first_us = before.late_us.unwrap_or(before.spoke_us);
         self.runs.insert(slot, first_seq, before.target_seq, first_us, Phase::Waiting);
-        let due = due_us(first_us, before.spoke_us, window, max_wait);
+        let run = self.runs.of_mut(slot).expect("it was just put there");
+        run.is_hurried = before.is_hurried;
+        run.context = before.context.filter(|(seq, _)| *seq > upto_seq);
+        let due = if run.is_hurried { first_us } else { due_us(first_us, before.spoke_us, window, max_wait) };
         self.runs.set_timer(slot, Some(due));
     }
 

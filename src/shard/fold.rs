@@ -7,10 +7,11 @@
 use super::catalog::{Catalog, Compacted, Entry};
 use super::directory::Directory;
 use super::folded::FoldedRun;
+use super::mains::Mains;
 use super::names::NameId;
 use crate::session::{
     AgentPut, ChunkMeta, CursorMoved, MessageMeta, RunId, RunNote, RunPart, Sender, SessionCompacted, SessionCreated,
-    kind, scoped,
+    SessionId, kind, scoped,
 };
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -23,6 +24,8 @@ pub(super) struct Folding {
     pub(super) directory: Option<Directory>,
     /// Sessions that owe an answer, were in the middle of one, or had one in the records that were folded.
     pub(super) runs: HashMap<Slot, FoldedRun>,
+    /// Main sessions that were deleted.
+    pub(super) mains: Mains,
     /// The greatest run.
     pub(super) last_run: RunId,
     /// The first thing that could not be understood.
@@ -41,7 +44,14 @@ impl Folding {
     pub(super) fn new(seed: u64, is_directory: bool) -> Self {
         let directory = is_directory.then(Directory::default);
         let runs = HashMap::new();
-        Self { catalog: Catalog::new(seed), directory, runs, last_run: RunId::default(), unreadable: None }
+        Self {
+            catalog: Catalog::new(seed),
+            directory,
+            runs,
+            mains: Mains::default(),
+            last_run: RunId::default(),
+            unreadable: None,
+        }
     }
 
     fn note_unreadable(&mut self, what: impl FnOnce() -> String) {
@@ -67,6 +77,7 @@ impl Folding {
             }
             kind::SESSION_DELETED => {
                 self.runs.remove(&slot);
+                self.mains.deleted(SessionId::from(record.key.0));
                 if self.catalog.entry(slot).is_some() {
                     self.catalog.remove(slot, |_| unreachable!("nothing is shown while folding"));
                 }
@@ -161,15 +172,16 @@ impl Fold for Folding {
                 Some(None) => Some(()),
                 None => None,
             },
-            None => match &mut self.directory {
-                Some(directory) if !state.is_empty() => directory.fold_snapshot(state),
-                _ => Some(()),
-            },
+            None if state.is_empty() => Some(()),
+            None => self.mains.fold_snapshot(state).and_then(|()| match &mut self.directory {
+                Some(directory) => directory.fold_snapshot(state),
+                None => Some(()),
+            }),
         };
         if understood.is_none() {
             self.note_unreadable(|| match entry {
                 Some((key, _)) => format!("the snapshot of session {:032x}", key.0),
-                None => "the snapshot of the directory".to_owned(),
+                None => "the snapshot of what belongs to no session".to_owned(),
             });
         }
     }

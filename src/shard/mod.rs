@@ -33,6 +33,7 @@ mod hub;
 mod inbox;
 mod inbox_view;
 mod input;
+mod mains;
 mod names;
 mod order;
 mod output;
@@ -47,6 +48,7 @@ mod runs;
 mod sessions;
 mod splice;
 mod tail;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -68,6 +70,7 @@ use catalog::Catalog;
 use commit::{Commits, Effect};
 use directory::Directory;
 use fold::Folding;
+use mains::Mains;
 use park::Parked;
 use reports::Reports;
 use roster::Roster;
@@ -93,6 +96,7 @@ pub struct Shard<M: Medium> {
     watchers: Listeners<String>,
     windows: Windows,
     parked: Parked,
+    mains: Mains,
     roster: Roster,
     runs: Runs,
     reports: Reports,
@@ -206,6 +210,7 @@ impl<M: Medium> Shard<M> {
             return Err(unreadable.into());
         }
         folding.catalog.show_all(|slot| SessionId::from(log.key(slot).0));
+        folding.mains.retain(|base| owner_of_session(base, shards) == id);
         let mut runs = Runs::above(folding.last_run);
         folding.runs.retain(|&slot, _| folding.catalog.entry(slot).is_some()); // else its created note is damaged
         resume::revive(&log, folding.runs, &mut runs);
@@ -218,6 +223,7 @@ impl<M: Medium> Shard<M> {
             watchers: Listeners::default(),
             windows: Windows::default(),
             parked: Parked::default(),
+            mains: folding.mains,
             roster: Roster::with_echo(echo),
             runs,
             reports: Reports::default(),

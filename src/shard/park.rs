@@ -90,7 +90,7 @@ impl Parked {
             return Err(command);
         }
         let since_us = self.retried_since_us.unwrap_or(mono_us);
-        if let Some(session) = command.session() {
+        if let Some(session) = command.session().map(SessionId::base) {
             *self.by_session.entry(session).or_default() += 1;
         }
         self.walks += usize::from(walk.is_some());
@@ -100,7 +100,8 @@ impl Parked {
 
     /// Whether `command` must wait behind a parked one.
     pub(super) fn blocks(&self, command: &Command) -> bool {
-        !self.by_session.is_empty() && command.session().is_some_and(|session| self.by_session.contains_key(&session))
+        !self.by_session.is_empty()
+            && command.session().is_some_and(|session| self.by_session.contains_key(&session.base()))
     }
 
     /// Takes all, to be tried again.

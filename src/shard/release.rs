@@ -3,7 +3,7 @@
 use super::answer::MessageRun;
 use super::commit::{Effect, Facts, Pending};
 use super::names::NameId;
-use super::{Caller, Output, Push, Refusal, Reply, Shard};
+use super::{Caller, Output, Push, Refusal, Reply, Shard, Standing};
 use crate::session::{Json, SessionId};
 use storage::{Key, Medium, Slot, Sync, Work};
 
@@ -61,12 +61,14 @@ impl<M: Medium> Shard<M> {
         out: &mut Vec<Output<Sync<M>, Work<M>>>,
     ) -> Option<Result<Reply, Refusal>> {
         let reply = match pending.effect {
-            Effect::Message { slot, seq, json, sender, own, time_us, run, echo } => {
+            Effect::Message { slot, seq, json, sender, own, time_us, run, echo, spoken } => {
                 self.commit_message(slot, sender, own, time_us);
-                self.tell_message(pending.from, echo, slot, seq, json, out);
+                let owes = run == MessageRun::Owes;
+                let asked = spoken.as_ref().is_some_and(|spoken| spoken.asked).then_some(owes);
+                self.tell_message(pending.from, echo, asked, slot, seq, json, out);
                 match run {
                     MessageRun::None => {}
-                    MessageRun::Owes => self.user_spoke(slot, seq),
+                    MessageRun::Owes => self.user_spoke(slot, seq, spoken),
                     MessageRun::Answers(run) => self.answer_committed(slot, run, seq, out),
                 }
                 return None;
@@ -103,9 +105,16 @@ impl<M: Medium> Shard<M> {
                 out.push(Output::Spread { to: pending.from, reply: Reply::Agent { json }, note: Box::new(note) });
                 return None;
             }
-            Effect::Replayed { seq, json } => {
+            Effect::Replayed { seq, json, asked } => {
                 self.counters.replayed_total += 1;
-                Reply::Appended { seq, json, replayed: true }
+                match asked {
+                    // It was committed just now, so it waits; a log that cannot be read now changes nothing about that.
+                    Some(slot) => {
+                        let standing = self.standing(slot, seq).unwrap_or(Standing::Waiting { run: None });
+                        self.asked(slot, seq, json, true, standing)
+                    }
+                    None => Reply::Appended { seq, json, replayed: true },
+                }
             }
             Effect::Refused(refusal) => return Some(Err(refusal)),
         };
@@ -119,11 +128,13 @@ impl<M: Medium> Shard<M> {
         entry.own_total += u32::from(own);
     }
 
-    /// The sender first, then everybody (contract 2.2).
+    /// The sender first, then everybody (contract 2.2). `asked`: the sender awaits an answer, and whether there will be one.
+    #[allow(clippy::too_many_arguments)] // one message and how it is told
     fn tell_message(
         &self,
         from: Caller,
         echo: bool,
+        asked: Option<bool>,
         slot: Slot,
         seq: u64,
         json: Json,
@@ -132,7 +143,12 @@ impl<M: Medium> Shard<M> {
         let session = self.id_of(slot);
         if from.token != Caller::NOBODY {
             let json = echo.then(|| json.clone());
-            out.push(Output::Reply { to: from, reply: Ok(Reply::Appended { seq, json, replayed: false }) });
+            let reply = match asked {
+                Some(true) => self.asked(slot, seq, json, false, Standing::Waiting { run: None }),
+                Some(false) => self.asked(slot, seq, json, false, Standing::Unanswered),
+                None => Reply::Appended { seq, json, replayed: false },
+            };
+            out.push(Output::Reply { to: from, reply: Ok(reply) });
         }
         // The last listener takes the message itself: nearly always the only one.
         if let Some((&last, others)) = self.tails.of(&slot).split_last() {
@@ -163,6 +179,7 @@ impl<M: Medium> Shard<M> {
         let log = &self.log;
         self.catalog.remove(slot, |slot| SessionId::from(log.key(slot).0));
         self.log.forget(Key(session.to_u128()));
+        self.mains.deleted(session);
         Reply::Done
     }
 }

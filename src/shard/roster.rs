@@ -5,7 +5,7 @@
 //! of the changes; until the whole directory was told once, the roster is not complete and no agent is called.
 
 use super::names::{NameId, Names};
-use crate::session::{AgentConfig, AgentPut};
+use crate::session::{AgentConfig, AgentPut, Namespace};
 use hashbrown::HashMap;
 
 /// The id of the agent that answers without being registered, unless it is switched off.
@@ -53,16 +53,17 @@ impl Roster {
     }
 
     /// The name of an agent that is registered or built in.
-    pub(super) fn find(&self, names: &mut Names, agent_id: &str) -> Option<NameId> {
+    pub(super) fn find(&self, names: &mut Names, namespace: &Namespace, agent_id: &str) -> Option<NameId> {
         let is_echo = self.echo.as_ref().is_some_and(|echo| echo.id() == agent_id);
-        let name = if is_echo { names.intern(agent_id) } else { names.find(agent_id)? };
+        let scoped = namespace.scoped(agent_id);
+        let name = if is_echo { names.intern(&scoped) } else { names.find(&scoped)? };
         self.agent(names, name).map(|_| name)
     }
 
     /// The agent of this name, enabled or not. The built-in one gives way to a registered one of its name.
     pub(super) fn agent(&self, names: &Names, name: NameId) -> Option<&AgentConfig> {
         let registered = self.agents.get(&name);
-        registered.or_else(|| self.echo.as_ref().filter(|echo| names.text(name) == echo.id()))
+        registered.or_else(|| self.echo.as_ref().filter(|echo| names.id(name) == echo.id()))
     }
 }
 

@@ -13,10 +13,10 @@ pub struct ShardId(pub u16);
 /// The shard whose directory holds the agents: few, listed whole, renamed, unique. See docs/decisions.
 pub const DIRECTORY_SHARD: ShardId = ShardId(0);
 
-/// The owner of `session` among `shards` (at least 1).
+/// The owner of `session` among `shards` (at least 1). All generations of a main session have one owner.
 pub fn owner_of_session(session: SessionId, shards: u16) -> ShardId {
     assert!(shards > 0, "a server has at least one shard");
-    let slot = xxh3_64(&session.to_u128().to_be_bytes()) % SLOTS;
+    let slot = xxh3_64(&session.base().to_u128().to_be_bytes()) % SLOTS;
     ShardId((slot * u64::from(shards) / SLOTS) as u16)
 }
 

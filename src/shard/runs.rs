@@ -27,6 +27,10 @@ pub(super) struct SessionRun {
     pub(super) spoke_us: u64,
     /// When the first of those was that the call under way does not answer.
     pub(super) late_us: Option<u64>,
+    /// One that waits is to be answered at once.
+    pub(super) is_hurried: bool,
+    /// What came with the last of them for the agent's call alone, and the seq it came with.
+    pub(super) context: Option<(u64, Json)>,
     /// Where it is.
     pub(super) phase: Phase,
     timer_us: Option<u64>,
@@ -246,6 +250,8 @@ impl Runs {
             first_us: now_us,
             spoke_us: now_us,
             late_us: None,
+            is_hurried: false,
+            context: None,
             phase,
             timer_us: None,
         };

@@ -2,6 +2,7 @@
 
 mod agents;
 mod appends;
+mod asks;
 mod durability;
 mod inboxes;
 mod reads;
