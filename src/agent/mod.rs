@@ -6,9 +6,11 @@ mod history;
 mod schedule;
 mod signature;
 mod url;
+mod usage;
 
 pub use assembler::{Answer, Assembler, ChunkError, Taken, Termination};
 pub use history::{History, compacted_list};
 pub use schedule::{Failure, due_us, retry_in_ms};
 pub use signature::signature;
 pub use url::{WebhookUrlError, webhook_url};
+pub use usage::{Usage, numbers, usage_of};
