@@ -1,6 +1,7 @@
 //! The rules of one ordered log: identity, sequence, idempotency, cursors, notes. Pure.
 
 mod agent_config;
+mod agent_profile;
 mod cast;
 mod cursor;
 mod id;
@@ -9,9 +10,11 @@ mod json;
 mod message;
 mod note;
 mod run_note;
+mod team_spec;
 mod time;
 
 pub use agent_config::{AgentConfig, AgentStatus, FieldErrors, HistoryMode, OnCrash, REDACTED};
+pub use agent_profile::AgentProfile;
 pub use cursor::{advance, unread};
 pub use id::{MessageId, RunId, SessionId};
 pub use idempotency::{Fingerprint, KeyHash, Lookup, Window};
@@ -19,4 +22,5 @@ pub use json::{Json, nests_deeper_than};
 pub use message::{MessageMeta, MessageParts, RunPart, Sender};
 pub use note::{AgentPut, CursorMoved, SessionCreated, SessionParts, SessionStatus, kind};
 pub use run_note::{ChunkMeta, RunNote, SessionCompacted};
+pub use team_spec::{TeamMode, TeamSpec};
 pub use time::{push_rfc3339, rfc3339};
