@@ -3,6 +3,7 @@
 
 mod assembler;
 mod history;
+mod router;
 mod schedule;
 mod signature;
 mod url;
@@ -10,6 +11,7 @@ mod usage;
 
 pub use assembler::{Answer, Assembler, ChunkError, Taken, Termination};
 pub use history::{History, compacted_list};
+pub use router::{Candidate, choose};
 pub use schedule::{Failure, due_us, retry_in_ms};
 pub use signature::signature;
 pub use url::{WebhookUrlError, webhook_url};
