@@ -2,17 +2,21 @@
 //! again. Pure: time and chance are arguments.
 
 mod assembler;
+mod digest;
 mod history;
 mod router;
 mod schedule;
 mod signature;
+mod team;
 mod url;
 mod usage;
 
 pub use assembler::{Answer, Assembler, ChunkError, Taken, Termination};
+pub use digest::digest;
 pub use history::{History, compacted_list};
 pub use router::{Candidate, choose};
 pub use schedule::{Failure, due_us, retry_in_ms};
 pub use signature::signature;
+pub use team::{Invocation, Member, Plan, Said, Sees, Stance, plan, resolve};
 pub use url::{WebhookUrlError, webhook_url};
 pub use usage::{Usage, numbers, usage_of};
