@@ -53,7 +53,8 @@ pub const AGENT_URL_BYTES_MAX: usize = 2048;
 pub const AGENT_HEADERS_BYTES_MAX: usize = 8192;
 /// Bytes of an agent's `secret`. Full: 422. Longer keys add nothing: HMAC hashes what is above 64.
 pub const AGENT_SECRET_BYTES_MAX: usize = 1024;
-/// Bytes of an agent's `description`, and of all its `keywords`. Full: 422. A page; every message without an agent is held against it.
+/// Bytes of an agent's `description`, and of all its `keywords`. Full: 422. A page; every message without an agent is held
+/// against it.
 pub const AGENT_ABOUT_BYTES_MAX: usize = 4_096;
 /// Members of a team. Full: 422. Each of them is a call for every question.
 pub const TEAM_MEMBERS_MAX: usize = 16;

@@ -29,8 +29,8 @@ fn first_sentence(text: &str) -> String {
     }
 }
 
-/// Behind the first mark that ends a sentence: a wide one always, a narrow one before a space or at the end, unless it belongs to a
-/// number of a list (`1. Do this`) or an abbreviation with a stop within (`e.g. this`).
+/// Behind the first mark that ends a sentence: a wide one always, a narrow one before a space or at the end, unless it
+/// belongs to a number of a list (`1. Do this`) or an abbreviation with a stop within (`e.g. this`).
 fn sentence_end(line: &str) -> Option<usize> {
     let ends = |(place, mark): &(usize, char)| {
         let behind = place + mark.len_utf8();

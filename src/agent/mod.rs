@@ -1,5 +1,5 @@
 //! The rules of an answer: how chunks become a message, which history a call carries, when an agent is called and called
-//! again. Pure: time and chance are arguments.
+//! again, what an answer has cost, who is asked when nobody is named, who of a team speaks next. Pure: time and chance are arguments.
 
 mod assembler;
 mod digest;

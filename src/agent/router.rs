@@ -1,5 +1,5 @@
-//! Who should answer a message that names no agent: the words of the message held against what agents say of themselves. No model,
-//! no chance: the same message and the same agents give the same choice.
+//! Who should answer a message that names no agent: the words of the message held against what agents say of themselves. No
+//! model, no chance: the same message and the same agents give the same choice.
 //!
 //! Not here: what happens when nobody is chosen (the last agent of the user, the default), and who may be chosen at all.
 

@@ -1,8 +1,8 @@
 //! Who of a team speaks next: a pure function of the team, the question and what was said since.
 //!
-//! Invariants: the plan is made again from the log after every step, and after a crash at any of them: what has been answered is not
-//! asked again, and the same turns come to be whatever the crash has cut off. The last entry is the team's own, its summary, and is
-//! made once. Nothing is summed up when nobody has answered.
+//! Invariants: the plan is made again from the log after every step, and after a crash at any of them: what has been
+//! answered is not asked again, and the same turns come to be whatever the crash has cut off. The last entry is the team's
+//! own, its summary, and is made once. Nothing is summed up when nobody has answered.
 //! Not here: the calls and their retries, the log (the shard); what the digest says (`digest`).
 
 use super::router::{self, Candidate};
@@ -17,7 +17,8 @@ pub struct Member<'a> {
     pub about: &'a Candidate,
 }
 
-/// What has been said since the question. Answers and the summary stand in the log; that something has failed only this life knows.
+/// What has been said since the question. Answers and the summary stand in the log; that something has failed only this
+/// life knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Said<'a> {
     /// A message of a member, of its turn in this round. There may be several of one turn.
@@ -92,8 +93,9 @@ impl Stance {
     }
 }
 
-/// The mode that a question is answered in: `auto` becomes one of the others, which stay as they are. A lone member is the expert;
-/// words of weighing make a debate, words of looking for ideas a brainstorm; who is clearly called for is the expert; else all answer.
+/// The mode that a question is answered in: `auto` becomes one of the others, which stay as they are. A lone member is the
+/// expert; words of weighing make a debate, words of looking for ideas a brainstorm; who is clearly called for is the
+/// expert; else all answer.
 pub fn resolve(mode: TeamMode, question: &str, members: &[Member<'_>]) -> TeamMode {
     if mode != TeamMode::Auto {
         return mode;
@@ -110,8 +112,8 @@ pub fn resolve(mode: TeamMode, question: &str, members: &[Member<'_>]) -> TeamMo
     }
 }
 
-/// What is to be done next for `question`, which `said` has followed, in any order. `rounds` are those of a debate, at least 1; the
-/// other modes have one.
+/// What is to be done next for `question`, which `said` has followed, in any order. `rounds` are those of a debate, at
+/// least 1; the other modes have one.
 pub fn plan<'a>(
     mode: TeamMode,
     members: &[Member<'a>],

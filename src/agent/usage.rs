@@ -13,7 +13,8 @@ use std::fmt::Write as _;
 
 /// Objects that hold counts, in the order in which they are looked into: the AI SDK's two names.
 const OBJECTS: [&str; 2] = ["usage", "totalUsage"];
-/// Names of the tokens read, the first known one counts: AI SDK 5, plain snake case, AI SDK 4, OpenAI. Clear beside anything.
+/// Names of the tokens read, the first known one counts: AI SDK 5, plain snake case, AI SDK 4, OpenAI. Clear beside
+/// anything.
 const INPUT: [&str; 4] = ["inputTokens", "input_tokens", "promptTokens", "prompt_tokens"];
 /// Names of the tokens written.
 const OUTPUT: [&str; 4] = ["outputTokens", "output_tokens", "completionTokens", "completion_tokens"];
@@ -33,8 +34,9 @@ pub struct Usage {
     pub output: Option<u64>,
 }
 
-/// The tokens that a message's merged metadata names or, if it names none, the chunk that ended the message. Of each the objects
-/// `usage` and `totalUsage` come first, then its own fields; the first place that names either count has the word on both.
+/// The tokens that a message's merged metadata names or, if it names none, the chunk that ended the message. Of each the
+/// objects `usage` and `totalUsage` come first, then its own fields; the first place that names either count has the word
+/// on both.
 pub fn usage_of(metadata: &str, finish: Option<&str>) -> Option<Usage> {
     usage_in(metadata).or_else(|| usage_in(finish?))
 }
@@ -58,9 +60,9 @@ fn count(fields: &Fields<'_>, names: &[&str]) -> Option<u64> {
     names.iter().find_map(|name| fields.get(*name)?.get().parse().ok())
 }
 
-/// The fields that stand behind those of `metadata`, a JSON object without double names: `duration_ms`, the tokens as far as they
-/// are known, and `latency_ms` unless the agent has named its own. Each begins with a comma. `took_ms` is `None` for an answer
-/// whose beginning no clock of this process has seen.
+/// The fields that stand behind those of `metadata`, a JSON object without double names: `duration_ms`, the tokens as far
+/// as they are known, and `latency_ms` unless the agent has named its own. Each begins with a comma. `took_ms` is `None`
+/// for an answer whose beginning no clock of this process has seen.
 pub fn numbers(metadata: &Json, usage: Option<Usage>, took_ms: Option<u64>) -> String {
     let has_latency = || {
         let fields: Option<Fields> = serde_json::from_str(metadata.as_str()).ok();

@@ -201,8 +201,8 @@ impl AgentConfig {
         self.status == AgentStatus::Enabled
     }
 
-    /// The agent as clients read it: the original's eleven keys, the five that it stored and never showed, then ours, and last what
-    /// there is of a profile.
+    /// The agent as clients read it: the original's eleven keys, the five that it stored and never showed, then ours, and
+    /// last what there is of a profile.
     pub fn render(&self) -> Json {
         let headers: BTreeMap<&str, &str> = self.headers.keys().map(|name| (name.as_str(), REDACTED)).collect();
         let shown = Rendered {

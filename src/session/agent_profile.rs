@@ -1,7 +1,7 @@
 //! What an agent is for: the part of its registration by which a message finds its agent, and the team that it is.
 //!
-//! Invariants: an agent without a profile has the note and the rendering that agents had before there were profiles, byte for
-//! byte. Not here: how an agent is called, and who is chosen (`agent::router`).
+//! Invariants: an agent without a profile has the note and the rendering that agents had before there were profiles, byte
+//! for byte. Not here: how an agent is called, and who is chosen (`agent::router`).
 
 use super::cast::{Cast, Given};
 use super::team_spec::TeamSpec;

@@ -1,7 +1,9 @@
 //! What makes an agent a team: its members, how they work together, who sums up. A part of the agent's registration.
 //!
-//! Invariants: a `TeamSpec` that was cast has 1 to [`TEAM_MEMBERS_MAX`] members, none twice, and 1 to [`TEAM_ROUNDS_MAX`] rounds.
-//! Not here: whether members are registered and are no teams themselves (the directory knows), who speaks when (`agent::team`).
+//! Invariants: a `TeamSpec` that was cast has 1 to [`TEAM_MEMBERS_MAX`] members, none twice, and 1 to [`TEAM_ROUNDS_MAX`]
+//! rounds.
+//! Not here: whether members are registered and are no teams themselves (the directory knows), who speaks when
+//! (`agent::team`).
 
 use super::agent_config::FieldErrors;
 use super::cast::{BLANK, Cast, Least};

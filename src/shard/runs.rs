@@ -150,7 +150,7 @@ impl Answering {
         self.chunks.push_back(chunk);
     }
 
-    /// A message ends at `now_us`, monotonic, with the chunks so far: it waits to be appended, under the names that it has from now on.
+    /// A message ends at `now_us`, monotonic, with the chunks so far: it waits to be appended.
     pub(super) fn complete(&mut self, mut answer: Answer, now_us: u64) {
         let took_ms = self.began_us.map(|began_us| now_us.saturating_sub(began_us) / 1000);
         answer.metadata = named(&answer, self.attempt.run, self.upto_seq, took_ms);
