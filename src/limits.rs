@@ -55,6 +55,17 @@ pub const AGENT_URL_BYTES_MAX: usize = 2048;
 pub const AGENT_HEADERS_BYTES_MAX: usize = 8192;
 /// Bytes of an agent's `secret`. Full: 422. Longer keys add nothing: HMAC hashes what is above 64.
 pub const AGENT_SECRET_BYTES_MAX: usize = 1024;
+/// Bytes of an agent's `description`, and of all its `keywords`. Full: 422. A page; every message without an agent is held
+/// against it.
+pub const AGENT_ABOUT_BYTES_MAX: usize = 4_096;
+/// Members of a team. Full: 422. Each of them is a call for every question.
+pub const TEAM_MEMBERS_MAX: usize = 16;
+/// Rounds of a debate. More: 422. Each of them is a call of every member, one after the other.
+pub const TEAM_ROUNDS_MAX: u32 = 4;
+/// Words of a message that are looked at to choose an agent or a team's mode. More: the rest is not looked at.
+pub const ROUTED_WORDS_MAX: usize = 2_000;
+/// Characters of one member's sentence in the digest of a team. More: it is cut, with an ellipsis.
+pub const DIGEST_SENTENCE_CHARS_MAX: usize = 280;
 /// Attempts of one run. Full: the run has failed, and its clients are told.
 pub const RUN_ATTEMPTS_MAX: u32 = 5;
 /// Milliseconds of `Retry-After` that a run waits at the most. More: the run has failed; the user has left the page.

@@ -6,6 +6,7 @@
 //! carries the mark keeps the stored value, so that a client may write back what it read.
 //! Not here: whether an id is taken (the directory knows), calling the agent, caching.
 
+use super::agent_profile::AgentProfile;
 use super::cast::{Cast, Least};
 use super::{Json, rfc3339};
 use crate::limits::{AGENT_SECRET_BYTES_MAX, AGENT_URL_BYTES_MAX, NAME_BYTES_MAX};
@@ -103,6 +104,12 @@ pub struct AgentConfig {
     pub inserted_at_us: u64,
     /// Microseconds since 1970; moves only when a field changes.
     pub updated_at_us: u64,
+    /// Whose agent it is; blank is the default. Not the caller's to choose or to read: it follows from who calls.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// What it is for.
+    #[serde(flatten)]
+    pub profile: AgentProfile,
 }
 
 impl Default for AgentConfig {
@@ -129,6 +136,8 @@ impl Default for AgentConfig {
             secret: None,
             inserted_at_us: 0,
             updated_at_us: 0,
+            namespace: String::new(),
+            profile: AgentProfile::default(),
         }
     }
 }
@@ -192,7 +201,8 @@ impl AgentConfig {
         self.status == AgentStatus::Enabled
     }
 
-    /// The agent as clients read it: the original's eleven keys, the five that it stored and never showed, then ours.
+    /// The agent as clients read it: the original's eleven keys, the five that it stored and never showed, then ours, and
+    /// last what there is of a profile.
     pub fn render(&self) -> Json {
         let headers: BTreeMap<&str, &str> = self.headers.keys().map(|name| (name.as_str(), REDACTED)).collect();
         let shown = Rendered {
@@ -216,6 +226,7 @@ impl AgentConfig {
             total_timeout_ms: self.total_timeout_ms,
             on_crash: self.on_crash,
             secret: self.secret.as_ref().map(|_| REDACTED),
+            profile: &self.profile,
         };
         let text = serde_json::to_string(&shown).expect("strings, numbers and maps with text keys always serialise");
         Json::parse(&text).expect("serde_json writes valid JSON")
@@ -246,7 +257,8 @@ impl AgentConfig {
         let mut cast = Cast::new(fields)?;
         cast.text("id", &mut self.id, "", NAME_BYTES_MAX);
         cast.text("name", &mut self.name, "", NAME_BYTES_MAX);
-        cast.text("origin_url", &mut self.origin_url, "", AGENT_URL_BYTES_MAX);
+        self.profile.cast(&mut cast);
+        self.cast_origin(&mut cast);
         cast.text("webhook_path", &mut self.webhook_path, WEBHOOK_PATH_DEFAULT, AGENT_URL_BYTES_MAX);
         cast.word("message_history_mode", &mut self.message_history_mode, HistoryMode::parse);
         cast.integer("message_history_limit", &mut self.message_history_limit, HISTORY_LIMIT_DEFAULT, Least::One);
@@ -262,7 +274,23 @@ impl AgentConfig {
         cast.integer("total_timeout_ms", &mut self.total_timeout_ms, TOTAL_TIMEOUT_MS_DEFAULT, Least::One);
         cast.word("on_crash", &mut self.on_crash, OnCrash::parse);
         cast.secret("secret", &mut self.secret, AGENT_SECRET_BYTES_MAX);
+        if self.profile.team.as_ref().is_some_and(|team| team.names(&self.id)) {
+            cast.fail("team", "should not name itself");
+        }
         if cast.errors.is_empty() { Ok(self) } else { Err(cast.errors) }
+    }
+
+    /// An agent needs an address, a team has none: its members are called.
+    fn cast_origin(&mut self, cast: &mut Cast) {
+        if self.profile.team.is_none() {
+            return cast.text("origin_url", &mut self.origin_url, "", AGENT_URL_BYTES_MAX);
+        }
+        let mut given = None;
+        cast.optional_text("origin_url", &mut given, AGENT_URL_BYTES_MAX);
+        if given.is_some() {
+            cast.fail("origin_url", "should be blank for a team");
+        }
+        self.origin_url.clear();
     }
 }
 
@@ -319,6 +347,8 @@ struct Rendered<'a> {
     total_timeout_ms: u32,
     on_crash: OnCrash,
     secret: Option<&'a str>,
+    #[serde(flatten)]
+    profile: &'a AgentProfile,
 }
 
 #[cfg(test)]

@@ -17,6 +17,16 @@ pub(super) enum Least {
     One,
 }
 
+/// What a caller gives where an object may stand.
+pub(super) enum Given {
+    /// The field is absent, or something else, which is noted.
+    Nothing,
+    /// Null or blank text.
+    Blank,
+    /// An object, to be looked at like the caller's own.
+    Object(Cast),
+}
+
 /// A caller's object on its way into a configuration. Each method looks at one field: absent leaves the target, blank
 /// text sets its default, null or a wrong type is an error (the original answered null with 500).
 pub(super) struct Cast {
@@ -34,7 +44,7 @@ impl Cast {
         }
     }
 
-    fn fail(&mut self, field: &str, message: impl Into<String>) {
+    pub(super) fn fail(&mut self, field: &str, message: impl Into<String>) {
         self.errors.entry(field.into()).or_default().push(message.into());
     }
 
@@ -153,6 +163,45 @@ impl Cast {
             Some(OwnedValue::String(text)) if text == "false" || text == "0" => *target = false,
             Some(_) => self.fail(field, INVALID),
         }
+    }
+
+    /// A list of texts, none of them blank and each of `bytes_max` at the most.
+    pub(super) fn texts(&mut self, field: &str, target: &mut Vec<String>, bytes_max: usize) {
+        let items = match self.value(field) {
+            None => return,
+            Some(OwnedValue::Array(items)) => *items,
+            Some(OwnedValue::String(text)) if is_blank(&text) => Vec::new(),
+            Some(_) => return self.fail(field, INVALID),
+        };
+        let text = |item| match item {
+            OwnedValue::String(text) if !is_blank(&text) => Some(text),
+            _ => None,
+        };
+        match items.into_iter().map(text).collect::<Option<Vec<_>>>() {
+            None => self.fail(field, INVALID),
+            Some(texts) if texts.iter().any(|text| text.len() > bytes_max) => {
+                self.fail(field, format!("should be at most {bytes_max} byte(s)"));
+            }
+            Some(texts) => *target = texts,
+        }
+    }
+
+    pub(super) fn object(&mut self, field: &str) -> Given {
+        match self.fields.remove(field) {
+            None => Given::Nothing,
+            Some(OwnedValue::Static(StaticNode::Null)) => Given::Blank,
+            Some(OwnedValue::String(text)) if is_blank(&text) => Given::Blank,
+            Some(OwnedValue::Object(fields)) => Given::Object(Self { fields: *fields, errors: FieldErrors::new() }),
+            Some(_) => {
+                self.fail(field, INVALID);
+                Given::Nothing
+            }
+        }
+    }
+
+    /// Notes what is wrong within the object of `field`, each under its path.
+    pub(super) fn fail_within(&mut self, field: &str, errors: FieldErrors) {
+        self.errors.extend(errors.into_iter().map(|(inner, messages)| (format!("{field}.{inner}"), messages)));
     }
 
     /// Header names must be HTTP tokens and values free of control characters: they are written into a request head.

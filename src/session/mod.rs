@@ -1,6 +1,7 @@
 //! The rules of one ordered log: identity, sequence, idempotency, cursors, notes. Pure.
 
 mod agent_config;
+mod agent_profile;
 mod cast;
 mod cursor;
 mod id;
@@ -11,9 +12,11 @@ mod message;
 mod namespace;
 mod note;
 mod run_note;
+mod team_spec;
 mod time;
 
 pub use agent_config::{AgentConfig, AgentStatus, FieldErrors, HistoryMode, OnCrash, REDACTED};
+pub use agent_profile::AgentProfile;
 pub use cursor::{advance, unread};
 pub use id::{MessageId, RunId, SessionId};
 pub use idempotency::{Fingerprint, KeyHash, Lookup, Window};
@@ -23,4 +26,5 @@ pub use message::{MessageMeta, MessageParts, RunPart, Sender};
 pub use namespace::{DEFAULT_NAMESPACE, Namespace, scoped, split};
 pub use note::{AgentPut, CursorMoved, SessionCreated, SessionParts, SessionStatus, kind};
 pub use run_note::{ChunkMeta, RunNote, SessionCompacted};
+pub use team_spec::{TeamMode, TeamSpec};
 pub use time::{push_rfc3339, rfc3339};

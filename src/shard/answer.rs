@@ -9,7 +9,7 @@ use super::commit::Effect;
 use super::names::NameId;
 use super::runs::{Ending, Phase};
 use super::{Caller, ChunkPlace, Out, Outcome, Output, Push, Refusal, Reply, Shard, Stop};
-use crate::agent::{Answer, ChunkError, Failure, Taken, Termination};
+use crate::agent::{Answer, ChunkError, Failure, Taken, Termination, numbers};
 use crate::limits::{MESSAGE_BYTES_MAX, RUN_CHUNK_BYTES_MAX, RUN_MESSAGES_MAX, RUNS_BYTES_MAX};
 use crate::session::{ChunkMeta, Json, MessageId, MessageMeta, MessageParts, RunId, RunPart, Sender, SessionId, kind};
 use storage::{Key, Kind, Lsn, Medium, NewRecord, Slot, TRANSIENT};
@@ -74,7 +74,6 @@ impl<M: Medium> Shard<M> {
         self.show(slot, run, chunk.expect("what was taken was a chunk"), out);
         let answering = self.runs.answering(slot, run).expect("showing ends nothing");
         let is_over = answering.chunks_bytes > RUN_CHUNK_BYTES_MAX;
-        let index = answering.next_index();
         match taken {
             Taken::Passed if is_over => {
                 Heard::Ends(Ending::Failed("answer_too_large", "the answer's chunks are over their bound".to_owned()))
@@ -85,7 +84,7 @@ impl<M: Medium> Shard<M> {
             Taken::Passed => Heard::GoesOn,
             Taken::Ended(answer) => {
                 let answering = self.runs.answering(slot, run).expect("showing ends nothing");
-                answering.unsaved.push_back((answer, index));
+                answering.complete(answer, self.now.mono_us);
                 answering.messages += 1;
                 let is_over = answering.messages >= RUN_MESSAGES_MAX;
                 self.save(slot, out);
@@ -151,8 +150,7 @@ impl<M: Medium> Shard<M> {
         self.show_abort(slot, run, out);
         let answering = self.runs.answering(slot, run).expect("showing ends nothing");
         if let Some(answer) = answer {
-            let index = answering.next_index();
-            answering.unsaved.push_back((answer, index));
+            answering.complete(answer, self.now.mono_us);
         }
         self.runs.end_call(slot, ending);
         self.save(slot, out);
@@ -246,7 +244,7 @@ impl<M: Medium> Shard<M> {
             sender_id: self.catalog.names.id(agent),
             kind: "assistant",
             content: &answer.content,
-            metadata: &named(&answer.metadata, run, upto_seq),
+            metadata: &answer.metadata,
             inserted_at_us: self.now.unix_us,
         }
         .render();
@@ -424,9 +422,10 @@ pub(super) fn text_of(ending: &Ending) -> &'static str {
     }
 }
 
-/// Metadata with the run and the last message that it answers.
-fn named(metadata: &Json, run: RunId, upto_seq: u64) -> Json {
-    with_fields(metadata, &format!("\"run_id\":\"{run}\",\"reply_to\":{upto_seq}"))
+/// Metadata with the run, the last message that it answers, and the numbers of the answer.
+pub(super) fn named(answer: &Answer, run: RunId, upto_seq: u64, took_ms: Option<u64>) -> Json {
+    let numbers = numbers(&answer.metadata, answer.usage, took_ms);
+    with_fields(&answer.metadata, &format!("\"run_id\":\"{run}\",\"reply_to\":{upto_seq}{numbers}"))
 }
 
 /// An answer that was cut off says why.

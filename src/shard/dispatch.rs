@@ -195,7 +195,8 @@ impl<M: Medium> Shard<M> {
             context.as_ref().map(|(_, context)| context),
         );
         let message = MessageId::from_parts(now.unix_us / 1000, attempt.run.to_u128()).to_string();
-        let answering = Answering::new(attempt, agent.clone(), target_seq, &message);
+        let mut answering = Answering::new(attempt, agent.clone(), target_seq, &message);
+        answering.began_us = Some(now.mono_us);
         self.runs.enter(slot, Phase::Calling(Box::new(answering)));
         self.runs.set_timer(slot, None);
         self.runs.of_mut(slot).expect("it was just entered").is_hurried = false; // what hurried it is under way

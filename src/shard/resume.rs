@@ -71,7 +71,7 @@ impl<M: Medium> Shard<M> {
             let mut answering = Answering::new(attempt, Box::new(agent), open.upto_seq, "");
             answering.first_index = open.next_index;
             answering.first_chunk = open.first_chunk();
-            answering.unsaved = answers.into_iter().map(|answer| (answer, open.next_index)).collect();
+            answers.into_iter().for_each(|answer| answering.complete(answer, self.now.mono_us));
             answering.ending = Some(ending);
             self.runs.enter(slot, Phase::Calling(Box::new(answering)));
             return self.save(slot, out);

@@ -7,6 +7,7 @@
 //! Not here: what is decided (`dispatch`, `answer`), the rules of time (`agent::schedule`).
 
 use super::RunTotals;
+use super::answer::named;
 use super::folded::{FoldedRun, OpenRun};
 use crate::agent::{Answer, Assembler};
 use crate::session::{AgentConfig, Json, RunId};
@@ -75,6 +76,8 @@ pub(super) struct Answering {
     pub(super) agent: Box<AgentConfig>,
     /// The last message that it answers.
     pub(super) upto_seq: u64,
+    /// When the agent was called, monotonic. `None`: in an earlier process.
+    pub(super) began_us: Option<u64>,
     /// What it has said since its last message.
     pub(super) assembler: Assembler,
     /// Chunks that no committed message covers, for those who join.
@@ -108,6 +111,7 @@ impl Answering {
             attempt,
             agent,
             upto_seq,
+            began_us: None,
             assembler: Assembler::new(message.to_owned()),
             chunks: VecDeque::new(),
             chunks_bytes: 0,
@@ -148,6 +152,13 @@ impl Answering {
     pub(super) fn keep(&mut self, chunk: Json) {
         self.chunks_bytes += chunk.as_str().len();
         self.chunks.push_back(chunk);
+    }
+
+    /// A message ends at `now_us`, monotonic, with the chunks so far: it waits to be appended.
+    pub(super) fn complete(&mut self, mut answer: Answer, now_us: u64) {
+        let took_ms = self.began_us.map(|began_us| now_us.saturating_sub(began_us) / 1000);
+        answer.metadata = named(&answer, self.attempt.run, self.upto_seq, took_ms);
+        self.unsaved.push_back((answer, self.next_index()));
     }
 
     /// A committed message covers every chunk below `index`. Gives the bytes that were let go.

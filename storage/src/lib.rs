@@ -5,7 +5,8 @@
 //! [`Sync`] or a [`Work`], run by the caller where blocking is allowed, and handed back.
 //!
 //! Reading order: [`record`] (one record), [`segment`] (one file), [`medium`] (where files live), [`recover`] (a whole
-//! folder), [`Log`] (one shard's view of it). The byte pictures stand in `docs/log-format.md`.
+//! folder), [`Log`] (one shard's view of it). Beside the log and without it: [`Blobs`]. The byte pictures stand in
+//! `docs/log-format.md`.
 //!
 //! # What holds
 //!
@@ -16,6 +17,7 @@
 //! - A record that does not verify is named by file and offset and never served.
 
 mod active;
+mod blob;
 pub mod check;
 mod era;
 mod file;
@@ -36,6 +38,7 @@ pub mod segment;
 mod snapshot;
 mod work;
 
+pub use blob::{BlobHash, Blobs, Swept};
 pub use check::{CheckError, CheckReport, ScanError, ScannedRecord, scan};
 pub use file::{File, FileError};
 pub use log::{AppendError, Appended, Log, LogStatus, Poisoned, Sync};

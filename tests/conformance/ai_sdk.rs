@@ -11,7 +11,7 @@ use crate::published_code::{PAGES, pointed_at};
 const WAYS: [&str; 3] = ["/response", "/stream", "/lines"];
 
 /// What the server adds to the metadata of an answer that ended by itself.
-const OURS: [&str; 4] = ["termination", "_finish_chunk", "run_id", "reply_to"];
+const OURS: [&str; 6] = ["termination", "_finish_chunk", "run_id", "reply_to", "duration_ms", "latency_ms"];
 
 /// The published code on the page of a user who has a session with an agent. It says "Hello!" by itself.
 struct Page {

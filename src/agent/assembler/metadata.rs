@@ -35,7 +35,7 @@ pub(super) fn merge(base: &str, over: &str) -> String {
 }
 
 /// Names that the server adds to a message's metadata: what an agent says under them is not stored.
-const TAKEN: [&str; 4] = ["run_id", "reply_to", "reason", "recovered"];
+const TAKEN: [&str; 7] = ["run_id", "reply_to", "reason", "recovered", "duration_ms", "input_tokens", "output_tokens"];
 
 /// The metadata that is stored: what was merged, and how the message ended. Names that say the latter are taken.
 pub(super) fn stored(merged: &str, termination: &str, finish_chunk: Option<&str>) -> String {
@@ -91,8 +91,9 @@ mod tests {
     }
 
     #[test]
-    fn how_a_message_ended_is_said_once() {
-        let merged = r#"{"a":1,"termination":"mine","a":2,"_finish_chunk":3,"run_id":"x","reason":"y"}"#;
+    fn how_a_message_ended_is_said_once_and_the_names_of_the_server_are_its_own() {
+        let merged =
+            r#"{"a":1,"termination":"mine","a":2,"_finish_chunk":3,"run_id":"x","reason":"y","duration_ms":1}"#;
         assert_eq!(stored(merged, "\"abort\"", None), r#"{"a":2,"termination":"abort"}"#);
         assert_eq!(stored("{}", "\"finish\"", Some("{}")), r#"{"termination":"finish","_finish_chunk":{}}"#);
     }

@@ -16,6 +16,7 @@ mod tool;
 
 pub use chunk::ChunkError;
 
+use super::usage::{Usage, usage_of};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_METADATA_BYTES_MAX, ANSWER_PARTS_MAX};
 use crate::session::Json;
 use chunk::Chunk;
@@ -64,6 +65,8 @@ pub struct Answer {
     /// The merged metadata with `termination` and, if a chunk ended the message, `_finish_chunk`. Together with `content` at most
     /// [`ANSWER_BYTES_MAX`] bytes.
     pub metadata: Json,
+    /// The tokens that the agent has named.
+    pub usage: Option<Usage>,
     /// How it ended.
     pub termination: Termination,
 }
@@ -185,8 +188,9 @@ impl Assembler {
 
     fn answer(&self, termination: Termination, finish_chunk: Option<&str>, metadata: &str) -> Answer {
         let content = parts::content(&self.id(), &self.message.parts, self.bytes());
+        let usage = usage_of(metadata, finish_chunk); // before the names that are the server's are taken away
         let metadata = metadata::stored(metadata, &format!("\"{}\"", termination.as_str()), finish_chunk);
-        Answer { content, metadata: Json::from_rendered(metadata.into_bytes()), termination }
+        Answer { content, metadata: Json::from_rendered(metadata.into_bytes()), usage, termination }
     }
 
     /// The message's id as a JSON string.

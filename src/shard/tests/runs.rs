@@ -135,6 +135,29 @@ fn an_answer_is_shown_as_it_comes_and_stands_as_one_message_at_the_end() {
 }
 
 #[test]
+fn an_answer_says_how_long_it_took_and_what_its_agent_says_it_has_cost() {
+    let mut bench = Bench::with_agent(NOW);
+    bench.pass_ms(10);
+    let call = bench.ask();
+    bench.pass_ms(40);
+    bench.say(&call, &FIRST);
+    bench.say(&call, &REST);
+    bench.pass_ms(2);
+    bench.say(&call, &FIRST);
+    let costs = r#"{"type":"finish","messageMetadata":{"usage":{"in":12,"out":3},"latency_ms":5,"duration_ms":-1}}"#;
+    bench.say(&call, &[costs]);
+    bench.end(&call, None);
+    let said = String::from_utf8(bench.read(1, PageFrom::After(1), 9).into_messages()).unwrap();
+    let run = format!(r#""run_id":"{}","reply_to":1"#, call.run);
+    let plain = r#"{"termination":"finish","_finish_chunk":{"type":"finish"},"#;
+    let first = format!(r#""metadata":{plain}{run},"duration_ms":40,"latency_ms":40}}"#);
+    assert!(said.contains(&first), "{said}");
+    let costly = r#"{"usage":{"in":12,"out":3},"latency_ms":5,"termination":"finish","_finish_chunk":"#;
+    let numbers = r#""duration_ms":42,"input_tokens":12,"output_tokens":3}"#;
+    assert!(said.contains(&format!(r#""metadata":{costly}{costs},{run},{numbers}"#)), "{said}");
+}
+
+#[test]
 fn a_run_ends_behind_the_commit_of_its_message() {
     let mut bench = Bench::with_agent(NOW);
     bench.listen();

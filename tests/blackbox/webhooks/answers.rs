@@ -33,7 +33,9 @@ fn json_lines_reach_the_channel_one_by_one_while_the_agent_speaks_and_end_as_a_m
     assert_eq!(message["content"]["parts"], json!([{"type": "text", "text": "Hello!", "state": "done"}]));
     let metadata = json!({
         "termination": "finish", "_finish_chunk": {"type": "finish"}, "run_id": run_id, "reply_to": seq,
+        "duration_ms": message["metadata"]["duration_ms"], "latency_ms": message["metadata"]["duration_ms"],
     });
+    assert!(message["metadata"]["duration_ms"].is_u64(), "{message}");
     assert_eq!(message["metadata"], metadata);
     let finished = room.run("finished");
     assert_eq!((&finished["seq"], &finished["run_id"]), (&json!(seq + 1), &json!(run_id)));
@@ -211,6 +213,7 @@ fn the_message_keeps_what_the_agent_says_of_it() {
     assert_eq!(message["content"]["id"], "m-1");
     let metadata = &message["metadata"];
     assert_eq!((&metadata["model"], &metadata["usage"]), (&json!("x"), &json!({"in": 1, "out": 2})));
+    assert_eq!((&metadata["input_tokens"], &metadata["output_tokens"]), (&json!(1), &json!(2)));
     assert_eq!(metadata["_finish_chunk"], json!({"type": "finish", "messageMetadata": {"usage": {"out": 2}}}));
     let parts = message["content"]["parts"].as_array().expect("parts");
     let types: Vec<&str> = parts.iter().map(|part| part["type"].as_str().expect("a type")).collect();
