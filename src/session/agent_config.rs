@@ -191,6 +191,11 @@ impl AgentConfig {
         &self.id
     }
 
+    /// The id where agents of all namespaces stand: see [`super::Namespace::scoped`].
+    pub fn scoped_id(&self) -> std::borrow::Cow<'_, str> {
+        super::scoped(&self.namespace, &self.id)
+    }
+
     /// The name; lists are sorted by it.
     pub fn name(&self) -> &str {
         &self.name

@@ -7,9 +7,15 @@ use crate::session::{AgentPut, Json, Namespace, SessionId, kind};
 use storage::{Key, Kind, Lsn, Medium, NewRecord};
 
 impl<M: Medium> Shard<M> {
-    pub(super) fn agents(&mut self, now: Now, from: Caller, command: &AgentCommand) -> Result<Outcome, Stop> {
+    pub(super) fn agents(
+        &mut self,
+        now: Now,
+        from: Caller,
+        namespace: &Namespace,
+        command: &AgentCommand,
+    ) -> Result<Outcome, Stop> {
         let directory = self.directory.as_mut().expect("commands for agents go to the directory's shard");
-        let note = match directory.decide(command, now.unix_us) {
+        let note = match directory.decide(namespace, command, now.unix_us) {
             Decision::Reply(reply) => return Ok(Outcome::Reply(reply)),
             Decision::Refuse(refusal) if directory.has_pending() => return Err(Stop::Behind(refusal)),
             Decision::Refuse(refusal) => return Err(refusal.into()),
@@ -26,7 +32,7 @@ impl<M: Medium> Shard<M> {
         let record = NewRecord {
             kind: Kind(kind::AGENT_PUT),
             flags: 0,
-            key: Key(xxhash_rust::xxh3::xxh3_128(note.agent.id().as_bytes())),
+            key: Key(xxhash_rust::xxh3::xxh3_128(note.agent.scoped_id().as_bytes())),
             seq: 0,
             time_us: now.unix_us,
             meta: &meta,

@@ -44,7 +44,7 @@ impl<M: Medium> Shard<M> {
                 self.watchers.remove(user.as_str(), *shard);
                 Ok(Outcome::Silent)
             }
-            Command::Agents(command) => self.agents(now, from, command),
+            Command::Agents(command) => self.agents(now, from, namespace, command),
             Command::LearnAgents { notes, complete } => {
                 self.roster.learn(&mut self.catalog.names, notes.clone(), *complete);
                 Ok(Outcome::Reply(Reply::Done))

@@ -1,4 +1,4 @@
-//! The directory of agents: few, unique by id, listed whole. It lives on one shard.
+//! The directory of agents: few, unique by id within their namespace, listed whole. It lives on one shard.
 //!
 //! Invariants: `committed` holds durable registrations only, and is all that clients read; `pending` holds the notes
 //! that were appended and are not yet durable, in order, and what is decided (is an id taken, what does an update
@@ -6,13 +6,14 @@
 
 use super::{AgentCommand, Refusal, Reply};
 use crate::limits::AGENTS_MAX;
-use crate::session::{AgentConfig, AgentPut, Json};
+use crate::session::{AgentConfig, AgentPut, Json, Namespace, scoped};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The directory.
 #[derive(Debug, Default)]
 pub struct Directory {
+    /// By scoped id.
     committed: BTreeMap<String, AgentConfig>,
     pending: VecDeque<AgentPut>,
     /// Time of the latest note folded in, microseconds since 1970. Tells old snapshots from new ones.
@@ -31,18 +32,24 @@ pub enum Decision {
 }
 
 impl Directory {
-    /// Decides on a command at `now_us`.
-    pub fn decide(&self, command: &AgentCommand, now_us: u64) -> Decision {
+    /// Decides on a command of a caller of `namespace` at `now_us`.
+    pub fn decide(&self, namespace: &Namespace, command: &AgentCommand, now_us: u64) -> Decision {
         let decided = match command {
-            AgentCommand::List { enabled } => Ok(Decision::Reply(Reply::Agents { agents: self.list(*enabled) })),
+            AgentCommand::List { enabled } => {
+                Ok(Decision::Reply(Reply::Agents { agents: self.list(namespace, *enabled) }))
+            }
             AgentCommand::Read { id } => {
-                let agent = self.committed.get(id).map(|agent| Decision::Reply(Reply::Agent { json: agent.render() }));
+                let agent = self
+                    .committed
+                    .get(&*namespace.scoped(id))
+                    .map(|agent| Decision::Reply(Reply::Agent { json: agent.render() }));
                 agent.ok_or(Refusal::AgentNotFound)
             }
-            AgentCommand::Create { fields } => self.create(fields, now_us),
-            AgentCommand::Update { id, fields } => self.update(id, fields, now_us),
+            AgentCommand::Create { fields } => self.create(namespace, fields, now_us),
+            AgentCommand::Update { id, fields } => self.update(namespace, id, fields, now_us),
             AgentCommand::Disable { id } => {
-                self.latest(id).map(|agent| put(None, agent.disable(now_us))).ok_or(Refusal::AgentNotFound)
+                let agent = self.latest(&namespace.scoped(id));
+                agent.map(|agent| put(None, agent.disable(now_us))).ok_or(Refusal::AgentNotFound)
             }
         };
         decided.unwrap_or_else(Decision::Refuse)
@@ -82,9 +89,9 @@ impl Directory {
     /// Takes in a durable note.
     pub fn fold(&mut self, note: AgentPut, time_us: u64) {
         if let Some(former) = note.former_id {
-            self.committed.remove(&former);
+            self.committed.remove(&*scoped(&note.agent.namespace, &former));
         }
-        self.committed.insert(note.agent.id().to_owned(), note.agent);
+        self.committed.insert(note.agent.scoped_id().into_owned(), note.agent);
         self.as_of_us = self.as_of_us.max(time_us);
     }
 
@@ -109,55 +116,58 @@ impl Directory {
         let part: Part = serde_json::from_slice(state).ok()?;
         if let Some(as_of_us) = part.as_of_us.filter(|&as_of_us| as_of_us >= self.as_of_us) {
             self.as_of_us = as_of_us;
-            self.committed = part.agents.into_iter().map(|agent| (agent.id().to_owned(), agent)).collect();
+            self.committed = part.agents.into_iter().map(|agent| (agent.scoped_id().into_owned(), agent)).collect();
         }
         Some(())
     }
 
-    fn list(&self, enabled: Option<bool>) -> Vec<Json> {
-        let wanted = |agent: &&AgentConfig| enabled.is_none_or(|enabled| agent.enabled() == enabled);
+    fn list(&self, namespace: &Namespace, enabled: Option<bool>) -> Vec<Json> {
+        let wanted = |agent: &&AgentConfig| {
+            agent.namespace == namespace.stored() && enabled.is_none_or(|enabled| agent.enabled() == enabled)
+        };
         let mut agents: Vec<&AgentConfig> = self.committed.values().filter(wanted).collect();
         agents.sort_by(|a, b| a.name().cmp(b.name())); // stable: equal names stay sorted by id
         agents.into_iter().map(AgentConfig::render).collect()
     }
 
-    fn create(&self, fields: &Json, now_us: u64) -> Result<Decision, Refusal> {
-        let agent = AgentConfig::create(fields, now_us).map_err(Refusal::InvalidFields)?;
-        self.assert_free(agent.id())?;
+    fn create(&self, namespace: &Namespace, fields: &Json, now_us: u64) -> Result<Decision, Refusal> {
+        let mut agent = AgentConfig::create(fields, now_us).map_err(Refusal::InvalidFields)?;
+        agent.namespace = namespace.stored().to_owned();
+        self.assert_free(&agent.scoped_id())?;
         if self.committed.len() + self.pending.len() >= AGENTS_MAX {
             return Err(Refusal::Full { what: "the directory of agents", max: AGENTS_MAX });
         }
         Ok(put(None, agent))
     }
 
-    fn update(&self, id: &str, fields: &Json, now_us: u64) -> Result<Decision, Refusal> {
-        let present = self.latest(id).ok_or(Refusal::AgentNotFound)?;
+    fn update(&self, namespace: &Namespace, id: &str, fields: &Json, now_us: u64) -> Result<Decision, Refusal> {
+        let present = self.latest(&namespace.scoped(id)).ok_or(Refusal::AgentNotFound)?;
         let agent = present.update(fields, now_us).map_err(Refusal::InvalidFields)?;
         if agent.id() == id {
             return Ok(put(None, agent));
         }
-        self.assert_free(agent.id())?;
+        self.assert_free(&agent.scoped_id())?;
         Ok(put(Some(id.to_owned()), agent))
     }
 
-    fn assert_free(&self, id: &str) -> Result<(), Refusal> {
-        if self.latest(id).is_none() {
+    fn assert_free(&self, scoped_id: &str) -> Result<(), Refusal> {
+        if self.latest(scoped_id).is_none() {
             return Ok(());
         }
         Err(Refusal::InvalidFields(BTreeMap::from([("id".to_owned(), vec!["has already been taken".to_owned()])])))
     }
 
     /// The agent as it will be when everything pending is durable.
-    fn latest(&self, id: &str) -> Option<&AgentConfig> {
+    fn latest(&self, scoped_id: &str) -> Option<&AgentConfig> {
         for note in self.pending.iter().rev() {
-            if note.agent.id() == id {
+            if note.agent.scoped_id() == scoped_id {
                 return Some(&note.agent);
             }
-            if note.former_id.as_deref() == Some(id) {
+            if note.former_id.as_deref().is_some_and(|former| scoped(&note.agent.namespace, former) == scoped_id) {
                 return None;
             }
         }
-        self.committed.get(id)
+        self.committed.get(scoped_id)
     }
 }
 
@@ -185,14 +195,16 @@ mod tests {
     }
 
     fn push(directory: &mut Directory, command: &AgentCommand) {
-        match directory.decide(command, 5) {
+        match directory.decide(&Namespace::default(), command, 5) {
             Decision::Put(note) => directory.push(*note),
             other => panic!("{command:?} came to {other:?}"),
         }
     }
 
     fn ids(directory: &Directory, enabled: Option<bool>) -> Vec<String> {
-        let Decision::Reply(Reply::Agents { agents }) = directory.decide(&AgentCommand::List { enabled }, 5) else {
+        let Decision::Reply(Reply::Agents { agents }) =
+            directory.decide(&Namespace::default(), &AgentCommand::List { enabled }, 5)
+        else {
             panic!()
         };
         let id = |json: &Json| {
@@ -216,17 +228,17 @@ mod tests {
         let mut directory = Directory::default();
         push(&mut directory, &create("a", "A"));
         let read = AgentCommand::Read { id: "a".into() };
-        assert_eq!(directory.decide(&read, 5), Decision::Refuse(Refusal::AgentNotFound));
+        assert_eq!(directory.decide(&Namespace::default(), &read, 5), Decision::Refuse(Refusal::AgentNotFound));
         assert!(ids(&directory, None).is_empty());
         directory.commit(5);
-        assert!(matches!(directory.decide(&read, 5), Decision::Reply(Reply::Agent { .. })));
+        assert!(matches!(directory.decide(&Namespace::default(), &read, 5), Decision::Reply(Reply::Agent { .. })));
     }
 
     #[test]
     fn an_id_is_taken_from_its_append_on_and_stays_taken_when_disabled() {
         let mut directory = Directory::default();
         push(&mut directory, &create("a", "A"));
-        let taken = |directory: &Directory| match directory.decide(&create("a", "B"), 5) {
+        let taken = |directory: &Directory| match directory.decide(&Namespace::default(), &create("a", "B"), 5) {
             Decision::Refuse(Refusal::InvalidFields(fields)) => fields["id"] == ["has already been taken"],
             _ => false,
         };
@@ -243,11 +255,14 @@ mod tests {
     fn a_rename_frees_the_old_id_and_needs_a_free_new_one() {
         let mut directory = directory(&[("a", "A"), ("b", "B")]);
         assert!(matches!(
-            directory.decide(&update("a", r#"{"id":"b"}"#), 5),
+            directory.decide(&Namespace::default(), &update("a", r#"{"id":"b"}"#), 5),
             Decision::Refuse(Refusal::InvalidFields(_))
         ));
         push(&mut directory, &update("a", r#"{"id":"c"}"#));
-        assert_eq!(directory.decide(&update("a", "{}"), 5), Decision::Refuse(Refusal::AgentNotFound));
+        assert_eq!(
+            directory.decide(&Namespace::default(), &update("a", "{}"), 5),
+            Decision::Refuse(Refusal::AgentNotFound)
+        );
         push(&mut directory, &create("a", "new"));
         directory.commit(5);
         directory.commit(5);
@@ -270,7 +285,7 @@ mod tests {
         push(&mut directory, &update("a", r#"{"id":"b"}"#));
         directory.forget_pending();
         assert_eq!(ids(&directory, None), ["a"]);
-        assert!(matches!(directory.decide(&update("a", "{}"), 5), Decision::Put(_)));
+        assert!(matches!(directory.decide(&Namespace::default(), &update("a", "{}"), 5), Decision::Put(_)));
     }
 
     #[test]
@@ -304,5 +319,32 @@ mod tests {
         folded.fold_snapshot(&old_bytes).unwrap();
         assert_eq!(ids(&folded, None), ["b"]);
         assert_eq!(folded.fold_snapshot(b"x"), None);
+    }
+
+    #[test]
+    fn an_id_is_taken_in_its_own_namespace_only() {
+        let acme = Namespace::parse("acme").unwrap();
+        let mut directory = directory(&[("a", "A")]);
+        let Decision::Put(note) = directory.decide(&acme, &create("a", "theirs"), 5) else {
+            panic!("it is free there")
+        };
+        directory.push(*note);
+        directory.commit(5);
+        let read = AgentCommand::Read { id: "a".into() };
+        let name = |namespace: &Namespace| match directory.decide(namespace, &read, 5) {
+            Decision::Reply(Reply::Agent { json }) => json.as_str().contains("theirs"),
+            other => panic!("unexpected {other:?}"),
+        };
+        assert_eq!((name(&acme), name(&Namespace::default())), (true, false));
+        assert_eq!(ids(&directory, None), ["a"]);
+        let elsewhere = Namespace::parse("initech").unwrap();
+        for command in [read.clone(), update("a", "{}"), AgentCommand::Disable { id: "a".into() }] {
+            assert_eq!(directory.decide(&elsewhere, &command, 5), Decision::Refuse(Refusal::AgentNotFound));
+        }
+        let mut snapshot = Vec::new();
+        directory.to_snapshot(&mut snapshot);
+        let mut folded = Directory::default();
+        folded.fold_snapshot(&snapshot).unwrap();
+        assert_eq!(folded.committed.len(), 2);
     }
 }

@@ -5,7 +5,7 @@
 //! of the changes; until the whole directory was told once, the roster is not complete and no agent is called.
 
 use super::names::{NameId, Names};
-use crate::session::{AgentConfig, AgentPut, Namespace};
+use crate::session::{AgentConfig, AgentPut, Namespace, scoped};
 use hashbrown::HashMap;
 
 /// The id of the agent that answers without being registered, unless it is switched off.
@@ -30,9 +30,9 @@ impl Roster {
     pub(super) fn learn(&mut self, names: &mut Names, notes: Vec<AgentPut>, complete: bool) {
         for AgentPut { former_id, agent } in notes {
             if let Some(former) = former_id {
-                self.agents.remove(&names.intern(&former));
+                self.agents.remove(&names.intern(&scoped(&agent.namespace, &former)));
             }
-            self.agents.insert(names.intern(agent.id()), agent);
+            self.agents.insert(names.intern(&agent.scoped_id()), agent);
         }
         self.complete |= complete;
     }

@@ -2,7 +2,7 @@
 
 use super::runs::{FIRST, NOW, REST};
 use super::*;
-use crate::session::{AgentConfig, AgentPut, main_id};
+use crate::session::{AgentConfig, AgentPut, Namespace, main_id};
 
 fn main_of(user: &str) -> SessionId {
     main_id("", user, "bot")
@@ -65,7 +65,7 @@ fn the_first_message_makes_the_main_session_and_the_next_goes_there() {
 fn whoever_asks_hears_everything_behind_the_reply() {
     let mut bench = Bench::with_bot(NOW);
     let token = bench.send(Command::Append(Box::new(question("alice", "hi"))));
-    assert!(matches!(bench.said[0], Said::Reply(to, Ok(Reply::Asked(_))) if to == token), "{:?}", bench.said);
+    assert!(matches!(bench.said[1], Said::Reply(to, Ok(Reply::Asked(_))) if to == token), "{:?}", bench.said);
     assert_eq!(bench.heard(), ["message 1", "started"]);
 }
 
@@ -228,17 +228,21 @@ fn a_main_session_whose_first_message_the_crash_has_taken_is_filled_by_the_next(
 }
 
 #[test]
-fn agents_of_two_namespaces_answer_their_own() {
+fn an_agent_answers_in_its_own_namespace_only() {
     let mut bench = Bench::with_bot(NOW);
-    let acme = Access { namespace: crate::session::Namespace::parse("acme").unwrap(), ..Access::default() };
-    let agent = AgentConfig::create(&json(r#"{"id":"bot","name":"B","origin_url":"http://b"}"#), 5).unwrap();
-    drop(AgentPut { former_id: None, agent });
-    let mut ask = question("alice", "hi");
-    ask.session = main_id("acme", "alice", "bot");
-    bench.tokens += 1;
-    let from = Caller { shard: HERE, token: bench.tokens };
-    let command = Command::Append(Box::new(ask));
-    bench.step(Input::Call { from, access: Some(Box::new(acme)), command });
-    bench.run();
-    assert_eq!(bench.answer(bench.tokens), Some(Err(Refusal::AgentNotFound)), "bot is registered elsewhere only");
+    let acme = Access { namespace: Namespace::parse("acme").unwrap(), ..Access::default() };
+    let ask = |bench: &mut Bench| {
+        let append = Append { session: main_id("acme", "alice", "bot"), ..question("alice", "hi") };
+        bench.call_as(&acme, Command::Append(Box::new(append)))
+    };
+    assert_eq!(ask(&mut bench), Err(Refusal::AgentNotFound), "bot is registered elsewhere");
+    let mut agent = AgentConfig::create(&json(r#"{"id":"bot","name":"Theirs","origin_url":"http://b"}"#), 5).unwrap();
+    agent.namespace = "acme".to_owned();
+    let notes = vec![AgentPut { former_id: None, agent }];
+    bench.call(Command::LearnAgents { notes, complete: false }).unwrap();
+    match ask(&mut bench) {
+        Ok(Reply::Asked(asked)) => assert_eq!((asked.agent.id.as_str(), asked.agent.name.as_str()), ("bot", "Theirs")),
+        other => panic!("unexpected {other:?}"),
+    }
+    assert_eq!(bench.called().agent.name(), "Theirs");
 }

@@ -24,7 +24,7 @@ fn forbidden<T: PartialEq + std::fmt::Debug>(answer: Result<T, Refusal>) {
 }
 
 impl Bench {
-    fn call_as(&mut self, access: &Access, command: Command) -> Result<Reply, Refusal> {
+    pub(super) fn call_as(&mut self, access: &Access, command: Command) -> Result<Reply, Refusal> {
         self.tokens += 1;
         self.now_us += 1000;
         let from = Caller { shard: HERE, token: self.tokens };
