@@ -233,3 +233,6 @@ pub const RESOLVED_NAMES_MAX: usize = 1_024;
 pub const RESOLVED_S: u64 = 30;
 /// Seconds for which it is remembered that a name has no address.
 pub const UNRESOLVED_S: u64 = 2;
+/// Steps of a request that asks shards more than once: twice what looking up, acting and looking again take. Full: it is answered with 500,
+/// for a flow that has not ended by then is a mistake of ours.
+pub const FLOW_STEPS_MAX: usize = 8;

@@ -10,7 +10,7 @@ use super::net::Transport;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{longpoll, websocket};
+use super::{flow, longpoll, websocket};
 use crate::api::{self, Health, Route, Target};
 use crate::limits;
 use crate::protocol::Roomy;
@@ -228,6 +228,7 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
             render.one(reply)
         }
         Route::Gather { command, render } => render.many(gather(world, command).await),
+        Route::Flow(flow, envelope) => envelope.seal(flow::run(world, None, flow).await),
         Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, request).await),
         Route::Health(probe, envelope) => {
             let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };
@@ -243,24 +244,24 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
 }
 
 /// A value that a call's answer fills in and one task waits for.
-struct Promise<T> {
+pub(super) struct Promise<T> {
     value: Cell<Option<T>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl<T> Promise<T> {
-    fn new() -> Rc<Self> {
+    pub(super) fn new() -> Rc<Self> {
         Rc::new(Self { value: Cell::new(None), waker: RefCell::new(None) })
     }
 
-    fn keep(&self, value: T) {
+    pub(super) fn keep(&self, value: T) {
         self.value.set(Some(value));
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
     }
 
-    async fn kept(&self) -> T {
+    pub(super) async fn kept(&self) -> T {
         std::future::poll_fn(|cx| {
             if let Some(value) = self.value.take() {
                 return Poll::Ready(value);
