@@ -6,6 +6,7 @@
 //! [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
 pub mod cors;
+mod deltas;
 pub mod error;
 pub mod fleetlm;
 pub mod health;
@@ -17,6 +18,7 @@ pub mod render;
 pub mod routes;
 pub mod runs;
 pub mod topics;
+pub mod view;
 
 pub use fleetlm::Ask;
 pub use longpoll::LongPollRequest;

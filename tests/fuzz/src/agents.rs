@@ -2,6 +2,7 @@
 
 use crate::cuts;
 use fleetlm::agent::{Answer, Assembler, Taken};
+use fleetlm::api::view::{AskEvent, ChunkEvents, text_of};
 use fleetlm::limits::{ANSWER_BYTES_MAX, JSON_DEPTH_MAX};
 use fleetlm::protocol::answer::{AnswerDecoder, Line};
 use fleetlm::session::{Json, nests_deeper_than};
@@ -66,6 +67,30 @@ pub fn assembler(data: &[u8]) {
     }
     answers_again.extend(again.abort());
     assert_eq!(answers, answers_again, "a refused chunk left something");
+}
+
+/// Lines of chunks: what a stream tells of an answer is the text of the messages that are stored of it.
+pub fn told_text(data: &[u8]) {
+    let (lines, _) = decoded(&[data], data.len().max(1));
+    let (mut assembler, mut events) = (Assembler::new("m".to_owned()), ChunkEvents::default());
+    let (mut stored, mut told) = (String::new(), String::new());
+    let mut hear = |event| {
+        if let Some(AskEvent::Text(text)) = event {
+            told.push_str(&text)
+        }
+    };
+    for chunk in lines.iter().filter_map(chunk) {
+        let Ok(taken) = assembler.push(&chunk) else { continue };
+        hear(events.take(chunk.as_str()));
+        if let Taken::Ended(answer) = taken {
+            stored.push_str(&text_of(answer.content.as_str()));
+        }
+    }
+    hear(events.rest());
+    if let Some(answer) = assembler.abort() {
+        stored.push_str(&text_of(answer.content.as_str()));
+    }
+    assert_eq!(told, stored);
 }
 
 fn chunk(line: &Line) -> Option<Json> {

@@ -18,7 +18,7 @@ mod http;
 mod mutation;
 mod ws;
 
-pub use agents::{answer, assembler};
+pub use agents::{answer, assembler, told_text};
 pub use channels::{api, channel_message, channel_socket};
 pub use http::http;
 pub use mutation::{Random, mutate};
@@ -45,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "api", run: api, seeds: channels::api_seeds },
     Target { name: "answer", run: answer, seeds: agents::answer_seeds },
     Target { name: "assembler", run: assembler, seeds: agents::assembler_seeds },
+    Target { name: "told_text", run: told_text, seeds: agents::assembler_seeds },
 ];
 
 /// Inputs longer than this only make a run slow.
