@@ -5,6 +5,8 @@
 //! what), [`fleetlm`] (the rules of each resource), [`render`] (replies to responses), [`topics`] (the same for channels),
 //! [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
+pub mod ask;
+pub mod ask_plan;
 pub mod cors;
 mod deltas;
 pub mod error;

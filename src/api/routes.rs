@@ -1,6 +1,7 @@
 //! Which request is what: the paths and methods of the server, in the order in which the original looked at a request
 //! (contract 1.1, 1.6, 3.6): sockets, preflights, the body, the method's override, the route, what the client accepts.
 
+use super::ask_plan::AskPlan;
 use super::cors::Envelope;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
@@ -36,6 +37,8 @@ pub enum Route {
         /// How the replies are answered.
         render: Render,
     },
+    /// A message is appended and its answer awaited.
+    Ask(Box<AskPlan>, Envelope),
     /// A WebSocket, if the request's handshake is one.
     Socket(Connect, Envelope),
     /// A request of long polling.

@@ -4,13 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::ask::Asking;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
+use super::streaming::{AskSource, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
 use super::{longpoll, websocket};
+use crate::api::ask_plan::{AskPlan, Begin};
+use crate::api::cors::Envelope;
 use crate::api::{self, Health, Route, Target};
 use crate::limits;
 use crate::protocol::Roomy;
@@ -57,6 +61,8 @@ struct Connection {
 enum Next {
     Request,
     Close,
+    /// The client is gone, or takes nothing.
+    Gone,
     Socket(Box<websocket::Opening>),
 }
 
@@ -90,6 +96,7 @@ impl Connection {
                     }
                     return self.wire.close();
                 }
+                Next::Gone => return self.wire.close(),
                 Next::Socket(opening) => return self.become_socket(*opening),
             }
         }
@@ -151,6 +158,7 @@ impl Connection {
                 encode(&world, &response, head_only, true, version, &mut self.out);
                 return Next::Socket(opening);
             }
+            Answer::Stream(streaming) => return self.stream(*streaming, head_only, keep_alive, version).await,
         };
         keep_alive &= !world.state.is_draining();
         if response.body.len() < GATHERED_BYTES_MAX {
@@ -164,6 +172,33 @@ impl Connection {
             }
         }
         if keep_alive { Next::Request } else { Next::Close }
+    }
+
+    /// Sends an answer that is still being made, to its end. What was answered before leaves with its head.
+    async fn stream(&mut self, streaming: Streaming, head_only: bool, keep_alive: bool, version: Version) -> Next {
+        let world = Rc::clone(&self.world);
+        let Streaming { head, mut source } = streaming;
+        world.metrics.responded(head.status);
+        let date = world.io.clock.http_date();
+        let framing = head.encode_stream(&mut self.out, &http::Context { head_only, keep_alive, version, date: &date });
+        let next = |keep_alive| if keep_alive { Next::Request } else { Next::Close };
+        if head_only {
+            return next(framing.keep_alive());
+        }
+        let out = std::mem::take(&mut self.out);
+        let way = Way { wire: &mut self.wire, decoder: &mut self.decoder, framing };
+        match way.send(out, &mut *source).await {
+            Ok(()) => {
+                self.wire.watch.rearm(u64::MAX);
+                next(framing.keep_alive() && !world.state.is_draining())
+            }
+            Err(error) => {
+                if let WireError::Ended(_) = error {
+                    world.metrics.closed(CloseReason::SlowReader);
+                }
+                Next::Gone
+            }
+        }
     }
 
     /// A malformed request is answered and its connection ends: what follows on it cannot be trusted.
@@ -207,6 +242,8 @@ fn encode(world: &World, response: &Response, head_only: bool, keep_alive: bool,
 
 enum Answer {
     Response(Response),
+    /// It is made while it is sent.
+    Stream(Box<Streaming>),
     /// A handshake and the response that accepts it.
     Socket(Box<websocket::Opening>, Response),
 }
@@ -218,6 +255,7 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
             Err(refusal) => envelope.seal(refusal),
         },
         Route::Respond(response) => response,
+        Route::Ask(plan, envelope) => return ask(world, *plan, envelope).await,
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
             let is_append = matches!(command, Command::Append(_));
@@ -242,25 +280,42 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
     })
 }
 
+/// Appends a message; the answer is that of its agent.
+async fn ask(world: &Rc<World>, plan: AskPlan, envelope: Envelope) -> Answer {
+    let AskPlan { append, reader, mut render } = plan;
+    let asking = match Asking::begin(world, append, reader).await {
+        Ok(asking) => asking,
+        Err(outcome) => return Answer::Response(envelope.seal(render.respond(&outcome))),
+    };
+    let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
+    match begin {
+        Begin::Sync => Answer::Response(envelope.seal(render.respond(&asking.done().await))),
+        Begin::Stream(head) => {
+            let source = Box::new(AskSource::new(asking, render));
+            Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
+        }
+    }
+}
+
 /// A value that a call's answer fills in and one task waits for.
-struct Promise<T> {
+pub(super) struct Promise<T> {
     value: Cell<Option<T>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl<T> Promise<T> {
-    fn new() -> Rc<Self> {
+    pub(super) fn new() -> Rc<Self> {
         Rc::new(Self { value: Cell::new(None), waker: RefCell::new(None) })
     }
 
-    fn keep(&self, value: T) {
+    pub(super) fn keep(&self, value: T) {
         self.value.set(Some(value));
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
     }
 
-    async fn kept(&self) -> T {
+    pub(super) async fn kept(&self) -> T {
         std::future::poll_fn(|cx| {
             if let Some(value) = self.value.take() {
                 return Poll::Ready(value);
@@ -273,7 +328,7 @@ impl<T> Promise<T> {
 }
 
 /// Sends a command and waits for its answer. The shard answers every command once, so this ends.
-async fn call(world: &Rc<World>, to: Target, command: Command) -> Result<Reply, Refusal> {
+pub(super) async fn call(world: &Rc<World>, to: Target, command: Command) -> Result<Reply, Refusal> {
     let promise = Promise::new();
     let keeper = Rc::clone(&promise);
     world.call(to, command, Box::new(move |_, reply| keeper.keep(reply)));
