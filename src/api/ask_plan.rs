@@ -74,6 +74,25 @@ pub trait SocketRender {
     fn take_binary(&mut self) -> Taken;
 }
 
+/// A WebSocket on which a dialect speaks.
+pub struct SocketPlan {
+    /// How it does.
+    pub render: Box<dyn SocketRender>,
+}
+
+impl fmt::Debug for SocketPlan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SocketPlan").finish_non_exhaustive()
+    }
+}
+
+/// There is nothing in it to compare.
+impl PartialEq for SocketPlan {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// What a client's frame comes to.
 pub enum Taken {
     /// Nothing.

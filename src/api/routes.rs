@@ -1,7 +1,7 @@
 //! Which request is what: the paths and methods of the server, in the order in which the original looked at a request
 //! (contract 1.1, 1.6, 3.6): sockets, preflights, the body, the method's override, the route, what the client accepts.
 
-use super::ask_plan::AskPlan;
+use super::ask_plan::{AskPlan, SocketPlan};
 use super::cors::Envelope;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
@@ -41,6 +41,8 @@ pub enum Route {
     Ask(Box<AskPlan>, Envelope),
     /// A WebSocket, if the request's handshake is one.
     Socket(Connect, Envelope),
+    /// A WebSocket of another dialect's, if the request's handshake is one.
+    PlainSocket(SocketPlan, Envelope),
     /// A request of long polling.
     LongPoll(LongPollRequest, Envelope),
     /// The server's own state.

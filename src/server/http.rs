@@ -12,7 +12,7 @@ use super::streaming::{AskSource, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{longpoll, websocket};
+use super::{longpoll, plain_socket, websocket};
 use crate::api::ask_plan::{AskPlan, Begin};
 use crate::api::cors::Envelope;
 use crate::api::{self, Health, Route, Target};
@@ -63,7 +63,13 @@ enum Next {
     Close,
     /// The client is gone, or takes nothing.
     Gone,
-    Socket(Box<websocket::Opening>),
+    Socket(Box<Opened>),
+}
+
+/// A connection that is to become a WebSocket.
+enum Opened {
+    Phoenix(websocket::Opening),
+    Plain(plain_socket::Opening),
 }
 
 impl Connection {
@@ -97,16 +103,25 @@ impl Connection {
                     return self.wire.close();
                 }
                 Next::Gone => return self.wire.close(),
-                Next::Socket(opening) => return self.become_socket(*opening),
+                Next::Socket(opened) => return self.become_socket(*opened),
             }
         }
     }
 
     /// Goes on as a task of its own: a socket that idles for hours does not keep the memory that a request needs.
-    fn become_socket(self, opening: websocket::Opening) {
+    fn become_socket(self, opened: Opened) {
         let Self { world, wire, decoder, out, admitted, .. } = self;
-        let socket = websocket::phoenix(world, wire, opening, &decoder.into_rest(), out, admitted);
-        glommio::spawn_local(socket).detach();
+        let rest = decoder.into_rest();
+        match opened {
+            Opened::Phoenix(opening) => {
+                let socket = websocket::phoenix(world, wire, opening, &rest, out, admitted);
+                glommio::spawn_local(socket).detach();
+            }
+            Opened::Plain(opening) => {
+                let socket = plain_socket::converse(world, wire, opening, &rest, out, admitted);
+                glommio::spawn_local(socket).detach();
+            }
+        }
     }
 
     /// Writes what is answered, then waits for more bytes.
@@ -154,9 +169,9 @@ impl Connection {
         let answer = respond(&world, request).await;
         let response = match answer {
             Answer::Response(response) => response,
-            Answer::Socket(opening, response) => {
+            Answer::Socket(opened, response) => {
                 encode(&world, &response, head_only, true, version, &mut self.out);
-                return Next::Socket(opening);
+                return Next::Socket(opened);
             }
             Answer::Stream(streaming) => return self.stream(*streaming, head_only, keep_alive, version).await,
         };
@@ -245,13 +260,17 @@ enum Answer {
     /// It is made while it is sent.
     Stream(Box<Streaming>),
     /// A handshake and the response that accepts it.
-    Socket(Box<websocket::Opening>, Response),
+    Socket(Box<Opened>, Response),
 }
 
 async fn respond(world: &Rc<World>, request: Request) -> Answer {
     Answer::Response(match api::route(&request, &world.context()) {
         Route::Socket(connect, envelope) => match websocket::Opening::accept(world, &request, connect) {
-            Ok((opening, response)) => return Answer::Socket(Box::new(opening), response),
+            Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Phoenix(opening)), response),
+            Err(refusal) => envelope.seal(refusal),
+        },
+        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, &request, plan) {
+            Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Plain(opening)), response),
             Err(refusal) => envelope.seal(refusal),
         },
         Route::Respond(response) => response,

@@ -20,6 +20,7 @@ mod longpoll;
 mod mailbox;
 mod metrics;
 mod outbound;
+mod plain_socket;
 mod ring;
 mod slice;
 mod state;
