@@ -236,3 +236,11 @@ pub const UNRESOLVED_S: u64 = 2;
 /// Steps of a request that asks shards more than once: twice what looking up, acting and looking again take. Full: it is answered with 500,
 /// for a flow that has not ended by then is a mistake of ours.
 pub const FLOW_STEPS_MAX: usize = 8;
+/// Seconds that somebody who asked waits for the answer. Over: 504; the message stands and its run goes on.
+pub const ASK_S: u64 = 300;
+/// Asks of one WebSocket that wait for their turn. Full: the socket is not read until one is answered.
+pub const ASKS_QUEUED_MAX: usize = 16;
+/// Seconds of silence behind which a stream of events says that it is still there. Proxies close what is silent for 30 to 60 s.
+pub const SSE_QUIET_S: u64 = 15;
+/// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
+pub const SOCKET_PING_S: u64 = 30;

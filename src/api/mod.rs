@@ -6,6 +6,8 @@
 //! [`flow`] (requests of several steps), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
 //! (the same for channels), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
+pub mod ask;
+pub mod ask_plan;
 pub mod cors;
 mod deltas;
 pub mod dialect;

@@ -3,6 +3,7 @@
 //!
 //! What is refused is refused in the words of the dialect whose path it is.
 
+use super::ask_plan::{AskPlan, SocketPlan};
 use super::cors::Envelope;
 use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
@@ -43,8 +44,12 @@ pub enum Route {
     },
     /// Shards are asked in several steps, and the last one has the response.
     Flow(Box<dyn Flow>, Envelope),
+    /// A message is appended and its answer awaited.
+    Ask(Box<AskPlan>, Envelope),
     /// A WebSocket, if the request's handshake is one.
     Socket(Connect, Envelope),
+    /// A WebSocket of another dialect's, if the request's handshake is one.
+    PlainSocket(SocketPlan, Envelope),
     /// A request of long polling.
     LongPoll(LongPollRequest, Envelope),
     /// The server's own state.

@@ -120,7 +120,8 @@ impl Joiner {
     }
 }
 
-fn heard_of(reply: &Reply) -> Heard {
+/// What a member of the hub has heard with the reply to its join.
+pub(super) fn heard_of(reply: &Reply) -> Heard {
     match reply {
         Reply::Joined { page, resumed } => {
             Heard { seq: page.session_last_seq, next_chunk: Some((resumed.run, resumed.next_index)) }

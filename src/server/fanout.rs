@@ -7,16 +7,23 @@ use std::rc::Rc;
 
 use super::link::{Carrier, Link};
 use super::metrics::Which;
+use super::watcher::{self, Watcher};
 use super::world::World;
 use crate::api::topics::{self, Broadcast, Topic};
 use crate::protocol::channels::{Vsn, encode};
 use crate::protocol::ws;
 use crate::session::split;
-use crate::shard::{Delivered, Delivery, Push};
+use crate::shard::{ChannelKey, Delivered, Delivery, Push};
 
 /// Brings an event to its channels.
 pub(super) fn send(world: &Rc<World>, delivery: Delivery) {
-    let Delivery { push, to } = delivery;
+    let Delivery { push, mut to } = delivery;
+    if to.iter().any(|&key| watcher::is_watcher(key)) {
+        to.retain(|&key| !deliver_to_watcher(world, key, &push));
+        if to.is_empty() {
+            return;
+        }
+    }
     match &push {
         Delivered::Push(Push::Closed { .. }) => end_channels(world, &to, true),
         Delivered::Push(Push::Gap { .. } | Push::InboxGap { .. }) => end_channels(world, &to, false),
@@ -24,7 +31,19 @@ pub(super) fn send(world: &Rc<World>, delivery: Delivery) {
     }
 }
 
-fn end_channels(world: &Rc<World>, to: &[crate::shard::ChannelKey], closed: bool) {
+/// A watcher gets the event itself. False: the key is a link's.
+fn deliver_to_watcher(world: &World, key: ChannelKey, event: &Delivered) -> bool {
+    if !watcher::is_watcher(key) {
+        return false;
+    }
+    if let Some(watcher) = Watcher::find(world, key) {
+        watcher.deliver(event);
+        world.metrics.count(Which::Deliveries);
+    }
+    true
+}
+
+fn end_channels(world: &Rc<World>, to: &[ChannelKey], closed: bool) {
     for key in to {
         let Some(link) = Link::find(world, key.connection) else { continue };
         let (mut socket, mut out) = (link.socket.borrow_mut(), link.outbox(world));
@@ -36,7 +55,7 @@ fn end_channels(world: &Rc<World>, to: &[crate::shard::ChannelKey], closed: bool
     }
 }
 
-fn broadcast(world: &Rc<World>, push: &Delivered, to: &[crate::shard::ChannelKey]) {
+fn broadcast(world: &Rc<World>, push: &Delivered, to: &[ChannelKey]) {
     let Some(event) = event_of(push) else { return };
     if let [key] = to {
         if let Some(link) = Link::find(world, key.connection) {

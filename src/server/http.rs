@@ -4,18 +4,22 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::ask::Asking;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
+use super::streaming::{AskSource, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{flow, longpoll, websocket};
+use super::{flow, longpoll, plain_socket, websocket};
+use crate::api::ask_plan::{AskPlan, Begin};
+use crate::api::cors::Envelope;
 use crate::api::{self, Health, Route, Target};
 use crate::limits;
 use crate::protocol::Roomy;
 use crate::protocol::http::{self, Method, Request, RequestDecoder, RequestError, Response, Step, Version};
-use crate::shard::{Command, Refusal, Reply};
+use crate::shard::{Access, Command, Refusal, Reply};
 
 /// Responses to pipelined requests are gathered up to here before they are written.
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
@@ -57,7 +61,15 @@ struct Connection {
 enum Next {
     Request,
     Close,
-    Socket(Box<websocket::Opening>),
+    /// The client is gone, or takes nothing.
+    Gone,
+    Socket(Box<Opened>),
+}
+
+/// A connection that is to become a WebSocket.
+enum Opened {
+    Phoenix(websocket::Opening),
+    Plain(plain_socket::Opening),
 }
 
 impl Connection {
@@ -90,16 +102,26 @@ impl Connection {
                     }
                     return self.wire.close();
                 }
-                Next::Socket(opening) => return self.become_socket(*opening),
+                Next::Gone => return self.wire.close(),
+                Next::Socket(opened) => return self.become_socket(*opened),
             }
         }
     }
 
     /// Goes on as a task of its own: a socket that idles for hours does not keep the memory that a request needs.
-    fn become_socket(self, opening: websocket::Opening) {
+    fn become_socket(self, opened: Opened) {
         let Self { world, wire, decoder, out, admitted, .. } = self;
-        let socket = websocket::phoenix(world, wire, opening, &decoder.into_rest(), out, admitted);
-        glommio::spawn_local(socket).detach();
+        let rest = decoder.into_rest();
+        match opened {
+            Opened::Phoenix(opening) => {
+                let socket = websocket::phoenix(world, wire, opening, &rest, out, admitted);
+                glommio::spawn_local(socket).detach();
+            }
+            Opened::Plain(opening) => {
+                let socket = plain_socket::converse(world, wire, opening, &rest, out, admitted);
+                glommio::spawn_local(socket).detach();
+            }
+        }
     }
 
     /// Writes what is answered, then waits for more bytes.
@@ -147,10 +169,11 @@ impl Connection {
         let answer = respond(&world, request).await;
         let response = match answer {
             Answer::Response(response) => response,
-            Answer::Socket(opening, response) => {
+            Answer::Socket(opened, response) => {
                 encode(&world, &response, head_only, true, version, &mut self.out);
-                return Next::Socket(opening);
+                return Next::Socket(opened);
             }
+            Answer::Stream(streaming) => return self.stream(*streaming, head_only, keep_alive, version).await,
         };
         keep_alive &= !world.state.is_draining();
         if response.body.len() < GATHERED_BYTES_MAX {
@@ -164,6 +187,33 @@ impl Connection {
             }
         }
         if keep_alive { Next::Request } else { Next::Close }
+    }
+
+    /// Sends an answer that is still being made, to its end. What was answered before leaves with its head.
+    async fn stream(&mut self, streaming: Streaming, head_only: bool, keep_alive: bool, version: Version) -> Next {
+        let world = Rc::clone(&self.world);
+        let Streaming { head, mut source } = streaming;
+        world.metrics.responded(head.status);
+        let date = world.io.clock.http_date();
+        let framing = head.encode_stream(&mut self.out, &http::Context { head_only, keep_alive, version, date: &date });
+        let next = |keep_alive| if keep_alive { Next::Request } else { Next::Close };
+        if head_only {
+            return next(framing.keep_alive());
+        }
+        let out = std::mem::take(&mut self.out);
+        let way = Way { wire: &mut self.wire, decoder: &mut self.decoder, framing };
+        match way.send(out, &mut *source).await {
+            Ok(()) => {
+                self.wire.watch.rearm(u64::MAX);
+                next(framing.keep_alive() && !world.state.is_draining())
+            }
+            Err(error) => {
+                if let WireError::Ended(_) = error {
+                    world.metrics.closed(CloseReason::SlowReader);
+                }
+                Next::Gone
+            }
+        }
     }
 
     /// A malformed request is answered and its connection ends: what follows on it cannot be trusted.
@@ -207,28 +257,36 @@ fn encode(world: &World, response: &Response, head_only: bool, keep_alive: bool,
 
 enum Answer {
     Response(Response),
+    /// It is made while it is sent.
+    Stream(Box<Streaming>),
     /// A handshake and the response that accepts it.
-    Socket(Box<websocket::Opening>, Response),
+    Socket(Box<Opened>, Response),
 }
 
 async fn respond(world: &Rc<World>, request: Request) -> Answer {
+    let access: Option<Box<Access>> = None;
     Answer::Response(match api::route(&request, &world.context()) {
         Route::Socket(connect, envelope) => match websocket::Opening::accept(world, &request, connect) {
-            Ok((opening, response)) => return Answer::Socket(Box::new(opening), response),
+            Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Phoenix(opening)), response),
+            Err(refusal) => envelope.seal(refusal),
+        },
+        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, access, &request, plan) {
+            Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Plain(opening)), response),
             Err(refusal) => envelope.seal(refusal),
         },
         Route::Respond(response) => response,
+        Route::Ask(plan, envelope) => return ask(world, access, *plan, envelope).await,
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
             let is_append = matches!(command, Command::Append(_));
-            let reply = call(world, to, command).await;
+            let reply = call(world, access, to, command).await;
             if is_append && reply.is_ok() {
                 world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
             }
             render.one(reply)
         }
-        Route::Gather { command, render } => render.many(gather(world, command).await),
-        Route::Flow(flow, envelope) => envelope.seal(flow::run(world, None, flow).await),
+        Route::Gather { command, render } => render.many(gather(world, access, command).await),
+        Route::Flow(flow, envelope) => envelope.seal(flow::run(world, access, flow).await),
         Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, request).await),
         Route::Health(probe, envelope) => {
             let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };
@@ -236,11 +294,28 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
         }
         Route::Metrics(envelope) => {
             // Each shard publishes what it counted before it answers; a refusal leaves its last second's numbers.
-            gather(world, Command::ReadStatus).await;
+            gather(world, None, Command::ReadStatus).await;
             let text = world.metrics.render();
             envelope.seal(Response::new(200).with_body("text/plain; version=0.0.4; charset=utf-8", text))
         }
     })
+}
+
+/// Appends a message; the answer is that of its agent.
+async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, envelope: Envelope) -> Answer {
+    let AskPlan { append, reader, mut render } = plan;
+    let asking = match Asking::begin(world, access, append, reader).await {
+        Ok(asking) => asking,
+        Err(outcome) => return Answer::Response(envelope.seal(render.respond(&outcome))),
+    };
+    let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
+    match begin {
+        Begin::Sync => Answer::Response(envelope.seal(render.respond(&asking.done().await))),
+        Begin::Stream(head) => {
+            let source = Box::new(AskSource::new(asking, render));
+            Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
+        }
+    }
 }
 
 /// A value that a call's answer fills in and one task waits for.
@@ -274,17 +349,22 @@ impl<T> Promise<T> {
 }
 
 /// Sends a command and waits for its answer. The shard answers every command once, so this ends.
-async fn call(world: &Rc<World>, to: Target, command: Command) -> Result<Reply, Refusal> {
+pub(super) async fn call(
+    world: &Rc<World>,
+    access: Option<Box<Access>>,
+    to: Target,
+    command: Command,
+) -> Result<Reply, Refusal> {
     let promise = Promise::new();
     let keeper = Rc::clone(&promise);
-    world.call(None, to, command, Box::new(move |_, reply| keeper.keep(reply)));
+    world.call(access, to, command, Box::new(move |_, reply| keeper.keep(reply)));
     promise.kept().await
 }
 
-async fn gather(world: &Rc<World>, command: Command) -> Vec<Result<Reply, Refusal>> {
+async fn gather(world: &Rc<World>, access: Option<Box<Access>>, command: Command) -> Vec<Result<Reply, Refusal>> {
     let promise = Promise::new();
     let keeper = Rc::clone(&promise);
-    world.gather(None, &command, move |_, replies| keeper.keep(replies));
+    world.gather(access, &command, move |_, replies| keeper.keep(replies));
     promise.kept().await
 }
 

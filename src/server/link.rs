@@ -20,6 +20,9 @@ use crate::protocol::ws;
 /// Bytes around a chunk in its frame at the most: the envelope of `stream_chunk` with topic, run and index.
 const CHUNK_ENVELOPE_BYTES: usize = 256;
 
+/// The highest bit of a key is a watcher's.
+const GENERATION_MAX: u32 = u32::MAX >> 1;
+
 /// What brings the socket's messages to the client.
 pub(super) enum Carrier {
     /// Frames, ready to be sent; bytes that the task has taken and the kernel has not; the task.
@@ -97,7 +100,7 @@ impl Link {
     pub(super) fn open(world: &World, identity: String, vsn: Vsn, carrier: Carrier) -> Rc<Self> {
         let mut links = world.links.borrow_mut();
         let entry = links.vacant_entry();
-        let generation = world.links_opened.get().wrapping_add(1);
+        let generation = world.links_opened.get().wrapping_add(1) & GENERATION_MAX;
         world.links_opened.set(generation);
         let link = Rc::new(Self {
             id: u64::from(generation) << 32 | entry.key() as u64,

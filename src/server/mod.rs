@@ -4,6 +4,7 @@
 //! `websocket` its connections (`tls` and `handshakes` what goes before them), `link` and `fanout` its subscribers, `mailbox` its way to the others. It has no rules of its own:
 //! what a request means is `api`'s, what happens is `shard`'s.
 
+mod ask;
 mod calm;
 mod channel;
 mod clock;
@@ -20,11 +21,14 @@ mod longpoll;
 mod mailbox;
 mod metrics;
 mod outbound;
+mod plain_socket;
 mod ring;
 mod slice;
 mod state;
+mod streaming;
 mod tls;
 mod watch;
+mod watcher;
 mod webhook;
 mod websocket;
 mod wire;

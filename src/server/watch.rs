@@ -67,6 +67,11 @@ impl Watches {
         self.end_where(Ending::Drain, |watched| watched.ending.get().is_none());
     }
 
+    /// Whether [`Self::drain`] was called.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     fn end_where(&self, ending: Ending, is_over: impl Fn(&Watched) -> bool) {
         for (_, watched) in self.list.borrow().iter() {
             if is_over(watched) {

@@ -64,6 +64,11 @@ impl Wire {
         self.watch.until(self.io.clock.now().mono_us + seconds * 1_000_000);
     }
 
+    /// Whether the server shuts down.
+    pub(super) fn is_draining(&self) -> bool {
+        self.io.watches.is_draining()
+    }
+
     /// Gives a fresh deadline to a connection that was told to end, to say goodbye.
     pub(super) fn rearm_within(&self, seconds: u64) {
         self.watch.rearm(self.io.clock.now().mono_us + seconds * 1_000_000);

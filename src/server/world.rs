@@ -22,6 +22,7 @@ use super::mailbox::{Bell, Event, Mail, Outbound as Peer};
 use super::metrics::{Level, ShardMetrics, Which};
 use super::outbound::Outbound;
 use super::state::SharedState;
+use super::watcher::Watcher;
 use super::webhook;
 use super::wire::WireIo;
 use crate::api::{self, Target};
@@ -51,6 +52,8 @@ pub(super) struct World {
     pub(super) io: Rc<WireIo>,
     pub(super) links: RefCell<Slab<Rc<Link>>>,
     pub(super) links_opened: Cell<u32>,
+    pub(super) watchers: RefCell<Slab<Rc<Watcher>>>,
+    pub(super) watchers_opened: Cell<u16>,
     pub(super) compressor: RefCell<ws::Compressor>,
     pub(super) long_polls: RefCell<HashMap<Token, Rc<Link>>>,
     pub(super) mail_bell: Bell,
@@ -92,6 +95,8 @@ impl World {
             io: Rc::default(),
             links: RefCell::default(),
             links_opened: Cell::new(0),
+            watchers: RefCell::default(),
+            watchers_opened: Cell::new(0),
             compressor: RefCell::new(ws::Compressor::new()),
             long_polls: RefCell::default(),
             mail_bell: Bell::default(),

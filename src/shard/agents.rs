@@ -53,8 +53,14 @@ impl<M: Medium> Shard<M> {
     }
 
     pub(super) fn unsubscribe(&mut self, session: SessionId, shard: ShardId) -> Outcome {
-        if let Some(slot) = self.log.slot(Key(session.to_u128())) {
+        // Of a main session the subscriber knows one generation, and may listen to another that has followed.
+        let mut next = Some(if session.is_main() { self.mains.living(session).unwrap_or(session) } else { session });
+        while let Some(session) = next
+            && let Some(slot) = self.log.slot(Key(session.to_u128()))
+        {
             self.tails.remove(&slot, shard);
+            let generation = session.generation().checked_add(1).filter(|_| session.is_main());
+            next = generation.map(|generation| session.at_generation(generation));
         }
         Outcome::Silent
     }

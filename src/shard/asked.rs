@@ -5,11 +5,12 @@
 use super::append::stored_json;
 use super::runs::Phase;
 use super::{Asked, Outcome, Reply, Shard, Standing, Stop};
+use crate::limits::RUN_MESSAGES_MAX;
 use crate::session::{Json, MessageMeta, RunPart, SessionId};
 use storage::{Medium, Slot};
 
-/// Messages behind a question among which its answer is looked for.
-const ANSWER_WITHIN: u64 = 64;
+/// Messages behind a question among which its answer is looked for: the longest, with as much again said beside it.
+const ANSWER_WITHIN: u64 = 2 * RUN_MESSAGES_MAX as u64;
 
 impl<M: Medium> Shard<M> {
     pub(super) fn read_answer(&self, id: SessionId, seq: u64) -> Result<Outcome, Stop> {
@@ -55,6 +56,11 @@ impl<M: Medium> Shard<M> {
             }
             Phase::Closing(closing) if run.first_seq <= seq && seq <= closing.upto_seq => {
                 Some(Standing::Waiting { run: None })
+            }
+            Phase::Preparing(Some(attempt)) | Phase::Compacting(attempt, _) | Phase::Retrying(attempt)
+                if run.first_seq <= seq && seq <= run.target_seq =>
+            {
+                Some(Standing::Waiting { run: Some((attempt.run, 0)) })
             }
             _ if run.first_seq <= seq && seq <= run.target_seq => Some(Standing::Waiting { run: None }),
             _ => None,

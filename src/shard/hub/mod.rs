@@ -40,6 +40,16 @@ pub enum TopicKey {
     Inbox(String),
 }
 
+impl TopicKey {
+    /// All generations of a main session are one topic: who asks there knows which one it is only from the reply.
+    fn base(&self) -> Self {
+        match self {
+            Self::Session(session) => Self::Session(session.base()),
+            Self::Inbox(user) => Self::Inbox(user.clone()),
+        }
+    }
+}
+
 /// What channels are given.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivered {
@@ -148,9 +158,10 @@ impl Hub {
     /// A join of `topic` is about to be sent to its owner. Exactly one of [`Self::join`] and [`Self::join_failed`]
     /// follows.
     pub fn begin_join(&mut self, topic: &TopicKey) {
-        self.abandoned.retain(|other| other != topic);
+        let base = topic.base();
+        self.abandoned.retain(|other| *other != base);
         match topic {
-            TopicKey::Session(session) => self.sessions.entry(*session).or_default().begin_join(),
+            TopicKey::Session(session) => self.sessions.entry(session.base()).or_default().begin_join(),
             TopicKey::Inbox(user) => self.inboxes.entry_ref(user).or_default().joining += 1,
         }
     }
@@ -170,7 +181,7 @@ impl Hub {
     pub fn join_failed(&mut self, topic: &TopicKey) -> bool {
         match topic {
             TopicKey::Session(session) => {
-                if let Some(topic) = self.sessions.get_mut(session) {
+                if let Some(topic) = self.sessions.get_mut(&session.base()) {
                     topic.end_join();
                 }
             }
@@ -187,7 +198,7 @@ impl Hub {
     pub fn leave(&mut self, topic: &TopicKey, channel: ChannelKey) -> bool {
         match topic {
             TopicKey::Session(session) => {
-                if let Some(topic) = self.sessions.get_mut(session) {
+                if let Some(topic) = self.sessions.get_mut(&session.base()) {
                     topic.channels.retain(|member| member.channel != channel);
                 }
             }
@@ -251,7 +262,7 @@ impl Hub {
     pub fn channels_of(&self, topic: &TopicKey) -> Vec<ChannelKey> {
         match topic {
             TopicKey::Session(session) => {
-                let channels = self.sessions.get(session).map_or(&[][..], |topic| &topic.channels);
+                let channels = self.sessions.get(&session.base()).map_or(&[][..], |topic| &topic.channels);
                 channels.iter().map(|member| member.channel).collect()
             }
             TopicKey::Inbox(user) => self.inboxes.get(user).map(|topic| topic.channels.clone()).unwrap_or_default(),
@@ -264,7 +275,7 @@ impl Hub {
     }
 
     fn join_session(&mut self, session: SessionId, channel: ChannelKey, heard: Heard, out: &mut Vec<Delivery>) {
-        let topic = self.sessions.entry(session).or_default();
+        let topic = self.sessions.entry(session.base()).or_default();
         let mut at = heard;
         let mut gap =
             topic.take_broken_join() || heard.seq < topic.joining.as_ref().map_or(0, |joining| joining.lost_to);
@@ -281,7 +292,7 @@ impl Hub {
         topic.end_join();
         if gap {
             deliver(Delivered::Push(Push::Gap { session }), vec![channel], out);
-            let topic = TopicKey::Session(session);
+            let topic = TopicKey::Session(session.base());
             if self.drop_if_empty(&topic) {
                 self.abandon(topic);
             }
@@ -311,7 +322,9 @@ impl Hub {
     }
 
     fn push_live(&mut self, session: SessionId, push: Push, out: &mut Vec<Delivery>) {
-        let Some(topic) = self.sessions.get_mut(&session) else { return self.abandon(TopicKey::Session(session)) };
+        let Some(topic) = self.sessions.get_mut(&session.base()) else {
+            return self.abandon(TopicKey::Session(session.base()));
+        };
         let mut to = Vec::with_capacity(topic.channels.len());
         let mut gapped = Vec::new();
         topic.channels.retain_mut(|member| match step(member.heard(), &push) {
@@ -329,7 +342,7 @@ impl Hub {
         topic.keep(&push);
         deliver(Delivered::Push(push), to, out);
         deliver(Delivered::Push(Push::Gap { session }), gapped, out);
-        let topic = TopicKey::Session(session);
+        let topic = TopicKey::Session(session.base());
         if self.drop_if_empty(&topic) {
             self.abandon(topic);
         }
@@ -337,9 +350,9 @@ impl Hub {
 
     fn end_session_topic(&mut self, session: SessionId, push: Push, out: &mut Vec<Delivery>) {
         let closed = matches!(push, Push::Closed { .. });
-        let Some(topic) = self.sessions.get_mut(&session) else {
+        let Some(topic) = self.sessions.get_mut(&session.base()) else {
             if !closed {
-                self.abandon(TopicKey::Session(session));
+                self.abandon(TopicKey::Session(session.base()));
             }
             return;
         };
@@ -349,7 +362,7 @@ impl Hub {
         }
         let to = std::mem::take(&mut topic.channels).into_iter().map(|member| member.channel).collect();
         deliver(Delivered::Push(push), to, out);
-        let topic = TopicKey::Session(session);
+        let topic = TopicKey::Session(session.base());
         if self.drop_if_empty(&topic) && !closed {
             self.abandon(topic); // the owner of a deleted session has forgotten it already
         }
@@ -372,9 +385,9 @@ impl Hub {
 
     fn drop_if_empty(&mut self, topic: &TopicKey) -> bool {
         match topic {
-            TopicKey::Session(session) => match self.sessions.get(session) {
+            TopicKey::Session(session) => match self.sessions.get(&session.base()) {
                 Some(state) if state.channels.is_empty() && state.joining.is_none() => {
-                    self.sessions.remove(session).is_some()
+                    self.sessions.remove(&session.base()).is_some()
                 }
                 _ => false,
             },
