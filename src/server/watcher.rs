@@ -123,7 +123,7 @@ impl Watching {
     }
 
     /// Sends a command that subscribes this shard to `topic`, and waits for its reply. Events follow from right behind the reply. What
-    /// waited of the topic's earlier events is gone.
+    /// waited is gone: whoever joins again begins again.
     pub(super) async fn join(&self, topic: TopicKey, to: Target, command: Command) -> Result<Reply, Refusal> {
         let promise = Promise::new();
         let keeper = Rc::clone(&promise);
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
     use crate::session::{Json, SessionId};
 
-    const SESSION: SessionId = SessionId::from_parts(1, 2);
+    const SESSION: SessionId = SessionId(ulid::Ulid(1));
 
     fn message(seq: u64, bytes: usize) -> Delivered {
         let json = Json::parse(&format!("\"{}\"", "x".repeat(bytes))).unwrap();
