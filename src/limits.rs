@@ -228,3 +228,6 @@ pub const ASKS_QUEUED_MAX: usize = 16;
 pub const SSE_QUIET_S: u64 = 15;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
+/// Steps of a request that asks shards more than once: twice what looking up, acting and looking again take. Full: it is answered with 500,
+/// for a flow that has not ended by then is a mistake of ours.
+pub const FLOW_STEPS_MAX: usize = 8;

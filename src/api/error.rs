@@ -1,9 +1,12 @@
 //! THE table of wire errors: every way in which the server says no, with its name, its HTTP status and body, its reason on
 //! a channel, and whether the same request may be sent again.
 //!
+//! A row says what FleetLM's clients read; [`Kind::status`], [`Kind::text`] and [`Kind::code`] say where another dialect differs.
+//!
 //! Invariant: no other file chooses a status or an error's text. `docs/errors.md` is this table rendered; a test keeps
 //! them in step.
 
+use super::dialect::Dialect;
 use crate::protocol::http::{Response, reason_phrase};
 use crate::session::FieldErrors;
 use crate::shard::Refusal;
@@ -11,7 +14,7 @@ use serde_json::json;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The shapes of an error's HTTP body (contract 1.1).
+/// The shapes of an error's HTTP body (contract 1.1). The other dialects have one shape each, whatever went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `{"error": text}`, and details beside it.
@@ -87,6 +90,15 @@ table! {
     DiskFull: 507 Error "The disk is full", "disk full", true;
     LogPoisoned: 503 Error "The log takes no more appends", "log poisoned", false;
     Corrupt: 500 Error "Stored data is corrupt", "corrupt", false;
+    AgentDisabled: 409 Error "Agent is disabled", "agent disabled", false;
+    SessionInactive: 409 Error "Session is inactive", "session inactive", false;
+    OtherNamespace: 404 Error "Session not found", "not found", false;
+    Forbidden: 403 Error "Forbidden", "forbidden", false;
+    MessageNotFound: 404 Error "Message not found", "message not found", false;
+    NotAnAnswer: 422 Error "The message is no answer of an agent", "not an answer", false;
+    BlobNotFound: 404 Error "File not found", "file not found", false;
+    TeamEmpty: 409 Error "The team has no enabled member", "team empty", false;
+    KeyNotFound: 404 Error "Key not found", "key not found", false;
 
     // Fields of a session (contract 1.4).
     SessionFieldsMissing: 422 Error "user_id and agent_id are required", "", false;
@@ -118,6 +130,13 @@ table! {
     SocketRefused: 403 Empty "", "", false;
     SocketMethod: 400 Empty "", "", false;
 
+    // Chat dialects: who asks, how often, and what became of the question.
+    Unauthenticated: 401 Error "Not authenticated", "unauthenticated", false;
+    RateLimited: 429 Error "Too many requests", "rate limited", true;
+    AgentFailed: 502 Error "The agent failed to answer", "agent failed", false;
+    AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
+    DialectUnclear: 400 Error "{fleetlm} and {hapi} belong to different APIs: send one of them, or the header x-dialect", "", false;
+
     // Channels only (contract 2.2, 3.2, 3.3).
     UnmatchedTopic: 0 Channel "", "unmatched topic", false;
     JoinCrashed: 0 Channel "", "join crashed", false;
@@ -127,26 +146,58 @@ table! {
     InvalidMessageFormat: 0 Channel "", "invalid_message_format", false;
 }
 
+impl Kind {
+    /// Its HTTP status in a dialect; 0 on a channel only. What no arm names is as in FleetLM.
+    pub const fn status(self, dialect: Dialect) -> u16 {
+        match (self, self.row().status, dialect) {
+            // A session of somebody else is there for HAPI's clients, and closed to them; for all others it is not there.
+            (Self::OtherNamespace, _, Dialect::Hapi) => 403,
+            (Self::BadRequest, _, Dialect::Teammate) => 422,
+            (_, 422, Dialect::Agenfleet | Dialect::Hapi) => 400,
+            (Self::DiskFull, _, Dialect::Hapi) => 503,
+            (_, status, _) => status,
+        }
+    }
+
+    /// Its text in a dialect, with what is filled in still in braces.
+    pub const fn text(self, dialect: Dialect) -> &'static str {
+        match (self, dialect) {
+            (Self::OtherNamespace, Dialect::Hapi) => "Session access denied",
+            (Self::Overloaded | Self::LogPoisoned | Self::DiskFull, Dialect::Hapi) => "Hub not connected",
+            _ => self.row().text,
+        }
+    }
+
+    /// What HAPI's clients tell it by beside its status.
+    pub const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::SessionInactive => Some("session_inactive"),
+            _ => None,
+        }
+    }
+}
+
 /// Seconds that a client should wait before it sends a refused request again: a commit takes milliseconds, a restart a few
 /// seconds, and one is the least that the header can say.
-const RETRY_AFTER_S: &str = "1";
-/// The same on a channel.
-const RETRY_AFTER_MS: u64 = 1000;
+const RETRY_AFTER_S: u64 = 1;
 
 /// A refusal on its way out: a row of the table with what is filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {
     kind: Kind,
-    text: Cow<'static, str>,
+    /// Where the row's text has a place to fill in, that text filled in.
+    filled: Option<String>,
     fields: FieldErrors,
+    /// Of what may succeed later.
+    retry_after_s: u64,
     /// Beside `error`, in the HTTP body and in the reply on a channel.
     details: serde_json::Map<String, serde_json::Value>,
 }
 
 impl From<Kind> for ApiError {
     fn from(kind: Kind) -> Self {
-        let text = kind.row().text.into();
-        Self { kind, text, fields: FieldErrors::new(), details: serde_json::Map::new() }
+        let (fields, details) = (FieldErrors::new(), serde_json::Map::new());
+        Self { kind, filled: None, fields, retry_after_s: RETRY_AFTER_S, details }
     }
 }
 
@@ -169,6 +220,15 @@ impl From<Refusal> for ApiError {
             Refusal::DiskFull => Kind::DiskFull.into(),
             Refusal::LogPoisoned => Kind::LogPoisoned.into(),
             Refusal::Corrupt { file, offset } => Self::from(Kind::Corrupt).with("file", file).with("offset", offset),
+            Refusal::AgentDisabled => Kind::AgentDisabled.into(),
+            Refusal::SessionInactive => Kind::SessionInactive.into(),
+            Refusal::OtherNamespace => Kind::OtherNamespace.into(),
+            Refusal::Forbidden => Kind::Forbidden.into(),
+            Refusal::MessageNotFound => Kind::MessageNotFound.into(),
+            Refusal::NotAnAnswer => Kind::NotAnAnswer.into(),
+            Refusal::BlobNotFound => Kind::BlobNotFound.into(),
+            Refusal::TeamEmpty => Kind::TeamEmpty.into(),
+            Refusal::KeyNotFound => Kind::KeyNotFound.into(),
         }
     }
 }
@@ -176,7 +236,19 @@ impl From<Refusal> for ApiError {
 impl ApiError {
     /// A row whose text names something: `place`, e.g. `{field}`, stands for `name`.
     pub fn about(kind: Kind, place: &str, name: &str) -> Self {
-        Self { text: kind.row().text.replace(place, name).into(), ..kind.into() }
+        Self::from(kind).fill(place, name)
+    }
+
+    /// The same with one more place filled in.
+    #[must_use]
+    pub fn fill(mut self, place: &str, name: &str) -> Self {
+        self.filled = Some(self.filled.as_deref().unwrap_or(self.kind.row().text).replace(place, name));
+        self
+    }
+
+    /// Too many requests; one more is let in after so many seconds, at least one.
+    pub fn rate_limited(retry_after_s: u64) -> Self {
+        Self { retry_after_s: retry_after_s.max(RETRY_AFTER_S), ..Kind::RateLimited.into() }
     }
 
     /// The row.
@@ -184,17 +256,47 @@ impl ApiError {
         self.kind
     }
 
-    /// The HTTP response.
+    /// The HTTP response to a client of FleetLM.
     pub fn response(&self) -> Response {
+        self.respond(Dialect::Fleetlm)
+    }
+
+    /// The HTTP response in a dialect.
+    pub fn respond(&self, dialect: Dialect) -> Response {
         let row = self.kind.row();
-        let body = match row.shape {
-            Shape::Error => self.object("error", &self.text),
-            Shape::Fields => json!({ "errors": self.fields }).to_string(),
-            Shape::Detail => detail(row.status),
-            Shape::Empty | Shape::Channel => return Response::new(row.status.max(400)),
+        let status = self.kind.status(dialect);
+        if matches!(row.shape, Shape::Empty | Shape::Channel) {
+            return Response::new(status.max(400));
+        }
+        let body = match (dialect, row.shape) {
+            (Dialect::Fleetlm, Shape::Fields) => json!({ "errors": self.fields }).to_string(),
+            (Dialect::Fleetlm, Shape::Detail) => detail(status),
+            (Dialect::Fleetlm, _) => self.object("error", &self.said(dialect)),
+            (Dialect::Teammate, _) => json!({ "detail": self.said(dialect) }).to_string(),
+            (Dialect::Agenfleet, _) => json!({ "error": self.said(dialect) }).to_string(),
+            (Dialect::Hapi, _) => match self.kind.code() {
+                None => json!({ "error": self.said(dialect) }).to_string(),
+                Some(code) => format!("{{\"error\":{},\"code\":\"{code}\"}}", json!(self.said(dialect))),
+            },
         };
-        let response = Response::new(row.status).with_body(super::JSON, body);
-        if row.retryable { response.with_header("retry-after", RETRY_AFTER_S) } else { response }
+        let response = Response::new(status).with_body(super::JSON, body);
+        match self.kind {
+            Kind::Unauthenticated => response.with_header("www-authenticate", "Bearer"), // RFC 9110 section 15.5.2
+            _ if row.retryable => response.with_header("retry-after", self.retry_after_s.to_string()),
+            _ => response,
+        }
+    }
+
+    /// What is wrong, in one line.
+    fn said(&self, dialect: Dialect) -> Cow<'_, str> {
+        if let Some(filled) = &self.filled {
+            return filled.into();
+        }
+        if self.kind == Kind::InvalidFields {
+            let fields = self.fields.iter().map(|(field, texts)| format!("{field}: {}", texts.join(", ")));
+            return fields.collect::<Vec<_>>().join("; ").into();
+        }
+        self.kind.text(dialect).into()
     }
 
     /// The response of a refused join, `{"reason": ..}`.
@@ -205,12 +307,14 @@ impl ApiError {
     /// The response of a refused event, `{"error": ..}`. Where a channel has no word of its own it says what HTTP says.
     pub fn event_response(&self) -> String {
         let reason = self.kind.row().reason;
-        self.timed().object("error", if reason.is_empty() { &self.text } else { reason })
+        let text = if reason.is_empty() { self.said(Dialect::Fleetlm) } else { reason.into() };
+        self.timed().object("error", &text)
     }
 
     /// On a channel there is no header to say when to try again.
     fn timed(&self) -> Self {
-        if self.kind.row().retryable { self.clone().with("retry_after_ms", RETRY_AFTER_MS) } else { self.clone() }
+        let is_timed = self.kind.row().retryable;
+        if is_timed { self.clone().with("retry_after_ms", self.retry_after_s * 1000) } else { self.clone() }
     }
 
     /// The same refusal with one more detail.
@@ -238,9 +342,12 @@ pub fn detail(status: u16) -> String {
 
 /// The table as it stands in `docs/errors.md`.
 pub fn markdown() -> String {
-    let mut out =
-        String::from("| name | HTTP | body | text | on a channel | retry |\n| --- | --- | --- | --- | --- | --- |\n");
-    for row in KINDS.iter().map(|kind| kind.row()) {
+    let mut out = String::from(
+        "| name | HTTP | body | text | AI Teammate | AgenFleet | HAPI | on a channel | retry |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for &kind in KINDS {
+        let row = kind.row();
         let status = if row.status == 0 { "–".into() } else { row.status.to_string() };
         let shape = match row.shape {
             Shape::Error => "`{\"error\"}`",
@@ -252,10 +359,28 @@ pub fn markdown() -> String {
         let retry = if row.retryable { "yes" } else { "no" };
         let text = if row.text.is_empty() { "–" } else { row.text };
         let reason = if row.reason.is_empty() { "–".into() } else { format!("`{}`", row.reason) };
-        writeln!(out, "| {} | {status} | {shape} | {text} | {reason} | {retry} |", row.name)
-            .expect("a String takes it");
+        let [teammate, agenfleet, hapi] =
+            [Dialect::Teammate, Dialect::Agenfleet, Dialect::Hapi].map(|dialect| otherwise(kind, dialect));
+        writeln!(
+            out,
+            "| {} | {status} | {shape} | {text} | {teammate} | {agenfleet} | {hapi} | {reason} | {retry} |",
+            row.name
+        )
+        .expect("a String takes it");
     }
     out
+}
+
+/// What the table says of a kind in another dialect than FleetLM: its status, its text where that differs, its code.
+fn otherwise(kind: Kind, dialect: Dialect) -> String {
+    let status = kind.status(dialect);
+    if status == 0 {
+        return "–".to_owned();
+    }
+    let text = kind.text(dialect);
+    let text = if text == kind.row().text { String::new() } else { format!(" {text}") };
+    let code = kind.code().filter(|_| dialect == Dialect::Hapi).map(|code| format!(" `{code}`"));
+    format!("{status}{text}{}", code.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -365,6 +490,110 @@ mod tests {
             assert_eq!(error.event_response(), event);
             assert_eq!(error.join_response(), event.replace("\"error\"", "\"reason\""));
         }
+    }
+
+    /// Status and body of a kind in the four dialects.
+    #[test]
+    fn a_refusal_is_said_in_the_words_of_each_dialect() {
+        let fields = BTreeMap::from([("id".to_owned(), vec!["is blank".to_owned(), "is short".to_owned()])]);
+        for (error, expected) in [
+            (
+                ApiError::from(Kind::Unauthenticated),
+                [
+                    (401, r#"{"error":"Not authenticated"}"#),
+                    (401, r#"{"detail":"Not authenticated"}"#),
+                    (401, r#"{"error":"Not authenticated"}"#),
+                    (401, r#"{"error":"Not authenticated"}"#),
+                ],
+            ),
+            (
+                Refusal::OtherNamespace.into(),
+                [
+                    (404, r#"{"error":"Session not found"}"#),
+                    (404, r#"{"detail":"Session not found"}"#),
+                    (404, r#"{"error":"Session not found"}"#),
+                    (403, r#"{"error":"Session access denied"}"#),
+                ],
+            ),
+            (
+                Refusal::SessionInactive.into(),
+                [
+                    (409, r#"{"error":"Session is inactive"}"#),
+                    (409, r#"{"detail":"Session is inactive"}"#),
+                    (409, r#"{"error":"Session is inactive"}"#),
+                    (409, r#"{"error":"Session is inactive","code":"session_inactive"}"#),
+                ],
+            ),
+            (
+                Refusal::InvalidFields(fields).into(),
+                [
+                    (422, r#"{"errors":{"id":["is blank","is short"]}}"#),
+                    (422, r#"{"detail":"id: is blank, is short"}"#),
+                    (400, r#"{"error":"id: is blank, is short"}"#),
+                    (400, r#"{"error":"id: is blank, is short"}"#),
+                ],
+            ),
+            (
+                Refusal::MessageTooLarge { bytes: 9, bytes_max: 8 }.into(),
+                [
+                    (413, r#"{"error":"The message is too large","bytes":9,"bytes_max":8}"#),
+                    (413, r#"{"detail":"The message is too large"}"#),
+                    (413, r#"{"error":"The message is too large"}"#),
+                    (413, r#"{"error":"The message is too large"}"#),
+                ],
+            ),
+            (
+                Refusal::DiskFull.into(),
+                [
+                    (507, r#"{"error":"The disk is full"}"#),
+                    (507, r#"{"detail":"The disk is full"}"#),
+                    (507, r#"{"error":"The disk is full"}"#),
+                    (503, r#"{"error":"Hub not connected"}"#),
+                ],
+            ),
+            (
+                Refusal::Full { what: "the session", max: 3 }.into(),
+                [
+                    (422, r#"{"error":"the session is full","max":3}"#),
+                    (422, r#"{"detail":"the session is full"}"#),
+                    (400, r#"{"error":"the session is full"}"#),
+                    (400, r#"{"error":"the session is full"}"#),
+                ],
+            ),
+            (
+                Kind::BadRequest.into(),
+                [
+                    (400, r#"{"errors":{"detail":"Bad Request"}}"#),
+                    (422, r#"{"detail":"Bad Request"}"#),
+                    (400, r#"{"error":"Bad Request"}"#),
+                    (400, r#"{"error":"Bad Request"}"#),
+                ],
+            ),
+        ] {
+            for (dialect, (status, body)) in Dialect::ALL.into_iter().zip(expected) {
+                let response = error.respond(dialect);
+                assert_eq!(
+                    (response.status, std::str::from_utf8(&response.body).unwrap()),
+                    (status, body),
+                    "{dialect:?}"
+                );
+                let asks = response.header("www-authenticate");
+                assert_eq!(asks, (error.kind() == Kind::Unauthenticated).then_some("Bearer"));
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_asks_too_often_is_told_when_to_ask_again_in_every_dialect() {
+        for (retry_after_s, header) in [(0, "1"), (1, "1"), (75, "75")] {
+            let error = ApiError::rate_limited(retry_after_s);
+            for dialect in Dialect::ALL {
+                let response = error.respond(dialect);
+                assert_eq!((response.status, response.header("retry-after")), (429, Some(header)), "{dialect:?}");
+            }
+        }
+        let event = ApiError::rate_limited(75).event_response();
+        assert_eq!(event, r#"{"error":"rate limited","retry_after_ms":75000}"#);
     }
 
     #[test]

@@ -4,11 +4,11 @@ use super::error::{ApiError, Kind};
 use super::message::{Draft, Via, bounded_depth, bounded_name};
 use super::params::Params;
 use super::render::Success;
+use super::table::routes;
 use super::{Context, Target};
 use crate::limits::{
     DELIVERIES_MAX, PAGE_MESSAGES_DEFAULT, PAGE_MESSAGES_MAX, PAGE_SESSIONS_DEFAULT, PAGE_SESSIONS_MAX,
 };
-use crate::protocol::http::Method;
 use crate::session::{Json, RunId, SessionId};
 use crate::shard::{AgentCommand, Command, PageFrom};
 
@@ -65,27 +65,27 @@ pub enum Endpoint<'a> {
     ReadDeliveries(&'a str),
 }
 
-/// What `method` on `resource` (the path below `/api`) is, if anything.
-pub fn endpoint<'a>(method: &Method, resource: &[&'a str]) -> Option<Endpoint<'a>> {
-    use Endpoint as E;
-    Some(match (method, resource) {
-        (Method::Get, ["agents"]) => E::ListAgents,
-        (Method::Post, ["agents"]) => E::CreateAgent,
-        (Method::Get, ["agents", id]) => E::ReadAgent(id),
-        (Method::Put | Method::Patch, ["agents", id]) => E::UpdateAgent(id),
-        (Method::Delete, ["agents", id]) => E::DisableAgent(id),
-        (Method::Get, ["sessions"]) => E::ListSessions,
-        (Method::Post, ["sessions"]) => E::CreateSession,
-        (Method::Get, ["sessions", id]) => E::ReadSession(id),
-        (Method::Delete, ["sessions", id]) => E::DeleteSession(id),
-        (Method::Get, ["sessions", id, "messages"]) => E::ReadMessages(id),
-        (Method::Post, ["sessions", id, "messages"]) => E::Append(id),
-        (Method::Get, ["sessions", id, "read" | "cursors"]) => E::ReadCursors(id),
-        (Method::Post, ["sessions", id, "read"]) => E::MarkRead(id),
-        (Method::Post, ["sessions", id, "runs", run, "stop"]) => E::StopRun(id, run),
-        (Method::Get, ["agents", id, "deliveries"]) => E::ReadDeliveries(id),
-        _ => return None,
-    })
+routes! {
+    /// What `method` on a path below `/api` is, if anything.
+    pub fn endpoint<'a>(Fleetlm below "/api") -> Endpoint<'a>;
+
+    GET "agents", Read => Endpoint::ListAgents;
+    POST "agents", Manage => Endpoint::CreateAgent;
+    GET "agents"/id, Read => Endpoint::ReadAgent(id);
+    PUT "agents"/id, Manage => Endpoint::UpdateAgent(id);
+    PATCH "agents"/id, Manage => Endpoint::UpdateAgent(id);
+    DELETE "agents"/id, Manage => Endpoint::DisableAgent(id);
+    GET "sessions", Read => Endpoint::ListSessions;
+    POST "sessions", Write => Endpoint::CreateSession;
+    GET "sessions"/id, Read => Endpoint::ReadSession(id);
+    DELETE "sessions"/id, Write => Endpoint::DeleteSession(id);
+    GET "sessions"/id/"messages", Read => Endpoint::ReadMessages(id);
+    POST "sessions"/id/"messages", Write => Endpoint::Append(id);
+    GET "sessions"/id/"read", Read => Endpoint::ReadCursors(id);
+    GET "sessions"/id/"cursors", Read => Endpoint::ReadCursors(id);
+    POST "sessions"/id/"read", Write => Endpoint::MarkRead(id);
+    POST "sessions"/id/"runs"/run_id/"stop", Write => Endpoint::StopRun(id, run_id);
+    GET "agents"/id/"deliveries", Read => Endpoint::ReadDeliveries(id);
 }
 
 impl Endpoint<'_> {

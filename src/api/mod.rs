@@ -2,15 +2,18 @@
 //! [`Reply`](crate::shard::Reply) or [`Push`](crate::shard::Push) becomes a response.
 //!
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
-//! what), [`fleetlm`] (the rules of each resource), [`render`] (replies to responses), [`topics`] (the same for channels),
-//! [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
+//! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource),
+//! [`flow`] (requests of several steps), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
+//! (the same for channels), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
 pub mod ask;
 pub mod ask_plan;
 pub mod cors;
 mod deltas;
+pub mod dialect;
 pub mod error;
 pub mod fleetlm;
+pub mod flow;
 pub mod health;
 pub mod longpoll;
 mod message;
@@ -19,10 +22,13 @@ pub mod query;
 pub mod render;
 pub mod routes;
 pub mod runs;
+pub mod table;
 pub mod topics;
 pub mod view;
 
+pub use dialect::Dialect;
 pub use fleetlm::Ask;
+pub use flow::{Answers, Flow, Next, To};
 pub use longpoll::LongPollRequest;
 pub use render::Render;
 pub use routes::{Connect, Health, Route, refused, route};
@@ -51,14 +57,17 @@ pub enum Target {
     Owner(SessionId),
     /// The shard with the directory of agents.
     Directory,
+    /// The shard that the request came to: for what every shard knows.
+    Here,
 }
 
 impl Target {
-    /// The shard among `shards`.
-    pub fn shard(self, shards: u16) -> ShardId {
+    /// The shard among `shards`, seen from `here`.
+    pub fn shard(self, shards: u16, here: ShardId) -> ShardId {
         match self {
             Self::Owner(session) => owner_of_session(session, shards),
             Self::Directory => DIRECTORY_SHARD,
+            Self::Here => here,
         }
     }
 }

@@ -73,6 +73,16 @@ impl<'a> Params<'a> {
         self.raw(name).and_then(positive)
     }
 
+    /// The names of the parameters that the query has.
+    pub fn query_names(&self) -> impl Iterator<Item = &str> {
+        self.fields[..self.of_query].iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// The names of the parameters that the body has.
+    pub fn body_names(&self) -> impl Iterator<Item = &str> {
+        self.fields[self.of_query..].iter().map(|(name, _)| name.as_ref())
+    }
+
     fn add_form(&mut self, text: &str) -> Result<(), ApiError> {
         if text.is_empty() {
             return Ok(());
@@ -175,6 +185,9 @@ mod tests {
         assert_eq!((params.body_text("b"), params.body_text("a").as_deref()), (None, Some("body")));
         assert_eq!(params.raw("c").unwrap().get(), "1");
         assert!(!params.has("d"));
+        let mut of_query: Vec<_> = params.query_names().collect();
+        of_query.sort_unstable();
+        assert_eq!((of_query, params.body_names().collect::<Vec<_>>()), (vec!["a", "b"], vec!["a", "a", "c"]));
     }
 
     #[test]

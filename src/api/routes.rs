@@ -1,13 +1,18 @@
 //! Which request is what: the paths and methods of the server, in the order in which the original looked at a request
 //! (contract 1.1, 1.6, 3.6): sockets, preflights, the body, the method's override, the route, what the client accepts.
+//!
+//! What is refused is refused in the words of the dialect whose path it is.
 
 use super::ask_plan::{AskPlan, SocketPlan};
 use super::cors::Envelope;
+use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
+use super::flow::Flow;
 use super::longpoll::{self, LongPollRequest};
 use super::params::Params;
 use super::render::Render;
+use super::table::{Class, RouteRow, routes};
 use super::{Context, JSON, Target, query};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::channels::Vsn;
@@ -17,7 +22,7 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// What is to be done for a request.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Route {
     /// It is answered already.
     Respond(Response),
@@ -39,6 +44,8 @@ pub enum Route {
     },
     /// A message is appended and its answer awaited.
     Ask(Box<AskPlan>, Envelope),
+    /// Shards are asked in several steps, and the last one has the response.
+    Flow(Box<dyn Flow>, Envelope),
     /// A WebSocket, if the request's handshake is one.
     Socket(Connect, Envelope),
     /// A WebSocket of another dialect's, if the request's handshake is one.
@@ -83,8 +90,8 @@ pub fn route(request: &Request, context: &Context) -> Route {
         ["socket", "longpoll"] => long_poll(request, envelope),
         _ if request.method == Method::Options => Route::Respond(envelope.seal(Response::new(204))),
         _ => match plain(request, path, context) {
-            Ok(Plain::Health(health)) => Route::Health(health, envelope),
-            Ok(Plain::Metrics) => Route::Metrics(envelope),
+            Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
+            Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {
@@ -92,7 +99,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
                     Ask::Every(command) => Route::Gather { command, render },
                 }
             }
-            Err(error) => Route::Respond(envelope.seal(error.response())),
+            Err(error) => Route::Respond(envelope.seal(error.respond(Dialect::of_path(path)))),
         },
     }
 }
@@ -115,22 +122,45 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
 
 /// What is neither a socket nor a preflight.
 enum Plain {
+    Own(Own),
+    Call(Plan),
+}
+
+/// What the server answers of itself.
+enum Own {
     Health(Health),
     Metrics,
-    Call(Plan),
+}
+
+routes! {
+    /// What `method` on a path is, if it is about the server itself.
+    fn own<'a>(Fleetlm below "") -> Own;
+
+    GET "health"/"live", Public => Own::Health(Health::Live);
+    GET "health"/"ready", Public => Own::Health(Health::Ready);
+    GET "metrics", Read => Own::Metrics;
+}
+
+/// The rows of the sockets. They are matched by their paths alone, for they answer other methods in their own ways. What comes over them is
+/// admitted message by message.
+pub const SOCKETS: &[RouteRow] = &[
+    socket_row("GET", "/socket/websocket", true),
+    socket_row("GET", "/socket/longpoll", false),
+    socket_row("POST", "/socket/longpoll", false),
+];
+
+const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) -> RouteRow {
+    RouteRow { method, pattern, dialect: Dialect::Fleetlm, class: Class::Read, streams }
 }
 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
     let params = Params::of(request)?;
     let method = method(request, &params);
-    match (&method, path) {
-        (Method::Get, ["health", "live"]) => return Ok(Plain::Health(Health::Live)),
-        (Method::Get, ["health", "ready"]) => return Ok(Plain::Health(Health::Ready)),
-        (Method::Get, ["metrics"]) => return Ok(Plain::Metrics),
-        _ => {}
-    }
-    let ["api", resource @ ..] = path else { return Err(Kind::NotFound.into()) };
-    let call = fleetlm::endpoint(&method, resource).ok_or(Kind::NotFound)?;
+    let ["api", resource @ ..] = path else {
+        let (_, own) = own(&method, path).ok_or(Kind::NotFound)?;
+        return Ok(Plain::Own(own));
+    };
+    let (_, call) = fleetlm::endpoint(&method, resource).ok_or(Kind::NotFound)?;
     if !accepts_json(request) {
         return Err(Kind::NotAcceptable.into());
     }
@@ -663,6 +693,21 @@ mod tests {
             Request::new(Method::Other("BREW".into()), "/api/agents"),
         ] {
             assert_eq!(answered(&request), detail(404, "Not Found"), "{} {}", request.method, request.path);
+        }
+    }
+
+    #[test]
+    fn a_path_of_another_dialect_is_refused_in_its_words() {
+        for (request, status, body) in [
+            (get("/teams/t"), 404, r#"{"detail":"Not Found"}"#),
+            (post("/api/agents/a/none/chat", "{}"), 404, r#"{"errors":{"detail":"Not Found"}}"#),
+            (post("/api/agents/a/chat/none", "{"), 422, r#"{"detail":"Bad Request"}"#),
+            (get("/api/chat/none"), 404, r#"{"error":"Not Found"}"#),
+            (post("/api/chat/none", "{"), 400, r#"{"error":"Bad Request"}"#),
+            (get("/api/events/none"), 404, r#"{"errors":{"detail":"Not Found"}}"#),
+            (get(&path("/upload/none")), 404, r#"{"error":"Not Found"}"#),
+        ] {
+            assert_eq!(answered(&request), (status, body.to_owned()), "{} {}", request.method, request.path);
         }
     }
 

@@ -12,7 +12,7 @@ use super::streaming::{AskSource, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{longpoll, plain_socket, websocket};
+use super::{flow, longpoll, plain_socket, websocket};
 use crate::api::ask_plan::{AskPlan, Begin};
 use crate::api::cors::Envelope;
 use crate::api::{self, Health, Route, Target};
@@ -285,6 +285,7 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
             render.one(reply)
         }
         Route::Gather { command, render } => render.many(gather(world, command).await),
+        Route::Flow(flow, envelope) => envelope.seal(flow::run(world, flow).await),
         Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, request).await),
         Route::Health(probe, envelope) => {
             let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };

@@ -12,6 +12,7 @@ mod disk;
 mod driver;
 mod echo_agent;
 mod fanout;
+mod flow;
 mod handshakes;
 mod http;
 mod link;

@@ -139,7 +139,7 @@ impl World {
 
     /// Sends a command to its shard; `done` is called once, perhaps before this returns.
     pub(super) fn call(self: &Rc<Self>, target: Target, command: Command, done: Done) {
-        self.call_shard(target.shard(self.shards), command, done);
+        self.call_shard(target.shard(self.shards, self.id), command, done);
     }
 
     /// The registrations that this shard keeps, for all others; nothing on a shard without the directory.

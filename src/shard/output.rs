@@ -186,6 +186,33 @@ pub enum Refusal {
         /// Bytes from its start.
         offset: u64,
     },
+    /// The agent that was to answer is there but takes no work.
+    #[error("the agent is disabled")]
+    AgentDisabled,
+    /// The session takes nothing more: it is archived, or its agent is gone or disabled.
+    #[error("the session is inactive")]
+    SessionInactive,
+    /// The session belongs to another namespace than the caller. Most dialects answer as if it were not there.
+    #[error("the session is in another namespace")]
+    OtherNamespace,
+    /// The caller's rights do not reach so far.
+    #[error("forbidden")]
+    Forbidden,
+    /// The session has no message with this seq.
+    #[error("message not found")]
+    MessageNotFound,
+    /// The message is there, but no agent wrote it.
+    #[error("the message is no answer")]
+    NotAnAnswer,
+    /// The session claims no such file.
+    #[error("blob not found")]
+    BlobNotFound,
+    /// No member of the team is left that could answer.
+    #[error("the team has no enabled member")]
+    TeamEmpty,
+    /// No such API key.
+    #[error("key not found")]
+    KeyNotFound,
 }
 
 /// An event for everybody on a topic, sent once per subscribed shard.

@@ -1,0 +1,185 @@
+//! The table of routes: what [`routes!`] makes of rows is both the match that serves requests and the list that everything else is
+//! derived from (who may call what, the description of the API, the walks of tests).
+//!
+//! Invariant: a route without a class does not compile, and no route is served that is not in [`all`].
+
+use super::dialect::Dialect;
+
+/// What a caller must be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Anybody.
+    Public,
+    /// Read sessions and agents.
+    Read,
+    /// Change sessions: append, mark, stop, archive.
+    Write,
+    /// Change agents and teams.
+    Manage,
+    /// Run the server: keys.
+    Admin,
+}
+
+/// A route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteRow {
+    /// By name, upper case.
+    pub method: &'static str,
+    /// The path; `:name` stands for one segment.
+    pub pattern: &'static str,
+    /// Whose route it is.
+    pub dialect: Dialect,
+    /// Who may call it.
+    pub class: Class,
+    /// Its answer goes on until somebody ends it.
+    pub streams: bool,
+}
+
+/// All routes of the server.
+pub fn all() -> impl Iterator<Item = &'static RouteRow> {
+    [super::routes::SOCKETS, super::routes::ROUTES, super::fleetlm::ROUTES].into_iter().flatten()
+}
+
+/// Makes a function from method and path to `(row, route)`, and `ROUTES`, its rows:
+///
+/// ```text
+/// routes! {
+///     pub fn endpoint<'a>(Fleetlm below "/api") -> Endpoint<'a>;
+///
+///     GET "sessions"/id/"messages", Read => Endpoint::ReadMessages(id);
+///     GET "events", Read streams => Endpoint::Events;
+/// }
+/// ```
+///
+/// The function is given the decoded segments below the mount; rows are tried in their order.
+macro_rules! routes {
+    (@method GET) => { $crate::protocol::http::Method::Get };
+    (@method POST) => { $crate::protocol::http::Method::Post };
+    (@method PUT) => { $crate::protocol::http::Method::Put };
+    (@method PATCH) => { $crate::protocol::http::Method::Patch };
+    (@method DELETE) => { $crate::protocol::http::Method::Delete };
+    (@segment $text:literal) => { concat!("/", $text) };
+    (@segment $name:ident) => { concat!("/:", stringify!($name)) };
+    (@streams) => { false };
+    (@streams streams) => { true };
+    (@row $dialect:ident $mount:literal $verb:ident [$($segment:tt)+] $class:ident [$($streams:ident)?]) => {
+        $crate::api::table::RouteRow {
+            method: stringify!($verb),
+            pattern: concat!($mount, $($crate::api::table::routes!(@segment $segment)),+),
+            dialect: $crate::api::dialect::Dialect::$dialect,
+            class: $crate::api::table::Class::$class,
+            streams: $crate::api::table::routes!(@streams $($streams)?),
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal) -> $route:ty;
+        $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
+    ) => {
+        /// The rows of the routes of this file.
+        pub const ROUTES: &[$crate::api::table::RouteRow] = &[$(
+            $crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?])
+        ),*];
+
+        $(#[$meta])*
+        $visible fn $name<$life>(
+            method: &$crate::protocol::http::Method,
+            path: &[&$life str],
+        ) -> Option<(&'static $crate::api::table::RouteRow, $route)> {
+            match (method, path) {
+                $(($crate::api::table::routes!(@method $verb), [$($segment),+]) => Some((
+                    &$crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?]),
+                    $made,
+                )),)*
+                _ => None,
+            }
+        }
+    };
+}
+pub(super) use routes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Context, Route, route};
+    use crate::protocol::http::{Method, Request};
+    use crate::session::SessionId;
+    use crate::shard::Now;
+    use std::collections::HashSet;
+
+    const CONTEXT: Context = Context { now: Now { unix_us: 1_761_216_480_123_456, mono_us: 5 }, random: 42, shards: 4 };
+
+    /// A request of this row; ids are such that every check of the path passes.
+    fn request(row: &RouteRow) -> Request {
+        let id = SessionId::from_parts(1_761_216_480_123, 42).to_string();
+        let segments = row.pattern.split('/').map(|part| if part.starts_with(':') { id.as_str() } else { part });
+        Request::new(Method::parse(row.method), &segments.collect::<Vec<_>>().join("/"))
+    }
+
+    #[test]
+    fn rows_say_what_the_server_serves_and_no_two_say_the_same() {
+        let mut seen = HashSet::new();
+        for row in all() {
+            assert!(seen.insert((row.method, row.pattern)), "{row:?} is there twice");
+            assert!(row.pattern.starts_with('/') && !row.pattern.ends_with('/'), "{row:?}");
+            if let Route::Respond(response) = route(&request(row), &CONTEXT) {
+                let body = String::from_utf8_lossy(&response.body).into_owned();
+                assert!(!body.contains("Not Found"), "{row:?} is not served");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_of_a_row_serves_no_other_method_than_its_rows_say() {
+        for row in all().filter(|row| !row.pattern.starts_with("/socket/")) {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+                let is_row = all().any(|other| (other.method, other.pattern) == (method, row.pattern));
+                let mut request = request(row);
+                request.method = Method::parse(method);
+                let is_served = match route(&request, &CONTEXT) {
+                    Route::Respond(response) => !String::from_utf8_lossy(&response.body).contains("Not Found"),
+                    _ => true,
+                };
+                assert_eq!(is_served, is_row, "{method} {}", row.pattern);
+            }
+        }
+    }
+
+    #[test]
+    fn only_probes_are_public_and_only_sockets_go_on() {
+        let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
+        assert_eq!(public, ["/health/live", "/health/ready"]);
+        let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
+        assert_eq!(streams, ["/socket/websocket"]);
+    }
+
+    routes! {
+        /// Rows of all shapes.
+        fn shapes<'a>(Hapi below "/mount") -> (u32, &'a str);
+
+        GET "one", Public => (1, "");
+        GET "two"/name, Read => (2, name);
+        GET "two"/name/"three", Admin streams => (3, name);
+        PATCH "two"/name, Manage => (4, name);
+    }
+
+    #[test]
+    fn a_macros_rows_and_its_match_are_the_same_routes() {
+        let expected = [
+            ("GET", "/mount/one", Class::Public, false),
+            ("GET", "/mount/two/:name", Class::Read, false),
+            ("GET", "/mount/two/:name/three", Class::Admin, true),
+            ("PATCH", "/mount/two/:name", Class::Manage, false),
+        ];
+        assert_eq!(ROUTES.len(), expected.len());
+        for (row, (method, pattern, class, streams)) in ROUTES.iter().zip(expected) {
+            assert_eq!(*row, RouteRow { method, pattern, dialect: Dialect::Hapi, class, streams });
+        }
+        let found = |method, path: &[&'static str]| shapes(&method, path);
+        assert_eq!(found(Method::Get, &["one"]), Some((&ROUTES[0], (1, ""))));
+        assert_eq!(found(Method::Get, &["two", "x", "three"]), Some((&ROUTES[2], (3, "x"))));
+        assert_eq!(found(Method::Patch, &["two", "x"]), Some((&ROUTES[3], (4, "x"))));
+        assert_eq!(found(Method::Post, &["one"]), None);
+        assert_eq!(found(Method::Get, &["one", "x"]), None);
+    }
+}
