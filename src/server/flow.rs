@@ -9,10 +9,10 @@ use std::rc::Rc;
 use super::http::Promise;
 use super::world::World;
 use crate::api::error::{ApiError, Kind};
-use crate::api::{Answers, Flow, Next, To};
+use crate::api::{Answer, Answers, Flow, Next, To};
 use crate::limits;
 use crate::protocol::http::Response;
-use crate::shard::{Command, Refusal, Reply};
+use crate::shard::Command;
 
 /// Runs `flow` to its response.
 pub(super) async fn run(world: &Rc<World>, flow: Box<dyn Flow>) -> Response {
@@ -48,7 +48,7 @@ fn ask(world: &Rc<World>, to: To, command: Command, asked: Rc<Asked>, place: usi
 
 /// The questions of a step.
 struct Asked {
-    answers: RefCell<Vec<Option<Vec<Result<Reply, Refusal>>>>>,
+    answers: RefCell<Vec<Option<Answer>>>,
     answered: Rc<Promise<Answers>>,
 }
 
@@ -60,7 +60,7 @@ impl Asked {
     }
 
     /// Notes the answer to the question at `place`.
-    fn answer(&self, place: usize, answer: Vec<Result<Reply, Refusal>>) {
+    fn answer(&self, place: usize, answer: Answer) {
         self.answers.borrow_mut()[place] = Some(answer);
         self.settle();
     }
@@ -78,6 +78,7 @@ impl Asked {
 mod tests {
     use super::*;
     use crate::api::Target;
+    use crate::shard::Refusal;
     use glommio::LocalExecutor;
 
     /// Asks as many questions as it has left, then one less, and says at last what it heard.
