@@ -492,94 +492,73 @@ mod tests {
         }
     }
 
-    /// Status and body of a kind in the four dialects.
+    /// Status and body in the four dialects.
+    fn said(error: impl Into<ApiError>) -> [(u16, String); 4] {
+        let error = error.into();
+        Dialect::ALL.map(|dialect| {
+            let response = error.respond(dialect);
+            let asks = response.header("www-authenticate");
+            assert_eq!(asks, (error.kind() == Kind::Unauthenticated).then_some("Bearer"));
+            (response.status, String::from_utf8(response.body.into_vec()).unwrap())
+        })
+    }
+
+    fn bodies(expected: [(u16, &str); 4]) -> [(u16, String); 4] {
+        expected.map(|(status, body)| (status, body.to_owned()))
+    }
+
     #[test]
-    fn a_refusal_is_said_in_the_words_of_each_dialect() {
+    fn each_dialect_has_its_body() {
+        let inactive = bodies([
+            (409, r#"{"error":"Session is inactive"}"#),
+            (409, r#"{"detail":"Session is inactive"}"#),
+            (409, r#"{"error":"Session is inactive"}"#),
+            (409, r#"{"error":"Session is inactive","code":"session_inactive"}"#),
+        ]);
+        assert_eq!(said(Refusal::SessionInactive), inactive);
         let fields = BTreeMap::from([("id".to_owned(), vec!["is blank".to_owned(), "is short".to_owned()])]);
-        for (error, expected) in [
-            (
-                ApiError::from(Kind::Unauthenticated),
-                [
-                    (401, r#"{"error":"Not authenticated"}"#),
-                    (401, r#"{"detail":"Not authenticated"}"#),
-                    (401, r#"{"error":"Not authenticated"}"#),
-                    (401, r#"{"error":"Not authenticated"}"#),
-                ],
-            ),
-            (
-                Refusal::OtherNamespace.into(),
-                [
-                    (404, r#"{"error":"Session not found"}"#),
-                    (404, r#"{"detail":"Session not found"}"#),
-                    (404, r#"{"error":"Session not found"}"#),
-                    (403, r#"{"error":"Session access denied"}"#),
-                ],
-            ),
-            (
-                Refusal::SessionInactive.into(),
-                [
-                    (409, r#"{"error":"Session is inactive"}"#),
-                    (409, r#"{"detail":"Session is inactive"}"#),
-                    (409, r#"{"error":"Session is inactive"}"#),
-                    (409, r#"{"error":"Session is inactive","code":"session_inactive"}"#),
-                ],
-            ),
-            (
-                Refusal::InvalidFields(fields).into(),
-                [
-                    (422, r#"{"errors":{"id":["is blank","is short"]}}"#),
-                    (422, r#"{"detail":"id: is blank, is short"}"#),
-                    (400, r#"{"error":"id: is blank, is short"}"#),
-                    (400, r#"{"error":"id: is blank, is short"}"#),
-                ],
-            ),
-            (
-                Refusal::MessageTooLarge { bytes: 9, bytes_max: 8 }.into(),
-                [
-                    (413, r#"{"error":"The message is too large","bytes":9,"bytes_max":8}"#),
-                    (413, r#"{"detail":"The message is too large"}"#),
-                    (413, r#"{"error":"The message is too large"}"#),
-                    (413, r#"{"error":"The message is too large"}"#),
-                ],
-            ),
-            (
-                Refusal::DiskFull.into(),
-                [
-                    (507, r#"{"error":"The disk is full"}"#),
-                    (507, r#"{"detail":"The disk is full"}"#),
-                    (507, r#"{"error":"The disk is full"}"#),
-                    (503, r#"{"error":"Hub not connected"}"#),
-                ],
-            ),
-            (
-                Refusal::Full { what: "the session", max: 3 }.into(),
-                [
-                    (422, r#"{"error":"the session is full","max":3}"#),
-                    (422, r#"{"detail":"the session is full"}"#),
-                    (400, r#"{"error":"the session is full"}"#),
-                    (400, r#"{"error":"the session is full"}"#),
-                ],
-            ),
-            (
-                Kind::BadRequest.into(),
-                [
-                    (400, r#"{"errors":{"detail":"Bad Request"}}"#),
-                    (422, r#"{"detail":"Bad Request"}"#),
-                    (400, r#"{"error":"Bad Request"}"#),
-                    (400, r#"{"error":"Bad Request"}"#),
-                ],
-            ),
-        ] {
-            for (dialect, (status, body)) in Dialect::ALL.into_iter().zip(expected) {
-                let response = error.respond(dialect);
-                assert_eq!(
-                    (response.status, std::str::from_utf8(&response.body).unwrap()),
-                    (status, body),
-                    "{dialect:?}"
-                );
-                let asks = response.header("www-authenticate");
-                assert_eq!(asks, (error.kind() == Kind::Unauthenticated).then_some("Bearer"));
-            }
+        let invalid = bodies([
+            (422, r#"{"errors":{"id":["is blank","is short"]}}"#),
+            (422, r#"{"detail":"id: is blank, is short"}"#),
+            (400, r#"{"error":"id: is blank, is short"}"#),
+            (400, r#"{"error":"id: is blank, is short"}"#),
+        ]);
+        assert_eq!(said(Refusal::InvalidFields(fields)), invalid);
+        let full = bodies([
+            (422, r#"{"error":"the session is full","max":3}"#),
+            (422, r#"{"detail":"the session is full"}"#),
+            (400, r#"{"error":"the session is full"}"#),
+            (400, r#"{"error":"the session is full"}"#),
+        ]);
+        assert_eq!(said(Refusal::Full { what: "the session", max: 3 }), full);
+        let bad = bodies([
+            (400, r#"{"errors":{"detail":"Bad Request"}}"#),
+            (422, r#"{"detail":"Bad Request"}"#),
+            (400, r#"{"error":"Bad Request"}"#),
+            (400, r#"{"error":"Bad Request"}"#),
+        ]);
+        assert_eq!(said(Kind::BadRequest), bad);
+    }
+
+    #[test]
+    fn some_refusals_have_another_status_or_text_in_another_dialect() {
+        let elsewhere = bodies([
+            (404, r#"{"error":"Session not found"}"#),
+            (404, r#"{"detail":"Session not found"}"#),
+            (404, r#"{"error":"Session not found"}"#),
+            (403, r#"{"error":"Session access denied"}"#),
+        ]);
+        assert_eq!(said(Refusal::OtherNamespace), elsewhere);
+        let no_room = bodies([
+            (507, r#"{"error":"The disk is full"}"#),
+            (507, r#"{"detail":"The disk is full"}"#),
+            (507, r#"{"error":"The disk is full"}"#),
+            (503, r#"{"error":"Hub not connected"}"#),
+        ]);
+        assert_eq!(said(Refusal::DiskFull), no_room);
+        for kind in [Kind::Unauthenticated, Kind::Forbidden, Kind::AgentFailed, Kind::AgentTimedOut] {
+            let status = kind.row().status;
+            assert_eq!(said(kind).map(|(said, _)| said), [status; 4], "{kind:?}");
         }
     }
 

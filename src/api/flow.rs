@@ -11,9 +11,11 @@ use crate::protocol::http::Response;
 use crate::shard::{Command, Refusal, Reply};
 use std::fmt::Debug;
 
-/// The answers to the questions of a step, in their order: one to a question to one shard, as many as there are shards, in the order of
-/// the shards, to a question to all.
-pub type Answers = Vec<Vec<Result<Reply, Refusal>>>;
+/// The answer to a question: one to a question to one shard; to a question to all as many as there are shards, in their order.
+pub type Answer = Vec<Result<Reply, Refusal>>;
+
+/// The answers to the questions of a step, in their order.
+pub type Answers = Vec<Answer>;
 
 /// A request of several steps.
 pub trait Flow: Debug {

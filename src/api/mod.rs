@@ -28,7 +28,7 @@ pub mod view;
 
 pub use dialect::Dialect;
 pub use fleetlm::Ask;
-pub use flow::{Answers, Flow, Next, To};
+pub use flow::{Answer, Answers, Flow, Next, To};
 pub use longpoll::LongPollRequest;
 pub use render::Render;
 pub use routes::{Connect, Health, Route, refused, route};

@@ -9,10 +9,10 @@ use std::rc::Rc;
 use super::http::Promise;
 use super::world::World;
 use crate::api::error::{ApiError, Kind};
-use crate::api::{Answers, Flow, Next, To};
+use crate::api::{Answer, Answers, Flow, Next, To};
 use crate::limits;
 use crate::protocol::http::Response;
-use crate::shard::{Access, Command, Refusal, Reply};
+use crate::shard::{Access, Command};
 
 /// Runs `flow` to its response, for a caller of `access`.
 pub(super) async fn run(world: &Rc<World>, access: Option<Box<Access>>, flow: Box<dyn Flow>) -> Response {
@@ -50,7 +50,7 @@ fn ask(world: &Rc<World>, access: Option<Box<Access>>, to: To, command: Command,
 
 /// The questions of a step.
 struct Asked {
-    answers: RefCell<Vec<Option<Vec<Result<Reply, Refusal>>>>>,
+    answers: RefCell<Vec<Option<Answer>>>,
     answered: Rc<Promise<Answers>>,
 }
 
@@ -62,7 +62,7 @@ impl Asked {
     }
 
     /// Notes the answer to the question at `place`.
-    fn answer(&self, place: usize, answer: Vec<Result<Reply, Refusal>>) {
+    fn answer(&self, place: usize, answer: Answer) {
         self.answers.borrow_mut()[place] = Some(answer);
         self.settle();
     }
@@ -80,6 +80,7 @@ impl Asked {
 mod tests {
     use super::*;
     use crate::api::Target;
+    use crate::shard::Refusal;
     use glommio::LocalExecutor;
 
     /// Asks as many questions as it has left, then one less, and says at last what it heard.

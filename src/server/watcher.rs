@@ -125,7 +125,7 @@ impl Watching {
     }
 
     /// Sends a command that subscribes this shard to `topic`, and waits for its reply. Events follow from right behind the reply. What
-    /// waited of the topic's earlier events is gone.
+    /// waited is gone: whoever joins again begins again.
     pub(super) async fn join(&self, topic: TopicKey, to: Target, command: Command) -> Result<Reply, Refusal> {
         let promise = Promise::new();
         let keeper = Rc::clone(&promise);
