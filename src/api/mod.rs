@@ -3,8 +3,9 @@
 //!
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
 //! what), [`fleetlm`] (the rules of each resource), [`render`] (replies to responses), [`topics`] (the same for channels),
-//! [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
+//! [`auth`] (who may), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
+pub mod auth;
 pub mod cors;
 pub mod error;
 pub mod fleetlm;
