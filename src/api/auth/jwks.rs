@@ -6,7 +6,7 @@
 //! others too; a set without any usable key is refused, so that it cannot take the place of a good one.
 //! Not here: where the set comes from and when it is read again.
 
-use super::jwt::Algorithm;
+use super::jwt::{self, Algorithm};
 use crate::limits::{JWK_TRIES_MAX, JWKS_BYTES_MAX, JWKS_KEYS_MAX};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -55,11 +55,7 @@ impl KeySet {
         if json.len() > JWKS_BYTES_MAX {
             return Err(KeySetError::TooLarge);
         }
-        // A struct can be read from an array too, which is no set.
-        if !json.trim_ascii_start().starts_with(b"{") {
-            return Err(KeySetError::Malformed);
-        }
-        let document: Document<'_> = serde_json::from_slice(json).map_err(|_| KeySetError::Malformed)?;
+        let document: Document<'_> = jwt::object(json).ok_or(KeySetError::Malformed)?;
         if document.keys.len() > JWKS_KEYS_MAX {
             return Err(KeySetError::TooMany);
         }

@@ -245,9 +245,10 @@ fn decode(part: &str) -> Result<Vec<u8>, AuthError> {
     if bytes.is_empty() { Err(AuthError::Invalid) } else { Ok(bytes) }
 }
 
-/// A struct from a JSON object. Serde would take an array of its fields as well.
+/// A struct from a JSON object in UTF-8. Serde would take an array of its fields as well, and any bytes in strings that it passes over.
 pub(super) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
-    json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
+    let text = std::str::from_utf8(json).ok()?;
+    text.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
 }
 
 #[cfg(test)]

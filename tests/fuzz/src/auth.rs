@@ -35,7 +35,7 @@ pub fn jwt(data: &[u8]) {
 }
 
 fn check(claims: &Claims, data: &[u8], now_us: u64) {
-    let value: Value = serde_json::from_slice(data).expect("taken claims are JSON");
+    let Some(value) = plain(data) else { return };
     assert_eq!(value["exp"].as_u64(), Some(claims.exp));
     assert_eq!(value.get("sub").map(|sub| sub.as_str()), claims.sub.as_deref().map(Some));
     assert_eq!(value.get("scope").map(|scope| scope.as_str()), claims.scope.as_deref().map(Some));
@@ -52,8 +52,9 @@ fn check(claims: &Claims, data: &[u8], now_us: u64) {
 pub fn jwks(data: &[u8]) {
     let Ok(keys) = KeySet::parse(data) else { return };
     assert!(data.len() <= JWKS_BYTES_MAX && (1..=JWKS_KEYS_MAX).contains(&keys.len()));
-    let value: Value = serde_json::from_slice(data).expect("a taken set is JSON");
-    assert!(value["keys"].as_array().is_some_and(|members| members.len() >= keys.len()));
+    if let Some(value) = plain(data) {
+        assert!(value["keys"].as_array().is_some_and(|members| members.len() >= keys.len()));
+    }
     assert_eq!(keys.candidates(Algorithm::Hs256, None).count(), 0, "a public text is no secret");
     for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa] {
         for kid in [None, Some("a"), Some("b")] {
@@ -62,6 +63,13 @@ pub fn jwks(data: &[u8]) {
             assert!(found.iter().all(|key| key.algorithm() == algorithm && !key.verifies(b"x", &[1; 64])));
         }
     }
+}
+
+/// What was taken as plain JSON. `None` only for halves of surrogate pairs in members that are passed over.
+fn plain(data: &[u8]) -> Option<Value> {
+    let value = serde_json::from_slice(data).ok();
+    assert!(value.is_some() || data.windows(2).any(|pair| pair == b"\\u"), "what was taken is JSON");
+    value
 }
 
 fn secret() -> HmacSecret {

@@ -244,6 +244,10 @@ fn claims_of_a_wrong_type_or_twice_or_without_an_end_are_refused() {
     ] {
         assert_eq!(verify_now(&hs256(HS256, &text)), Err(AuthError::Claims), "{text}");
     }
+    let message =
+        format!("{HEADER}.{}", b64([claims("").trim_end_matches('}').as_bytes(), b",\"x\":\"\xff\"}"].concat()));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), message.as_bytes());
+    assert_eq!(verify_now(&format!("{message}.{}", b64(tag))), Err(AuthError::Claims), "bytes that are no UTF-8");
     let more = claims(r#","namespace":"acme","name":null,"roles":[{"a":1.5}],"email":"a@b.c""#);
     assert_eq!(verify_now(&hs256(HS256, &more)).unwrap().ns.as_deref(), Some("acme"));
 }
