@@ -15,6 +15,8 @@ pub mod keys;
 pub mod principal;
 pub mod rate;
 mod stand_in;
+#[cfg(test)]
+mod vectors;
 
 pub use jwks::KeySet;
 pub use jwt::HmacSecret;

@@ -1,6 +1,6 @@
 //! Tokens of the standards, and bad ones of every kind.
 
-use super::super::jwks::tests::{EC, ED, RSA, set};
+use super::super::vectors::{EC, ED, RSA, set};
 use super::*;
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
@@ -12,6 +12,9 @@ const HS256: &str = r#"{"alg":"HS256"}"#;
 /// RFC 7515 A.1.1: `{"iss":"joe", "exp":1300819380, "http://example.com/is_root":true}`, with line feeds.
 const JOE: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
 const JOE_EXP_S: u64 = 1_300_819_380;
+
+/// Header and claims as a token.
+type Sign = fn(&str, &str) -> String;
 
 fn secret() -> HmacSecret {
     HmacSecret::new(SECRET).unwrap()
@@ -133,7 +136,7 @@ fn what_is_signed_here_is_verified_and_reads_back() {
 
 #[test]
 fn every_algorithm_is_verified_by_its_own_key_only() {
-    let made: [(&str, fn(&str, &str) -> String); 3] = [("HS256", hs256), ("ES256", es256), ("EdDSA", ed25519)];
+    let made: [(&str, Sign); 3] = [("HS256", hs256), ("ES256", es256), ("EdDSA", ed25519)];
     for (name, sign) in made {
         assert!(verify_now(&sign(&format!(r#"{{"alg":"{name}"}}"#), &claims(""))).is_ok(), "{name}");
         for other in ["HS256", "RS256", "ES256", "EdDSA"].into_iter().filter(|other| *other != name) {
