@@ -244,3 +244,21 @@ pub const ASKS_QUEUED_MAX: usize = 16;
 pub const SSE_QUIET_S: u64 = 15;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
+/// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Seconds by which the clocks of who signs tokens and of this server may differ.
+pub const TOKEN_LEEWAY_S: u64 = 30;
+/// Seconds that a token which this server gives is good for. Over: the client asks for another one. What HAPI's tokens last.
+pub const TOKEN_LIFE_S: u64 = 4 * 60 * 60;
+/// Bytes of the secret that signs tokens, at least: as many as its hash has (RFC 7518 section 3.2).
+pub const JWT_SECRET_BYTES_MIN: usize = 32;
+/// Bytes of a set of public keys. Over: it is not taken. Certificate chains included, sets have a few kilobytes.
+pub const JWKS_BYTES_MAX: usize = 256 * 1024;
+/// Members of a set of public keys. Over: it is not taken. Issuers have two or three, while keys change.
+pub const JWKS_KEYS_MAX: usize = 64;
+/// Keys that are tried for one token. More: the others are not. Whoever verifies with several of a kind names them by `kid`; a stranger's
+/// token must not cost more than four signatures.
+pub const JWK_TRIES_MAX: usize = 4;
+/// Principals or addresses whose rate is remembered, of the process and for each limit. Full: idle ones are forgotten, which changes nothing
+/// for them; if all are busy, the one with the most left.
+pub const RATE_KEYS_MAX: usize = 65_536;

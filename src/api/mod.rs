@@ -4,10 +4,11 @@
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
 //! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource),
 //! [`flow`] (requests of several steps), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
-//! (the same for channels), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
+//! (the same for channels), [`auth`] (who may), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
 pub mod ask;
 pub mod ask_plan;
+pub mod auth;
 pub mod cors;
 mod deltas;
 pub mod dialect;

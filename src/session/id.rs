@@ -1,4 +1,4 @@
-//! Ids of sessions and messages: ULIDs (26 characters, Crockford base 32), opaque to clients.
+//! Ids of sessions, messages, runs and keys: ULIDs (26 characters, Crockford base 32), opaque to clients.
 
 use std::fmt;
 use ulid::Ulid;
@@ -55,6 +55,11 @@ ulid_id!(
 ulid_id!(
     /// Names a message.
     MessageId
+);
+
+ulid_id!(
+    /// Names an API key. Not secret.
+    KeyId
 );
 
 ulid_id!(

@@ -30,6 +30,8 @@ pub mod kind {
     pub const SESSION_COMPACTED: u8 = 9;
     /// An agent was registered or changed.
     pub const AGENT_PUT: u8 = 64;
+    /// An API key was made or revoked.
+    pub const KEY_PUT: u8 = 65;
 }
 
 /// Status of a session (contract 1.4). `inactive` is not used: nothing here makes a session inactive.

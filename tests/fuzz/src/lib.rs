@@ -13,12 +13,14 @@
 //! with the run's seed.
 
 mod agents;
+mod auth;
 mod channels;
 mod http;
 mod mutation;
 mod ws;
 
 pub use agents::{answer, assembler, told_text};
+pub use auth::{jwks, jwt};
 pub use channels::{api, channel_message, channel_socket};
 pub use http::http;
 pub use mutation::{Random, mutate};
@@ -46,6 +48,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "answer", run: answer, seeds: agents::answer_seeds },
     Target { name: "assembler", run: assembler, seeds: agents::assembler_seeds },
     Target { name: "told_text", run: told_text, seeds: agents::assembler_seeds },
+    Target { name: "jwt", run: jwt, seeds: auth::jwt_seeds },
+    Target { name: "jwks", run: jwks, seeds: auth::jwks_seeds },
 ];
 
 /// Inputs longer than this only make a run slow.
