@@ -217,7 +217,8 @@ mod tests {
     #[test]
     fn a_message_is_a_text_that_says_something() {
         assert_eq!(question(r#"{"message":" hi\n"}"#).unwrap().text, " hi\n");
-        for body in ["{}", r#"{"message":" \n"}"#, r#"{"message":7}"#, r#"{"message":null}"#, "[]", r#"{"message":""}"#] {
+        for body in ["{}", r#"{"message":" \n"}"#, r#"{"message":7}"#, r#"{"message":null}"#, "[]", r#"{"message":""}"#]
+        {
             let error = question(body).unwrap_err().respond(super::super::Dialect::Teammate);
             let said = r#"{"detail":"message must be a non-empty string"}"#;
             assert_eq!((error.status, std::str::from_utf8(&error.body).unwrap()), (422, said), "{body}");

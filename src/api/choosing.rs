@@ -3,10 +3,10 @@
 //!
 //! Invariant: the same message and the same agents find the same one.
 
+use super::Target;
 use super::chat::Question;
 use super::error::{ApiError, Kind};
 use super::flow::{Answers, To};
-use super::Target;
 use crate::shard::{Command, Reply};
 
 /// A search for who is to answer.

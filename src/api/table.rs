@@ -37,9 +37,15 @@ pub struct RouteRow {
 
 /// All routes of the server.
 pub fn all() -> impl Iterator<Item = &'static RouteRow> {
-    [super::routes::SOCKETS, super::routes::ROUTES, super::fleetlm::ROUTES, super::teammate::ROUTES, super::agenfleet::ROUTES]
-        .into_iter()
-        .flatten()
+    [
+        super::routes::SOCKETS,
+        super::routes::ROUTES,
+        super::fleetlm::ROUTES,
+        super::teammate::ROUTES,
+        super::agenfleet::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Makes a function from method and path to `(row, route)`, and `ROUTES`, its rows:

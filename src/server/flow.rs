@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use super::http::Promise;
 use super::world::World;
-use crate::api::error::{ApiError, Kind};
 use crate::api::ask_plan::{AskPlan, SocketAsk, SocketFlow, SocketNext};
+use crate::api::error::{ApiError, Kind};
 use crate::api::{Answer, Answers, Flow, Next, To};
 use crate::limits;
 use crate::protocol::http::Response;

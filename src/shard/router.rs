@@ -71,7 +71,8 @@ impl<M: Medium> Shard<M> {
         let chosen = choose(message, list.iter().map(|listed| &listed.candidate));
         let agent = chosen.map(|place| list[place].agent.clone());
         let default = list.iter().find(|listed| listed.is_default);
-        let fallback = default.or_else(|| list.iter().find(|listed| !listed.is_team)).map(|listed| listed.agent.clone());
+        let fallback =
+            default.or_else(|| list.iter().find(|listed| !listed.is_team)).map(|listed| listed.agent.clone());
         let fallback = fallback.or_else(|| self.roster.built_in().map(name_of));
         Ok(Outcome::Reply(Reply::Routed { agent, fallback }))
     }

@@ -192,7 +192,9 @@ mod tests {
         assert_eq!(render.begin(&asked), None);
         assert_eq!(
             render.tell(&AskEvent::Text("a\n".into())).unwrap(),
-            format!(r#"{{"type":"chunk","content":"a\n","sessionId":"{session}","agentId":"bot","requestId":{{"n":[7]}}}}"#)
+            format!(
+                r#"{{"type":"chunk","content":"a\n","sessionId":"{session}","agentId":"bot","requestId":{{"n":[7]}}}}"#
+            )
         );
         assert_eq!(render.tell(&AskEvent::ToolEnd { tool: "t".into(), content: "c".into() }), None);
         let json = MessageParts {
@@ -212,7 +214,8 @@ mod tests {
             r#"{{"type":"final","response":"a\n","agentId":"bot","agentName":"Bot \"B\"","sessionId":"{session}","inputTokens":3,"outputTokens":4,"durationMs":5,"messageId":"msg_{session}_2","requestId":{{"n":[7]}}}}"#
         );
         assert_eq!(render.done(&Outcome::Answered(Box::new(answered))), [last]);
-        let late = r#"{"type":"error","error":"The agent has not answered in time","status":504,"requestId":{"n":[7]}}"#;
+        let late =
+            r#"{"type":"error","error":"The agent has not answered in time","status":504,"requestId":{"n":[7]}}"#;
         assert_eq!(render.done(&Outcome::Late), [late]);
     }
 
@@ -221,7 +224,10 @@ mod tests {
         for (text, said) in [
             ("hi", r#"{"type":"error","error":"A frame must be a JSON object","status":400}"#),
             ("[1]", r#"{"type":"error","error":"A frame must be a JSON object","status":400}"#),
-            (r#"{"requestId":7}"#, r#"{"type":"error","error":"message must be a non-empty string","status":400,"requestId":7}"#),
+            (
+                r#"{"requestId":7}"#,
+                r#"{"type":"error","error":"message must be a non-empty string","status":400,"requestId":7}"#,
+            ),
             (
                 r#"{"message":"hi","sessionId":"x","requestId":"r"}"#,
                 r#"{"type":"error","error":"Session not found","status":404,"requestId":"r"}"#,

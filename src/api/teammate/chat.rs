@@ -43,12 +43,7 @@ pub(super) fn streamed(
     Ok(plan(question(agent_id, request, params, context)?, Box::new(Streamed)))
 }
 
-fn question(
-    agent_id: &str,
-    request: &Request,
-    params: &Params<'_>,
-    context: &Context,
-) -> Result<Append, ApiError> {
+fn question(agent_id: &str, request: &Request, params: &Params<'_>, context: &Context) -> Result<Append, ApiError> {
     let key = request.headers.first("idempotency-key");
     let question = Question::of(params, key, Actor::of(request)?)?.with_context(params)?;
     let place = match chat::optional_text(params, "conversation_id")? {
@@ -313,8 +308,7 @@ mod tests {
     #[test]
     fn a_stream_says_in_its_head_where_it_is_to_be_found_again() {
         let standing = Standing::Waiting { run: None };
-        let asked =
-            Asked { session: session(), seq: 7, json: None, replayed: false, agent: agent(), standing };
+        let asked = Asked { session: session(), seq: 7, json: None, replayed: false, agent: agent(), standing };
         let Begin::Stream(head) = Streamed.begin(&asked) else { panic!() };
         let id = session().to_string();
         let message = format!("msg_{id}_7");
