@@ -64,7 +64,8 @@ fn the_printed_chat_of_ai_teammate_is_answered_as_printed() {
         "My Assistant",
         &["I can help you find weather information.", " What city are you interested in?"],
     );
-    let (request, printed) = (include_str!("seeds/teammate/chat.json"), include_str!("seeds/teammate/chat-answer.json"));
+    let (request, printed) =
+        (include_str!("seeds/teammate/chat.json"), include_str!("seeds/teammate/chat-answer.json"));
     for path in ["/agents/abc123/chat", "/api/agents/abc123/chat"] {
         is_as_printed(&send(&server, path, request), printed, &["response", "agent_id", "agent_name"]);
     }
@@ -165,7 +166,10 @@ fn the_printed_frame_of_agenfleet_is_answered_in_chunks_and_a_final_frame() {
     assert_eq!((frame()["content"].clone(), frame()["content"].clone()), (json!("All"), json!(" green")));
     let last = frame();
     assert_eq!((&last["type"], &last["response"]), (&json!("final"), &json!("All green")));
-    assert_eq!((&last["inputTokens"], &last["outputTokens"], &last["agentName"]), (&json!(3840), &json!(612), &json!("Nova")));
+    assert_eq!(
+        (&last["inputTokens"], &last["outputTokens"], &last["agentName"]),
+        (&json!(3840), &json!(612), &json!("Nova"))
+    );
 }
 
 /// The examples that begin with `curl -sf`.
