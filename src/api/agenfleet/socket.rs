@@ -52,8 +52,8 @@ impl SocketRender for Frames {
             Ok(params) => params,
             Err(_) => return refused(&Kind::FrameInvalid.into(), None),
         };
-        let id = params.raw("requestId").map(|raw| Box::from(raw.to_owned()));
-        if id.as_ref().is_some_and(|id: &Box<RawValue>| id.get().len() > NAME_BYTES_MAX) {
+        let id = params.raw("requestId").map(RawValue::to_owned);
+        if id.as_deref().is_some_and(|id| id.get().len() > NAME_BYTES_MAX) {
             return refused(&ApiError::about(Kind::NameTooLong, "{field}", "requestId"), None);
         }
         self.taken(&params, &id, context).unwrap_or_else(|error| refused(&error, id))
