@@ -18,6 +18,7 @@ pub mod flow;
 pub mod health;
 pub mod longpoll;
 mod message;
+mod openapi;
 pub mod params;
 pub mod query;
 pub mod render;

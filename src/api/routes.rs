@@ -10,6 +10,7 @@ use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
 use super::longpoll::{self, LongPollRequest};
+use super::openapi;
 use super::params::Params;
 use super::render::Render;
 use super::table::{Class, RouteRow, routes};
@@ -92,6 +93,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
         _ => match plain(request, path, context) {
             Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
+            Ok(Plain::Own(Own::OpenApi)) => Route::Respond(envelope.seal(openapi::respond(request))),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {
@@ -130,6 +132,7 @@ enum Plain {
 enum Own {
     Health(Health),
     Metrics,
+    OpenApi,
 }
 
 routes! {
@@ -139,6 +142,7 @@ routes! {
     GET "health"/"live", Public => Own::Health(Health::Live);
     GET "health"/"ready", Public => Own::Health(Health::Ready);
     GET "metrics", Read => Own::Metrics;
+    GET "api"/"openapi.json", Public => Own::OpenApi;
 }
 
 /// The rows of the sockets. They are matched by their paths alone, for they answer other methods in their own ways. What comes over them is
@@ -156,10 +160,10 @@ const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
     let params = Params::of(request)?;
     let method = method(request, &params);
-    let ["api", resource @ ..] = path else {
-        let (_, own) = own(&method, path).ok_or(Kind::NotFound)?;
+    if let Some((_, own)) = own(&method, path) {
         return Ok(Plain::Own(own));
-    };
+    }
+    let ["api", resource @ ..] = path else { return Err(Kind::NotFound.into()) };
     let (_, call) = fleetlm::endpoint(&method, resource).ok_or(Kind::NotFound)?;
     if !accepts_json(request) {
         return Err(Kind::NotAcceptable.into());
