@@ -14,6 +14,7 @@ mod assembler;
 mod autobahn;
 mod curl;
 mod node;
+mod openapi;
 mod packages;
 mod phoenix_client;
 mod published_code;
