@@ -28,6 +28,10 @@ pub const IDEMPOTENCY_WINDOW: u64 = 4096;
 pub const PAGE_MESSAGES_DEFAULT: usize = 50;
 /// Messages of a page at the most (the original's scripts ask for 100,000). More: `has_more` is true.
 pub const PAGE_MESSAGES_MAX: usize = 100_000;
+/// Messages of a page in the HAPI API when the client names no limit (seed 004).
+pub const HUB_PAGE_MESSAGES_DEFAULT: usize = 50;
+/// The same at the most (seed 004). More: `hasMore` is true.
+pub const HUB_PAGE_MESSAGES_MAX: usize = 200;
 /// Depth of arrays and objects in what a caller stores. Full: 422. Readers recurse: many stop at 128, and a message wraps it.
 pub const JSON_DEPTH_MAX: usize = 100;
 /// Bytes of a page at the most, so that no reply grows with the size of messages. More: `has_more` is true.

@@ -137,6 +137,11 @@ table! {
     AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
     DialectUnclear: 400 Error "{fleetlm} and {hapi} belong to different APIs: send one of them, or the header x-dialect", "", false;
 
+    // Messages to a HAPI hub.
+    BodyInvalid: 400 Error "Invalid body", "", false;
+    MessageEmpty: 400 Error "Message requires text or attachments", "", false;
+    AttachmentGone: 400 Error "The file of an attachment is not there", "", false;
+
     // Channels only (contract 2.2, 3.2, 3.3).
     UnmatchedTopic: 0 Channel "", "unmatched topic", false;
     JoinCrashed: 0 Channel "", "join crashed", false;

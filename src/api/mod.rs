@@ -2,7 +2,7 @@
 //! [`Reply`](crate::shard::Reply) or [`Push`](crate::shard::Push) becomes a response.
 //!
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
-//! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource),
+//! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource), [`hapi`],
 //! [`flow`] (requests of several steps), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
 //! (the same for channels), [`auth`] (who may), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
@@ -15,6 +15,7 @@ pub mod dialect;
 pub mod error;
 pub mod fleetlm;
 pub mod flow;
+pub mod hapi;
 pub mod health;
 pub mod longpoll;
 mod message;

@@ -9,6 +9,7 @@ use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
+use super::hapi::{self, Planned};
 use super::longpoll::{self, LongPollRequest};
 use super::openapi;
 use super::params::Params;
@@ -94,6 +95,8 @@ pub fn route(request: &Request, context: &Context) -> Route {
             Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
             Ok(Plain::Own(Own::OpenApi)) => Route::Respond(envelope.seal(openapi::respond(request))),
+            Ok(Plain::Hapi(Planned::Respond(response))) => Route::Respond(envelope.seal(response)),
+            Ok(Plain::Hapi(Planned::Flow(flow))) => Route::Flow(flow, envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {
@@ -126,6 +129,7 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
 enum Plain {
     Own(Own),
     Call(Plan),
+    Hapi(Planned),
 }
 
 /// What the server answers of itself.
@@ -158,8 +162,14 @@ const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) 
 }
 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
-    let params = Params::of(request)?;
+    let params = match Params::of(request) {
+        Ok(params) => params,
+        Err(error) => return hapi::malformed(request, path, &error).map(Plain::Hapi).ok_or(error),
+    };
     let method = method(request, &params);
+    if let Some(planned) = hapi::plan(request, &method, path, &params, context)? {
+        return Ok(Plain::Hapi(planned));
+    }
     if let Some((_, own)) = own(&method, path) {
         return Ok(Plain::Own(own));
     }
