@@ -4,6 +4,7 @@
 //! What is refused is refused in the words of the dialect whose path it is.
 
 use super::ask_plan::{AskPlan, SocketPlan};
+use super::chat;
 use super::cors::Envelope;
 use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
@@ -15,7 +16,7 @@ use super::openapi;
 use super::params::Params;
 use super::render::Render;
 use super::table::{Class, RouteRow, routes};
-use super::{Context, JSON, Target, query};
+use super::{Context, JSON, Target, agenfleet, query, teammate};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::channels::Vsn;
 use crate::protocol::http::{Method, Request, Response};
@@ -97,6 +98,9 @@ pub fn route(request: &Request, context: &Context) -> Route {
             Ok(Plain::Own(Own::OpenApi)) => Route::Respond(envelope.seal(openapi::respond(request))),
             Ok(Plain::Hapi(Planned::Respond(response))) => Route::Respond(envelope.seal(response)),
             Ok(Plain::Hapi(Planned::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Ask(plan))) => Route::Ask(plan, envelope),
+            Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {
@@ -130,6 +134,7 @@ enum Plain {
     Own(Own),
     Call(Plan),
     Hapi(Planned),
+    Chat(chat::Plan),
 }
 
 /// What the server answers of itself.
@@ -166,6 +171,9 @@ fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, A
         Ok(params) => params,
         Err(error) => return hapi::malformed(request, path, &error).map(Plain::Hapi).ok_or(error),
     };
+    if let Some(plan) = chat_plan(request, path, &params, context) {
+        return plan.map(Plain::Chat);
+    }
     let method = method(request, &params);
     if let Some(planned) = hapi::plan(request, &method, path, &params, context)? {
         return Ok(Plain::Hapi(planned));
@@ -179,6 +187,26 @@ fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, A
         return Err(Kind::NotAcceptable.into());
     }
     call.plan(&params, request.headers.first("idempotency-key"), context).map(Plain::Call)
+}
+
+/// What the request is in one of the chat APIs, if it is of one. Neither the override of methods nor `Accept` is theirs.
+fn chat_plan(
+    request: &Request,
+    path: &[&str],
+    params: &Params<'_>,
+    context: &Context,
+) -> Option<Result<chat::Plan, ApiError>> {
+    let method = if request.method == Method::Head { &Method::Get } else { &request.method };
+    let resource = match path {
+        ["api", resource @ ..] => resource,
+        ["agents" | "teams", ..] => path, // the paths of seed 002 lack the prefix that its example has
+        _ => return None,
+    };
+    if let Some((_, endpoint)) = teammate::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    let (_, endpoint) = agenfleet::endpoint(method, resource)?;
+    Some(endpoint.plan(request, params, context))
 }
 
 fn socket(request: &Request, envelope: Envelope) -> Route {
