@@ -242,6 +242,8 @@ pub const ASK_S: u64 = 300;
 pub const ASKS_QUEUED_MAX: usize = 16;
 /// Seconds of silence behind which a stream of events says that it is still there. Proxies close what is silent for 30 to 60 s.
 pub const SSE_QUIET_S: u64 = 15;
+/// Bytes of text in one event of a stream. More: several events. Small enough to travel in one go, for readers that carry nothing over.
+pub const SSE_TEXT_BYTES_MAX: usize = 8 * 1024;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.

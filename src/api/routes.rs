@@ -4,6 +4,7 @@
 //! What is refused is refused in the words of the dialect whose path it is.
 
 use super::ask_plan::{AskPlan, SocketPlan};
+use super::chat;
 use super::cors::Envelope;
 use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
@@ -13,7 +14,7 @@ use super::longpoll::{self, LongPollRequest};
 use super::params::Params;
 use super::render::Render;
 use super::table::{Class, RouteRow, routes};
-use super::{Context, JSON, Target, query};
+use super::{Context, JSON, Target, agenfleet, query, teammate};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::channels::Vsn;
 use crate::protocol::http::{Method, Request, Response};
@@ -92,6 +93,9 @@ pub fn route(request: &Request, context: &Context) -> Route {
         _ => match plain(request, path, context) {
             Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
+            Ok(Plain::Chat(chat::Plan::Ask(plan))) => Route::Ask(plan, envelope),
+            Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {
@@ -124,6 +128,7 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
 enum Plain {
     Own(Own),
     Call(Plan),
+    Chat(chat::Plan),
 }
 
 /// What the server answers of itself.
@@ -155,6 +160,9 @@ const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) 
 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
     let params = Params::of(request)?;
+    if let Some(plan) = chat_plan(request, path, &params, context) {
+        return plan.map(Plain::Chat);
+    }
     let method = method(request, &params);
     let ["api", resource @ ..] = path else {
         let (_, own) = own(&method, path).ok_or(Kind::NotFound)?;
@@ -165,6 +173,26 @@ fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, A
         return Err(Kind::NotAcceptable.into());
     }
     call.plan(&params, request.headers.first("idempotency-key"), context).map(Plain::Call)
+}
+
+/// What the request is in one of the chat APIs, if it is of one. Neither the override of methods nor `Accept` is theirs.
+fn chat_plan(
+    request: &Request,
+    path: &[&str],
+    params: &Params<'_>,
+    context: &Context,
+) -> Option<Result<chat::Plan, ApiError>> {
+    let method = if request.method == Method::Head { &Method::Get } else { &request.method };
+    let resource = match path {
+        ["api", resource @ ..] => resource,
+        ["agents" | "teams", ..] => path, // the paths of seed 002 lack the prefix that its example has
+        _ => return None,
+    };
+    if let Some((_, endpoint)) = teammate::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    let (_, endpoint) = agenfleet::endpoint(method, resource)?;
+    Some(endpoint.plan(request, params, context))
 }
 
 fn socket(request: &Request, envelope: Envelope) -> Route {

@@ -37,7 +37,15 @@ pub struct RouteRow {
 
 /// All routes of the server.
 pub fn all() -> impl Iterator<Item = &'static RouteRow> {
-    [super::routes::SOCKETS, super::routes::ROUTES, super::fleetlm::ROUTES].into_iter().flatten()
+    [
+        super::routes::SOCKETS,
+        super::routes::ROUTES,
+        super::fleetlm::ROUTES,
+        super::teammate::ROUTES,
+        super::agenfleet::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Makes a function from method and path to `(row, route)`, and `ROUTES`, its rows:
@@ -150,7 +158,7 @@ mod tests {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
         assert_eq!(public, ["/health/live", "/health/ready"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
-        assert_eq!(streams, ["/socket/websocket"]);
+        assert_eq!(streams, ["/socket/websocket", "/api/chat/ws"]);
     }
 
     routes! {

@@ -43,6 +43,7 @@ mod release;
 mod reports;
 mod resume;
 mod roster;
+mod router;
 mod routing;
 mod runs;
 mod sessions;
@@ -76,6 +77,7 @@ use mains::Mains;
 use park::Parked;
 use reports::Reports;
 use roster::Roster;
+use router::Router;
 use runs::Runs;
 use std::collections::BTreeMap;
 use storage::{AppendError, Cold, Key, Log, Lsn, Medium, ReadError, Recovered, Slot};
@@ -100,6 +102,7 @@ pub struct Shard<M: Medium> {
     parked: Parked,
     mains: Mains,
     roster: Roster,
+    router: Router,
     runs: Runs,
     reports: Reports,
     /// The time of this turn.
@@ -227,6 +230,7 @@ impl<M: Medium> Shard<M> {
             parked: Parked::default(),
             mains: folding.mains,
             roster: Roster::with_echo(echo),
+            router: Router::default(),
             runs,
             reports: Reports::default(),
             now: Now { unix_us: 0, mono_us: 0 },

@@ -1,6 +1,6 @@
 //! What a shard says: replies, pushes, and the disk work it wants done.
 
-use super::{Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
+use super::{AgentName, Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
 use crate::session::{AgentPut, Json, RunId, SessionId};
 use std::collections::BTreeMap;
 
@@ -70,6 +70,13 @@ pub enum Reply {
     Agents {
         /// JSON objects.
         agents: Vec<Json>,
+    },
+    /// Whom a message is for.
+    Routed {
+        /// Whom its words clearly call for.
+        agent: Option<AgentName>,
+        /// Who is there for what is for nobody else.
+        fallback: Option<AgentName>,
     },
     /// The shard's status.
     Status(Box<ShardStatus>),

@@ -6,6 +6,7 @@
 mod harness;
 
 mod agents;
+mod asks;
 mod channels;
 mod channels_send;
 mod conventions;

@@ -7,6 +7,7 @@ mod durability;
 mod inboxes;
 mod reads;
 mod recovery;
+mod router;
 mod runs;
 mod runs_lost;
 mod sessions;
