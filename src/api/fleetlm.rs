@@ -118,7 +118,7 @@ impl Endpoint<'_> {
                 Ok(owned(id, Command::ReadSession { id }, Success::Session(200)))
             }
             Self::RenameSession(id) => {
-                let title = title(params)?.ok_or(Kind::TitleInvalid)?;
+                let title = title(params, "title")?.ok_or(Kind::TitleInvalid)?;
                 let id = session(id)?;
                 Ok(owned(id, Command::RenameSession { id, title }, Success::Session(200)))
             }
@@ -210,21 +210,21 @@ fn create_session(params: &Params<'_>, context: &Context) -> Result<Plan, ApiErr
     bounded_name("user_id", &user_id)?;
     bounded_name("agent_id", &agent_id)?;
     bounded_depth("metadata", metadata.as_str())?;
-    let title = title(params)?;
+    let title = title(params, "title")?;
     let id = SessionId::from_parts(context.now.unix_us / 1000, context.random);
     Ok(owned(id, Command::CreateSession { id, user_id, agent_id, title, metadata }, Success::Session(201)))
 }
 
-/// What people call a session. Null is none.
+/// What people call a session, in the parameter `name`. Null is none.
 ///
 /// # Errors
 /// [`Kind::TitleInvalid`] for what is no text, blank or too long.
 pub(super) fn title(params: &Params<'_>) -> Result<Option<String>, ApiError> {
-    if params.raw("title").is_none_or(|raw| raw.get() == "null") {
+    if params.raw(name).is_none_or(|raw| raw.get() == "null") {
         return Ok(None);
     }
     let is_sound = |title: &String| !title.trim().is_empty() && title.len() <= TITLE_BYTES_MAX;
-    params.text("title").filter(is_sound).map(Some).ok_or_else(|| Kind::TitleInvalid.into())
+    params.text(name).filter(is_sound).map(Some).ok_or_else(|| Kind::TitleInvalid.into())
 }
 
 /// Archives; with `permanent=true` deletes for good.

@@ -4,6 +4,7 @@ mod agents;
 mod appends;
 mod asks;
 mod durability;
+mod histories;
 mod inboxes;
 mod reads;
 mod recovery;
