@@ -379,7 +379,8 @@ mod tests {
             called(&post("/api/sessions", r#"{"user_id":"alice","agent_id":"bot","metadata":{"a":1}}"#));
         assert_eq!(to, Target::Owner(id()));
         let metadata = json(r#"{"a":1}"#);
-        let expected = Command::CreateSession { id: id(), user_id: "alice".into(), agent_id: "bot".into(), metadata };
+        let expected =
+            Command::CreateSession { id: id(), user_id: "alice".into(), agent_id: "bot".into(), title: None, metadata };
         assert_eq!(command, expected);
         let response = render.one(Ok(Reply::Session { json: json(r#"{"id":"x"}"#) }));
         assert_eq!((response.status, text(&response)), (201, r#"{"session":{"id":"x"}}"#));
