@@ -121,6 +121,13 @@ table! {
     ExpectedSeqInvalid: 422 Error "expected_seq must be a non-negative integer", "expected_seq invalid", false;
     ReaderMissing: 422 Error "user_id is required", "", false;
 
+    // Titles, feedback, marks of what was read.
+    TitleInvalid: 422 Error "title must be a string of 1 to 255 bytes that is not blank", "", false;
+    RatingInvalid: 422 Error "rating must be a whole number from 1 to 5", "", false;
+    CommentInvalid: 422 Error "comment must be a string of at most 4096 bytes", "", false;
+    MessageIdMissing: 422 Error "messageId is required", "", false;
+    ConversationMissing: 422 Error "last_seq needs a conversation_id", "", false;
+
     // Requests that no route takes.
     BadRequest: 400 Detail "Bad Request", "", false;
     NotFound: 404 Detail "Not Found", "", false;
@@ -137,6 +144,10 @@ table! {
     AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
     DialectUnclear: 400 Error "{fleetlm} and {hapi} belong to different APIs: send one of them, or the header x-dialect", "", false;
 
+    // Messages to a HAPI hub.
+    BodyInvalid: 400 Error "Invalid body", "", false;
+    MessageEmpty: 400 Error "Message requires text or attachments", "", false;
+    AttachmentGone: 400 Error "The file of an attachment is not there", "", false;
     TextInvalid: 422 Error "{field} must be a non-empty string", "", false;
     ContextInvalid: 422 Error "context must be a list", "", false;
     FrameInvalid: 400 Error "A frame must be a JSON object", "", false;

@@ -3,7 +3,7 @@
 //!
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
 //! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource), [`chat`]
-//! (questions whose answers are awaited), [`teammate`] and [`agenfleet`] (the APIs that ask them), [`choosing`] (whom, when nobody is named),
+//! (questions whose answers are awaited), [`teammate`] and [`agenfleet`] (the APIs that ask them), [`choosing`] (whom, when nobody is named), [`hapi`],
 //! [`flow`] (requests of several steps), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
 //! (the same for channels), [`auth`] (who may), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
@@ -20,9 +20,11 @@ pub mod dialect;
 pub mod error;
 pub mod fleetlm;
 pub mod flow;
+pub mod hapi;
 pub mod health;
 pub mod longpoll;
 mod message;
+mod openapi;
 pub mod params;
 pub mod query;
 pub mod render;

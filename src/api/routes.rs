@@ -10,7 +10,9 @@ use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
+use super::hapi::{self, Planned};
 use super::longpoll::{self, LongPollRequest};
+use super::openapi;
 use super::params::Params;
 use super::render::Render;
 use super::table::{Class, RouteRow, routes};
@@ -93,6 +95,9 @@ pub fn route(request: &Request, context: &Context) -> Route {
         _ => match plain(request, path, context) {
             Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
+            Ok(Plain::Own(Own::OpenApi)) => Route::Respond(envelope.seal(openapi::respond(request))),
+            Ok(Plain::Hapi(Planned::Respond(response))) => Route::Respond(envelope.seal(response)),
+            Ok(Plain::Hapi(Planned::Flow(flow))) => Route::Flow(flow, envelope),
             Ok(Plain::Chat(chat::Plan::Ask(plan))) => Route::Ask(plan, envelope),
             Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
             Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
@@ -128,6 +133,7 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
 enum Plain {
     Own(Own),
     Call(Plan),
+    Hapi(Planned),
     Chat(chat::Plan),
 }
 
@@ -135,6 +141,7 @@ enum Plain {
 enum Own {
     Health(Health),
     Metrics,
+    OpenApi,
 }
 
 routes! {
@@ -144,6 +151,7 @@ routes! {
     GET "health"/"live", Public => Own::Health(Health::Live);
     GET "health"/"ready", Public => Own::Health(Health::Ready);
     GET "metrics", Read => Own::Metrics;
+    GET "api"/"openapi.json", Public => Own::OpenApi;
 }
 
 /// The rows of the sockets. They are matched by their paths alone, for they answer other methods in their own ways. What comes over them is
@@ -159,15 +167,21 @@ const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) 
 }
 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
-    let params = Params::of(request)?;
+    let params = match Params::of(request) {
+        Ok(params) => params,
+        Err(error) => return hapi::malformed(request, path, &error).map(Plain::Hapi).ok_or(error),
+    };
     if let Some(plan) = chat_plan(request, path, &params, context) {
         return plan.map(Plain::Chat);
     }
     let method = method(request, &params);
-    let ["api", resource @ ..] = path else {
-        let (_, own) = own(&method, path).ok_or(Kind::NotFound)?;
+    if let Some(planned) = hapi::plan(request, &method, path, &params, context)? {
+        return Ok(Plain::Hapi(planned));
+    }
+    if let Some((_, own)) = own(&method, path) {
         return Ok(Plain::Own(own));
-    };
+    }
+    let ["api", resource @ ..] = path else { return Err(Kind::NotFound.into()) };
     let (_, call) = fleetlm::endpoint(&method, resource).ok_or(Kind::NotFound)?;
     if !accepts_json(request) {
         return Err(Kind::NotAcceptable.into());
@@ -365,7 +379,8 @@ mod tests {
             called(&post("/api/sessions", r#"{"user_id":"alice","agent_id":"bot","metadata":{"a":1}}"#));
         assert_eq!(to, Target::Owner(id()));
         let metadata = json(r#"{"a":1}"#);
-        let expected = Command::CreateSession { id: id(), user_id: "alice".into(), agent_id: "bot".into(), metadata };
+        let expected =
+            Command::CreateSession { id: id(), user_id: "alice".into(), agent_id: "bot".into(), title: None, metadata };
         assert_eq!(command, expected);
         let response = render.one(Ok(Reply::Session { json: json(r#"{"id":"x"}"#) }));
         assert_eq!((response.status, text(&response)), (201, r#"{"session":{"id":"x"}}"#));

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn only_probes_are_public_and_only_sockets_go_on() {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
-        assert_eq!(public, ["/health/live", "/health/ready"]);
+        assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
         assert_eq!(streams, ["/socket/websocket", "/api/chat/ws"]);
     }

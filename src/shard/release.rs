@@ -90,14 +90,12 @@ impl<M: Medium> Shard<M> {
             }
             Effect::Archived { slot, facts, time_us } => self.commit_archive(slot, &facts, time_us, out),
             Effect::CursorMoved { slot, reader, last_seq, own_at, facts } => {
-                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
-                let of_user = entry.user == reader;
-                entry.move_cursor(reader, last_seq, own_at);
-                if of_user {
-                    self.push_inbox(slot, false, out);
-                }
-                self.cursors(slot, &facts)
+                self.commit_cursor(slot, reader, last_seq, own_at, out);
+                self.cursors(slot, &facts?)
             }
+            Effect::Marked => Reply::Done,
+            Effect::Renamed { slot, note, facts, time_us } => self.commit_rename(slot, note, &facts, time_us),
+            Effect::Rated { slot, rating } => self.commit_rating(slot, rating),
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
             Effect::AgentPut { time_us } => {
                 let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
@@ -119,6 +117,22 @@ impl<M: Medium> Shard<M> {
             Effect::Refused(refusal) => return Some(Err(refusal)),
         };
         Some(Ok(reply))
+    }
+
+    fn commit_cursor(
+        &mut self,
+        slot: Slot,
+        reader: NameId,
+        last_seq: u32,
+        own_at: u32,
+        out: &mut Vec<Output<Sync<M>, Work<M>>>,
+    ) {
+        let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
+        let of_user = entry.user == reader;
+        entry.move_cursor(reader, last_seq, own_at);
+        if of_user {
+            self.push_inbox(slot, false, out);
+        }
     }
 
     fn commit_message(&mut self, slot: Slot, sender: NameId, own: bool, time_us: u64) {

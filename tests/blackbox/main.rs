@@ -17,6 +17,7 @@ mod fanout;
 mod fast_disk;
 mod flow;
 mod full_disk;
+mod hapi;
 mod idempotency;
 mod inbox;
 mod logs;
