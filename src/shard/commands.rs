@@ -63,7 +63,7 @@ impl<M: Medium> Shard<M> {
                 self.router.forget();
                 Ok(Outcome::Reply(Reply::Done))
             }
-            Command::Route { message, .. } => self.route(namespace, message),
+            Command::Route { message, recent, .. } => self.route(namespace, message, recent.as_deref()),
             Command::StopRun { session, run, identity } => {
                 self.stop_run(from, *session, *run, identity.as_deref(), out)
             }

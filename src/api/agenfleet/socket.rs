@@ -246,7 +246,9 @@ mod tests {
         let Taken::Flow(mut flow) = frames().take(r#"{"message":"hi","requestId":1}"#, &CONTEXT) else { panic!() };
         assert!(matches!(flow.step(Vec::new()), SocketNext::Ask(questions) if questions.len() == 1));
         let nobody = crate::shard::Reply::Routed { agent: None, fallback: None };
-        let SocketNext::Reply(frame) = flow.step(vec![vec![Ok(nobody)]]) else { panic!() };
+        assert!(matches!(flow.step(vec![vec![Ok(nobody)]]), SocketNext::Ask(_)));
+        let no_session = crate::shard::Reply::SessionRows { total: 0, rows: Vec::new() };
+        let SocketNext::Reply(frame) = flow.step(vec![vec![Ok(no_session)]]) else { panic!() };
         assert!(frame.starts_with(r#"{"type":"error","error":"There is no agent"#), "{frame}");
         assert!(frame.ends_with(r#","status":404,"requestId":1}"#), "{frame}");
     }
