@@ -9,6 +9,7 @@ use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
+use super::hapi::events::EventsPlan;
 use super::hapi::{self, Planned};
 use super::longpoll::{self, LongPollRequest};
 use super::params::Params;
@@ -47,6 +48,8 @@ pub enum Route {
     Flow(Box<dyn Flow>, Envelope),
     /// A message is appended and its answer awaited.
     Ask(Box<AskPlan>, Envelope),
+    /// What happens in a session, as long as the client listens.
+    Events(Box<EventsPlan>, Envelope),
     /// A WebSocket, if the request's handshake is one.
     Socket(Connect, Envelope),
     /// A WebSocket of another dialect's, if the request's handshake is one.
@@ -95,6 +98,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
             Ok(Plain::Hapi(Planned::Respond(response))) => Route::Respond(envelope.seal(response)),
             Ok(Plain::Hapi(Planned::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Hapi(Planned::Events(plan))) => Route::Events(plan, envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {

@@ -37,7 +37,7 @@ pub struct RouteRow {
 
 /// All routes of the server.
 pub fn all() -> impl Iterator<Item = &'static RouteRow> {
-    [super::routes::SOCKETS, super::routes::ROUTES, super::fleetlm::ROUTES].into_iter().flatten()
+    [super::routes::SOCKETS, super::routes::ROUTES, super::fleetlm::ROUTES, super::hapi::ROUTES].into_iter().flatten()
 }
 
 /// Makes a function from method and path to `(row, route)`, and `ROUTES`, its rows:
@@ -146,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_are_public_and_only_sockets_go_on() {
+    fn only_probes_are_public_and_only_sockets_and_events_go_on() {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
         assert_eq!(public, ["/health/live", "/health/ready"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
-        assert_eq!(streams, ["/socket/websocket"]);
+        assert_eq!(streams, ["/socket/websocket", "/api/events"]);
     }
 
     routes! {

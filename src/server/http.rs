@@ -8,11 +8,11 @@ use super::ask::Asking;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
-use super::streaming::{AskSource, Streaming, Way};
+use super::streaming::{Speech, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{flow, longpoll, plain_socket, websocket};
+use super::{events, flow, longpoll, plain_socket, websocket};
 use crate::api::ask_plan::{AskPlan, Begin};
 use crate::api::cors::Envelope;
 use crate::api::{self, Health, Route, Target};
@@ -276,6 +276,12 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
         },
         Route::Respond(response) => response,
         Route::Ask(plan, envelope) => return ask(world, access, *plan, envelope).await,
+        Route::Events(plan, envelope) => match events::begin(world, access, *plan).await {
+            Ok(Streaming { head, source }) => {
+                return Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }));
+            }
+            Err(refusal) => envelope.seal(refusal),
+        },
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
             let is_append = matches!(command, Command::Append(_));
@@ -312,7 +318,7 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     match begin {
         Begin::Sync => Answer::Response(envelope.seal(render.respond(&asking.done().await))),
         Begin::Stream(head) => {
-            let source = Box::new(AskSource::new(asking, render));
+            let source = Box::new(Speech::of_ask(asking, render));
             Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
         }
     }
