@@ -10,11 +10,11 @@ use super::ask::Asking;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
-use super::streaming::{AskSource, Streaming, Way};
+use super::streaming::{Speech, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{flow, longpoll, plain_socket, websocket};
+use super::{events, flow, longpoll, plain_socket, websocket};
 use crate::api::ask_plan::{AskPlan, AskRender, Begin};
 use crate::api::cors::Envelope;
 use crate::api::{self, Health, Route, Target};
@@ -325,6 +325,12 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
         },
         Route::Respond(response) => response,
         Route::Ask(plan, envelope) => return ask(world, access, *plan, envelope).await,
+        Route::Events(plan, envelope) => match events::begin(world, access, *plan).await {
+            Ok(Streaming { head, source }) => {
+                return Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }));
+            }
+            Err(refusal) => envelope.seal(refusal),
+        },
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
             let is_append = matches!(command, Command::Append(_));
@@ -364,7 +370,7 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     match begin {
         Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope })),
         Begin::Stream(head) => {
-            let source = Box::new(AskSource::new(asking, render));
+            let source = Box::new(Speech::of_ask(asking, render));
             Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
         }
     }
