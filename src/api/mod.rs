@@ -4,8 +4,11 @@
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
 //! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource),
 //! [`flow`] (requests of several steps), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
-//! (the same for channels), [`auth`] (who may), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
+//! (the same for channels), [`auth`] and [`admission`] (who may), [`actor`] (as whom), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
+pub mod actor;
+pub mod admin;
+pub mod admission;
 pub mod ask;
 pub mod ask_plan;
 pub mod auth;
@@ -18,6 +21,7 @@ pub mod flow;
 pub mod health;
 pub mod longpoll;
 mod message;
+pub mod origin;
 pub mod params;
 pub mod query;
 pub mod render;

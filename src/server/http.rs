@@ -1,6 +1,7 @@
 //! One HTTP connection: requests in, responses out, in order, until it ends or becomes a WebSocket.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -12,9 +13,11 @@ use super::streaming::{AskSource, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{flow, longpoll, plain_socket, websocket};
+use super::{authority, flow, keys, longpoll, plain_socket, websocket};
 use crate::api::ask_plan::{AskPlan, Begin};
+use crate::api::auth::Principal;
 use crate::api::cors::Envelope;
+use crate::api::error::{ApiError, Kind};
 use crate::api::{self, Health, Route, Target};
 use crate::limits;
 use crate::protocol::Roomy;
@@ -32,6 +35,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: world.config.body_bytes_max,
     };
+    let address = if world.auth.limiter().counts_addresses() { stream.peer() } else { None };
     let connection = Connection {
         wire: Wire::new(Rc::clone(&world.io), stream),
         world,
@@ -41,6 +45,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         request_began: false,
         request_until_us: 0,
         admitted,
+        address,
     };
     connection.run().await;
 }
@@ -55,6 +60,8 @@ struct Connection {
     request_began: bool,
     request_until_us: u64,
     admitted: Admitted,
+    /// Where the client is, if that matters.
+    address: Option<IpAddr>,
 }
 
 /// What follows a request.
@@ -166,7 +173,7 @@ impl Connection {
         let head_only = request.method == Method::Head;
         let version = request.version;
         let mut keep_alive = request.keep_alive && !world.state.is_draining();
-        let answer = respond(&world, request).await;
+        let answer = let_in(&world, self.address, request).await;
         let response = match answer {
             Answer::Response(response) => response,
             Answer::Socket(opened, response) => {
@@ -263,14 +270,29 @@ enum Answer {
     Socket(Box<Opened>, Response),
 }
 
-async fn respond(world: &Rc<World>, request: Request) -> Answer {
-    let access: Option<Box<Access>> = None;
+/// Answers a request of whoever may send it; what of the answer goes on ends when he no longer may.
+async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request) -> Answer {
+    let principal = match authority::admit(world, address, &mut request) {
+        Ok(principal) => principal,
+        Err(refusal) => return Answer::Response(refusal),
+    };
+    match respond(world, address, &principal, request).await {
+        Answer::Stream(streaming) if !principal.is_open => {
+            Answer::Stream(Box::new(streaming.held_by(world, &principal)))
+        }
+        answer => answer,
+    }
+}
+
+async fn respond(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Principal>, request: Request) -> Answer {
+    let access = principal.access();
+    let holder = || (!principal.is_open).then(|| Rc::clone(principal));
     Answer::Response(match api::route(&request, &world.context()) {
-        Route::Socket(connect, envelope) => match websocket::Opening::accept(world, &request, connect) {
+        Route::Socket(connect, envelope) => match websocket::Opening::accept(world, holder(), &request, connect) {
             Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Phoenix(opening)), response),
             Err(refusal) => envelope.seal(refusal),
         },
-        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, access, &request, plan) {
+        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, holder(), &request, plan) {
             Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Plain(opening)), response),
             Err(refusal) => envelope.seal(refusal),
         },
@@ -287,10 +309,15 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
         }
         Route::Gather { command, render } => render.many(gather(world, access, command).await),
         Route::Flow(flow, envelope) => envelope.seal(flow::run(world, access, flow).await),
-        Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, request).await),
+        Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, holder(), request).await),
+        Route::Keys(request, envelope) => envelope.seal(keys::serve(world, principal, request).await),
+        Route::Exchange(exchange, body, envelope) => envelope.seal(keys::exchanged(world, address, exchange, &body)),
         Route::Health(probe, envelope) => {
             let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };
             envelope.seal(api::health::health(probe, &troubles))
+        }
+        Route::Metrics(envelope) if !principal.may_see_the_server() => {
+            envelope.seal(ApiError::from(Kind::Forbidden).response())
         }
         Route::Metrics(envelope) => {
             // Each shard publishes what it counted before it answers; a refusal leaves its last second's numbers.

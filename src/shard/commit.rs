@@ -107,6 +107,8 @@ pub enum Effect {
         /// When.
         time_us: u64,
     },
+    /// The keyring's oldest pending note.
+    KeyPut,
     /// Nothing; a retry of an append that is in the queue is answered with it.
     Replayed {
         /// Which message.
@@ -139,7 +141,7 @@ impl Effect {
             | Self::RunClosed { slot, .. }
             | Self::Compacted { slot, .. }
             | Self::Deleted { slot, .. } => Some(*slot),
-            Self::AgentPut { .. } | Self::Replayed { .. } | Self::Stopped(_) | Self::Refused(_) => None,
+            Self::AgentPut { .. } | Self::KeyPut | Self::Replayed { .. } | Self::Stopped(_) | Self::Refused(_) => None,
         }
     }
 
@@ -152,6 +154,7 @@ impl Effect {
             Self::Deleted { .. }
             | Self::Replayed { json: None, .. }
             | Self::AgentPut { .. }
+            | Self::KeyPut
             | Self::RunClosed { .. }
             | Self::Compacted { .. }
             | Self::Stopped(_)

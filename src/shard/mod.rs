@@ -33,6 +33,7 @@ mod hub;
 mod inbox;
 mod inbox_view;
 mod input;
+mod keyring;
 mod mains;
 mod names;
 mod order;
@@ -60,6 +61,7 @@ pub use call::*;
 pub use fold::Unreadable;
 pub use hub::{ChannelKey, Delivered, Delivery, Heard, Hub, TopicKey};
 pub use input::*;
+pub use keyring::Keyring;
 pub use output::*;
 pub use roster::ECHO_AGENT;
 pub use routing::*;
@@ -98,6 +100,7 @@ pub struct Shard<M: Medium> {
     parked: Parked,
     mains: Mains,
     roster: Roster,
+    keyring: Keyring,
     runs: Runs,
     reports: Reports,
     /// The time of this turn.
@@ -224,6 +227,7 @@ impl<M: Medium> Shard<M> {
             windows: Windows::default(),
             parked: Parked::default(),
             mains: folding.mains,
+            keyring: folding.keyring,
             roster: Roster::with_echo(echo),
             runs,
             reports: Reports::default(),

@@ -4,7 +4,7 @@ use super::answer::MessageRun;
 use super::commit::{Effect, Facts, Pending};
 use super::names::NameId;
 use super::{Caller, Output, Push, Refusal, Reply, Shard, Standing};
-use crate::session::{Json, SessionId};
+use crate::session::{DirectoryNote, Json, SessionId};
 use storage::{Key, Medium, Slot, Sync, Work};
 
 /// Answers whoever asked, if anybody did.
@@ -51,6 +51,7 @@ impl<M: Medium> Shard<M> {
         }
         if let Some(directory) = &mut self.directory {
             directory.forget_pending();
+            self.keyring.forget_pending();
         }
     }
 
@@ -102,7 +103,14 @@ impl<M: Medium> Shard<M> {
             Effect::AgentPut { time_us } => {
                 let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
                 let (json, note) = directory.commit(time_us);
-                out.push(Output::Spread { to: pending.from, reply: Reply::Agent { json }, note: Box::new(note) });
+                let note = Box::new(DirectoryNote::Agent(note));
+                out.push(Output::Spread { to: pending.from, reply: Reply::Agent { json }, note });
+                return None;
+            }
+            Effect::KeyPut => {
+                let key = self.keyring.commit();
+                let note = Box::new(DirectoryNote::Key(key.clone()));
+                out.push(Output::Spread { to: pending.from, reply: Reply::Key(Box::new(key)), note });
                 return None;
             }
             Effect::Replayed { seq, json, asked } => {

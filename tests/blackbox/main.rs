@@ -29,4 +29,5 @@ mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;
 mod tls;
+mod tokens;
 mod webhooks;
