@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, RwLock};
 
@@ -127,7 +127,7 @@ fn read(config: &AuthConfig, mode: Mode, own_secret: &[u8; 32]) -> Result<Truste
     let secret = config.jwt_secret().map_err(unreadable("--jwt-secret-file", &config.jwt_secret_file))?;
     let secret = secret.as_ref().map_or(&own_secret[..], |secret| secret.reveal().as_bytes());
     let secret = HmacSecret::new(secret).map_err(|_| AuthConfigError::ShortSecret)?;
-    let admin = config.admin_key_file.as_ref().map(admin_of).transpose()?;
+    let admin = config.admin_key_file.as_deref().map(admin_of).transpose()?;
     let keys = match &config.jwks {
         Some(source) => keys_of(source.into())?,
         None => KeySet::default(),
@@ -136,16 +136,25 @@ fn read(config: &AuthConfig, mode: Mode, own_secret: &[u8; 32]) -> Result<Truste
     Ok(Trusted { settings: Settings { mode, secret, audience, issuer, admin }, keys })
 }
 
-fn admin_of(path: &PathBuf) -> Result<KeyPut, AuthConfigError> {
+fn admin_of(path: &Path) -> Result<KeyPut, AuthConfigError> {
     let flag = "--admin-key-file";
-    let text = Secret::of_file(path).map_err(|why| AuthConfigError::Unreadable { flag, path: path.clone(), why })?;
-    keys::admin(text.reveal()).ok_or_else(|| AuthConfigError::NoKey { path: path.clone() })
+    let text = Secret::of_file(path).map_err(|why| AuthConfigError::Unreadable { flag, path: path.to_owned(), why })?;
+    keys::admin(text.reveal()).ok_or_else(|| AuthConfigError::NoKey { path: path.to_owned() })
 }
 
 fn keys_of(path: PathBuf) -> Result<KeySet, AuthConfigError> {
     match fs::read(&path) {
         Ok(json) => KeySet::parse(&json).map_err(|why| AuthConfigError::Keys { path, why }),
         Err(why) => Err(AuthConfigError::Unreadable { flag: "--jwks", path, why }),
+    }
+}
+
+impl World {
+    /// Takes over what the operator has changed.
+    pub(super) fn renew_trusted(&self) {
+        if self.auth.mode() == Mode::Required {
+            *self.trusted.borrow_mut() = self.auth.current();
+        }
     }
 }
 

@@ -8,7 +8,11 @@ use std::rc::{Rc, Weak};
 
 use slab::Slab;
 
+use super::metrics::CloseReason;
+use super::world::World;
 use crate::api::auth::{Authority, Principal};
+use crate::session::DirectoryNote;
+use crate::shard::{Command, Input};
 
 /// Ends a connection, for this reason.
 type End = Box<dyn Fn(&'static str)>;
@@ -69,6 +73,22 @@ impl Drop for Tenure {
             drop(held); // what it holds may look at the list
         }
     }
+}
+
+impl World {
+    /// Ends the connections whose token has expired or whose key was revoked.
+    pub(super) fn sweep_tenures(&self) {
+        if !self.tenures.is_empty() {
+            let ended = self.with_authority(|authority| self.tenures.sweep(self.now().unix_us, authority));
+            (0..ended).for_each(|_| self.metrics.closed(CloseReason::Expired));
+        }
+    }
+}
+
+/// Whether a key is revoked with it.
+pub(super) fn revokes(input: &Input<storage::File>) -> bool {
+    let Input::Call { command: Command::Learn { notes, .. }, .. } = input else { return false };
+    notes.iter().any(|note| matches!(note, DirectoryNote::Key(key) if key.revoked_at_us.is_some()))
 }
 
 /// Why a principal may no longer stay.

@@ -20,14 +20,14 @@ use super::disk::{self, Disk};
 use super::link::Link;
 use super::longpoll::{self, PollAnswer, PollRequest};
 use super::mailbox::{Bell, Event, Mail, Outbound as Peer};
-use super::metrics::{CloseReason, Level, ShardMetrics, Which};
+use super::metrics::{Level, ShardMetrics, Which};
 use super::outbound::Outbound;
 use super::state::SharedState;
-use super::tenure::Tenures;
+use super::tenure::{self, Tenures};
 use super::watcher::Watcher;
 use super::webhook;
 use super::wire::WireIo;
-use crate::api::auth::{Authority, Mode, Principal};
+use crate::api::auth::{Authority, Principal};
 use crate::api::{self, Target};
 use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
@@ -53,7 +53,7 @@ pub(super) struct World {
     pub(super) state: Arc<SharedState>,
     pub(super) auth: Arc<ServerAuth>,
     /// The shard's own of [`ServerAuth::current`].
-    trusted: RefCell<Arc<Trusted>>,
+    pub(super) trusted: RefCell<Arc<Trusted>>,
     pub(super) tenures: Tenures,
     /// Who everybody is in open mode.
     pub(super) anyone: Rc<Principal>,
@@ -235,7 +235,7 @@ impl World {
         if let Input::Call { command: Command::ReadStatus, .. } = input {
             self.publish_status();
         }
-        let is_revocation = revokes(&input);
+        let is_revocation = tenure::revokes(&input);
         self.shard.borrow_mut().take(self.now(), input, &mut self.outputs.borrow_mut().fresh);
         if is_revocation {
             self.sweep_tenures();
@@ -248,21 +248,6 @@ impl World {
     pub(super) fn with_authority<R>(&self, ask: impl FnOnce(&Authority<'_>) -> R) -> R {
         let (trusted, shard) = (self.trusted.borrow(), self.shard.borrow());
         ask(&Authority { settings: &trusted.settings, keyring: shard.keyring(), keys: &trusted.keys })
-    }
-
-    /// Takes over what the operator has changed.
-    pub(super) fn renew_trusted(&self) {
-        if self.auth.mode() == Mode::Required {
-            *self.trusted.borrow_mut() = self.auth.current();
-        }
-    }
-
-    /// Ends the connections whose token has expired or whose key was revoked.
-    pub(super) fn sweep_tenures(&self) {
-        if !self.tenures.is_empty() {
-            let ended = self.with_authority(|authority| self.tenures.sweep(self.now().unix_us, authority));
-            (0..ended).for_each(|_| self.metrics.closed(CloseReason::Expired));
-        }
     }
 
     /// Fresh random bits, for whatever must not be guessed.
@@ -450,12 +435,6 @@ impl World {
     pub(super) fn is_synced(&self) -> bool {
         self.shard.borrow().is_synced()
     }
-}
-
-/// Whether a key is revoked with it.
-fn revokes(input: &Input<File>) -> bool {
-    let Input::Call { command: Command::Learn { notes, .. }, .. } = input else { return false };
-    notes.iter().any(|note| matches!(note, DirectoryNote::Key(key) if key.revoked_at_us.is_some()))
 }
 
 /// Performs what the shard said, in its order. What it says meanwhile, because a reply led to another call or a sync was over at once,

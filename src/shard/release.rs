@@ -101,16 +101,11 @@ impl<M: Medium> Shard<M> {
             }
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
             Effect::AgentPut { time_us } => {
-                let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
-                let (json, note) = directory.commit(time_us);
-                let note = Box::new(DirectoryNote::Agent(note));
-                out.push(Output::Spread { to: pending.from, reply: Reply::Agent { json }, note });
+                out.push(self.commit_agent(pending.from, time_us));
                 return None;
             }
             Effect::KeyPut => {
-                let key = self.keyring.commit();
-                let note = Box::new(DirectoryNote::Key(key.clone()));
-                out.push(Output::Spread { to: pending.from, reply: Reply::Key(Box::new(key)), note });
+                out.push(self.commit_key(pending.from));
                 return None;
             }
             Effect::Replayed { seq, json, asked } => {
@@ -127,6 +122,19 @@ impl<M: Medium> Shard<M> {
             Effect::Refused(refusal) => return Some(Err(refusal)),
         };
         Some(Ok(reply))
+    }
+
+    /// Every shard is told before the answer leaves.
+    fn commit_agent(&mut self, to: Caller, time_us: u64) -> Output<Sync<M>, Work<M>> {
+        let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
+        let (json, note) = directory.commit(time_us);
+        Output::Spread { to, reply: Reply::Agent { json }, note: Box::new(DirectoryNote::Agent(note)) }
+    }
+
+    /// The same: a key that was revoked opens nothing anywhere when its answer leaves.
+    fn commit_key(&mut self, to: Caller) -> Output<Sync<M>, Work<M>> {
+        let key = self.keyring.commit();
+        Output::Spread { to, reply: Reply::Key(Box::new(key.clone())), note: Box::new(DirectoryNote::Key(key)) }
     }
 
     fn commit_message(&mut self, slot: Slot, sender: NameId, own: bool, time_us: u64) {
