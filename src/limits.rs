@@ -263,6 +263,10 @@ pub const ASKS_QUEUED_MAX: usize = 16;
 pub const SSE_QUIET_S: u64 = 15;
 /// Bytes of text in one event of a stream. More: several events. Small enough to travel in one go, for readers that carry nothing over.
 pub const SSE_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Messages that a client of a session's events may have missed and is sent. More: it is told of a gap, and reads pages instead.
+pub const EVENTS_BEHIND_MAX: u64 = 10_000;
+/// Seconds behind the last event at which a stream of a session's events sends a heartbeat: what the clients of a hub count on.
+pub const EVENTS_HEARTBEAT_S: u64 = 30;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.
@@ -283,3 +287,6 @@ pub const JWK_TRIES_MAX: usize = 4;
 /// Principals or addresses whose rate is remembered, of the process and for each limit. Full: idle ones are forgotten, which changes nothing
 /// for them; if all are busy, the one with the most left.
 pub const RATE_KEYS_MAX: usize = 65_536;
+/// API keys, revoked ones included: who came in with one must not become unknown. Full: no further one is made. Each shard knows all of
+/// them, 200 bytes each.
+pub const KEYS_MAX: usize = 10_000;
