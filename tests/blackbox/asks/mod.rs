@@ -6,6 +6,7 @@ mod chat;
 mod ends;
 mod socket;
 mod stream;
+mod tenants;
 
 use crate::harness::http::request;
 use crate::harness::{Agent, Answer, Call, Connection, Server, Value, json, unique};

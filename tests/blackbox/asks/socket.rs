@@ -3,19 +3,39 @@
 use super::{delta, register, scripted, spoken};
 use crate::harness::{Agent, Options, Server, Stream, Value, json, unique};
 use tungstenite::client::IntoClientRequest;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 /// A client that reads frame by frame.
-struct Client(WebSocket<Stream>);
+pub(super) struct Client(WebSocket<Stream>);
 
 impl Client {
     fn open(server: &Server, user: &str) -> Self {
-        let url = format!("ws://{}/api/chat/ws?token=t", server.address());
+        Self::try_open(server, "t", Some(user)).expect("the socket is accepted")
+    }
+
+    /// Connects with this token. Refused: the status.
+    pub(super) fn try_open(server: &Server, token: &str, user: Option<&str>) -> Result<Self, u16> {
+        let url = format!("ws://{}/api/chat/ws?token={token}", server.address());
         let mut request = url.into_client_request().expect("a URL");
-        request.headers_mut().insert("x-user-id", user.parse().expect("a name"));
-        let stream = server.open().expect("the server accepts");
-        let (socket, _) = tungstenite::client(request, stream).expect("the socket is accepted");
-        Self(socket)
+        if let Some(user) = user {
+            request.headers_mut().insert("x-user-id", user.parse().expect("a name"));
+        }
+        match tungstenite::client(request, server.open().expect("the server accepts")) {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),
+            Err(error) => panic!("the handshake failed: {error}"),
+        }
+    }
+
+    /// Reads up to the close frame; its code.
+    pub(super) fn close_code(&mut self) -> Option<u16> {
+        loop {
+            match self.0.read().expect("the server sends") {
+                Message::Close(frame) => return frame.map(|frame| frame.code.into()),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("unexpected {other:?}"),
+            }
+        }
     }
 
     fn say(&mut self, frame: &Value) {
@@ -26,7 +46,7 @@ impl Client {
         self.0.send(Message::text(text)).expect("the socket is open");
     }
 
-    fn ask(&mut self, agent: &str, text: &str, id: u64) {
+    pub(super) fn ask(&mut self, agent: &str, text: &str, id: u64) {
         self.say(&json!({"message": text, "agentId": agent, "requestId": id}));
     }
 
@@ -42,7 +62,7 @@ impl Client {
     }
 
     /// The frames up to the end of an answer.
-    fn answer(&mut self) -> Vec<Value> {
+    pub(super) fn answer(&mut self) -> Vec<Value> {
         let mut frames = Vec::new();
         loop {
             frames.push(self.frame());
