@@ -1,7 +1,7 @@
 //! Whom a message is for that names nobody.
 
 use super::*;
-use crate::session::{AgentConfig, AgentPut, Namespace};
+use crate::session::{AgentConfig, AgentPut, DirectoryNote, Namespace};
 
 /// Registrations, each a microsecond after the one before it.
 fn registered(agents: &[&str]) -> Vec<AgentPut> {
@@ -14,7 +14,8 @@ fn registered(agents: &[&str]) -> Vec<AgentPut> {
 }
 
 fn learn(bench: &mut Bench, notes: Vec<AgentPut>) {
-    bench.call(Command::LearnAgents { notes, complete: true }).unwrap();
+    let notes = notes.into_iter().map(DirectoryNote::Agent).collect();
+    bench.call(Command::Learn { notes, complete: true }).unwrap();
 }
 
 /// The chosen one and the fallback.
