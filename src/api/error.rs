@@ -137,6 +137,8 @@ table! {
     AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
     DialectUnclear: 400 Error "{fleetlm} and {hapi} belong to different APIs: send one of them, or the header x-dialect", "", false;
 
+    TeamNotFound: 404 Error "Team not found", "team not found", false;
+    ModeInvalid: 422 Error "mode must be auto, round_robin, parallel, debate, brainstorm or expert", "", false;
     TextInvalid: 422 Error "{field} must be a non-empty string", "", false;
     ContextInvalid: 422 Error "context must be a list", "", false;
     FrameInvalid: 400 Error "A frame must be a JSON object", "", false;

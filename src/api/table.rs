@@ -42,6 +42,7 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
         super::routes::ROUTES,
         super::fleetlm::ROUTES,
         super::teammate::ROUTES,
+        super::teammate::teams::ROUTES,
         super::agenfleet::ROUTES,
     ]
     .into_iter()

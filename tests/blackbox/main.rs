@@ -29,5 +29,6 @@ mod sessions;
 mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;
+mod teams;
 mod tls;
 mod webhooks;

@@ -1,6 +1,7 @@
 //! The chat API of AI Teammate (seed 002): which method on which path is what. Every path is served below `/api` and without it.
 
 mod chat;
+pub mod teams;
 
 use super::Context;
 use super::chat::Plan;
