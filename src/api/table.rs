@@ -5,8 +5,8 @@
 
 use super::dialect::Dialect;
 
-/// What a caller must be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a caller must be allowed to do, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Anybody.
     Public,
@@ -40,10 +40,13 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
     [
         super::routes::SOCKETS,
         super::routes::ROUTES,
+        super::routes::EXCHANGES,
+        super::admin::ROUTES,
         super::fleetlm::ROUTES,
         super::teammate::ROUTES,
         super::teammate::teams::ROUTES,
         super::agenfleet::ROUTES,
+        super::hapi::ROUTES,
     ]
     .into_iter()
     .flatten()
@@ -60,7 +63,8 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
 /// }
 /// ```
 ///
-/// The function is given the decoded segments below the mount; rows are tried in their order.
+/// The function is given the decoded segments below the mount; rows are tried in their order. `below "/api" or ""` has the rows of a second mount
+/// too, so that what is decided by them (who may) holds below both.
 macro_rules! routes {
     (@method GET) => { $crate::protocol::http::Method::Get };
     (@method POST) => { $crate::protocol::http::Method::Post };
@@ -80,16 +84,11 @@ macro_rules! routes {
             streams: $crate::api::table::routes!(@streams $($streams)?),
         }
     };
-    (
+    (@serve
         $(#[$meta:meta])*
         $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal) -> $route:ty;
         $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
     ) => {
-        /// The rows of the routes of this file.
-        pub const ROUTES: &[$crate::api::table::RouteRow] = &[$(
-            $crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?])
-        ),*];
-
         $(#[$meta])*
         $visible fn $name<$life>(
             method: &$crate::protocol::http::Method,
@@ -102,6 +101,41 @@ macro_rules! routes {
                 )),)*
                 _ => None,
             }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal or $alias:literal) -> $route:ty;
+        $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
+    ) => {
+        /// The rows of the routes of this file, below both mounts.
+        pub const ROUTES: &[$crate::api::table::RouteRow] = &[
+            $($crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?]),)*
+            $($crate::api::table::routes!(@row $dialect $alias $verb [$($segment)+] $class [$($streams)?]),)*
+        ];
+
+        $crate::api::table::routes! {
+            @serve
+            $(#[$meta])*
+            $visible fn $name<$life>($dialect below $mount) -> $route;
+            $($verb $($segment)/+, $class $($streams)? => $made;)*
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal) -> $route:ty;
+        $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
+    ) => {
+        /// The rows of the routes of this file.
+        pub const ROUTES: &[$crate::api::table::RouteRow] = &[$(
+            $crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?])
+        ),*];
+
+        $crate::api::table::routes! {
+            @serve
+            $(#[$meta])*
+            $visible fn $name<$life>($dialect below $mount) -> $route;
+            $($verb $($segment)/+, $class $($streams)? => $made;)*
         }
     };
 }
@@ -155,11 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_are_public_and_only_sockets_go_on() {
+    fn only_probes_the_description_and_the_ways_to_a_token_are_public_and_only_sockets_and_events_go_on() {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
-        assert_eq!(public, ["/health/live", "/health/ready"]);
+        assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json", "/api/auth", "/api/auth/login"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
-        assert_eq!(streams, ["/socket/websocket", "/api/chat/ws"]);
+        assert_eq!(streams, ["/socket/websocket", "/api/chat/ws", "/api/events"]);
     }
 
     routes! {

@@ -10,17 +10,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::ask::{Asking, Told};
+use super::tenure::Tenure;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
+use super::world::World;
 use crate::api::ask_plan::AskRender;
+use crate::api::auth::Principal;
 use crate::limits;
 use crate::protocol::http::{self, RequestDecoder, Response};
 
@@ -41,6 +44,51 @@ pub(super) struct Streaming {
     pub(super) head: Response,
     /// Its content.
     pub(super) source: Box<dyn Source>,
+}
+
+impl Streaming {
+    /// The same, ended when its reader's tenure is over.
+    pub(super) fn held_by(self, world: &World, principal: &Rc<Principal>) -> Self {
+        let over = Rc::new(Over::default());
+        let told = Rc::clone(&over);
+        let tenure = world.tenures.begin(principal, move |_| told.tell());
+        Self { head: self.head, source: Box::new(Held { source: self.source, over, _tenure: tenure }) }
+    }
+}
+
+/// Whether a tenure is over, and who is to know.
+#[derive(Default)]
+struct Over {
+    is_over: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Over {
+    fn tell(&self) {
+        self.is_over.set(true);
+        self.waker.borrow_mut().take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A source that ends with a tenure.
+struct Held {
+    source: Box<dyn Source>,
+    over: Rc<Over>,
+    _tenure: Tenure,
+}
+
+impl Source for Held {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        if self.over.is_over.get() {
+            return Poll::Ready(None);
+        }
+        *self.over.waker.borrow_mut() = Some(cx.waker().clone());
+        self.source.poll_piece(cx)
+    }
+
+    fn outlives_drain(&self) -> bool {
+        self.source.outlives_drain()
+    }
 }
 
 /// The connection that a stream goes over.
@@ -146,36 +194,44 @@ impl Way<'_> {
     }
 }
 
-/// The events of an ask as a dialect writes them.
-pub(super) struct AskSource {
+/// Pieces that were made and not yet sent.
+pub(super) type Pieces = Rc<RefCell<VecDeque<Vec<u8>>>>;
+
+/// What a task of its own would say that does not run without its reader: it goes on when all that it said was taken.
+pub(super) struct Speech {
     telling: Pin<Box<dyn Future<Output = ()>>>,
     is_told: bool,
-    pieces: Rc<RefCell<VecDeque<Vec<u8>>>>,
+    pieces: Pieces,
+    outlives_drain: bool,
 }
 
-impl AskSource {
-    pub(super) fn new(mut asking: Asking, mut render: Box<dyn AskRender>) -> Self {
-        let pieces = Rc::new(RefCell::new(VecDeque::new()));
-        let told = Rc::clone(&pieces);
-        let telling = Box::pin(async move {
+impl Speech {
+    /// What the future that `tell` makes puts into its pieces, up to its end.
+    pub(super) fn new<T: Future<Output = ()> + 'static>(outlives_drain: bool, tell: impl FnOnce(Pieces) -> T) -> Self {
+        let pieces = Pieces::default();
+        Self { telling: Box::pin(tell(Rc::clone(&pieces))), is_told: false, pieces, outlives_drain }
+    }
+
+    /// The events of an ask as a dialect writes them. Its run goes on as long as a drain does.
+    pub(super) fn of_ask(mut asking: Asking, mut render: Box<dyn AskRender>) -> Self {
+        Self::new(true, |pieces| async move {
             loop {
                 match asking.next().await {
                     Told::Events(events) => {
                         for event in &events {
                             let mut piece = Vec::new();
                             render.tell(event, &mut piece);
-                            told.borrow_mut().push_back(piece);
+                            pieces.borrow_mut().push_back(piece);
                         }
                     }
-                    Told::Done(outcome) => return told.borrow_mut().extend(render.end(&outcome)),
+                    Told::Done(outcome) => return pieces.borrow_mut().extend(render.end(&outcome)),
                 }
             }
-        });
-        Self { telling, is_told: false, pieces }
+        })
     }
 }
 
-impl Source for AskSource {
+impl Source for Speech {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
         let piece = self.pieces.borrow_mut().pop_front();
         if piece.is_some() {
@@ -188,8 +244,7 @@ impl Source for AskSource {
         if piece.is_some() || self.is_told { Poll::Ready(piece) } else { Poll::Pending }
     }
 
-    /// Its run goes on as long as the drain does.
     fn outlives_drain(&self) -> bool {
-        true
+        self.outlives_drain
     }
 }

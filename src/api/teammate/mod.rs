@@ -21,7 +21,7 @@ pub enum Endpoint<'a> {
 
 routes! {
     /// What `method` on a path is, if anything: one below `/api`, or one without it.
-    pub fn endpoint<'a>(Teammate below "/api") -> Endpoint<'a>;
+    pub fn endpoint<'a>(Teammate below "/api" or "") -> Endpoint<'a>;
 
     POST "agents"/id/"chat", Write => Endpoint::Chat(id);
     POST "agents"/id/"chat"/"stream", Write => Endpoint::ChatStream(id);

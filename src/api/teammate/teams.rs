@@ -31,7 +31,7 @@ pub enum Endpoint<'a> {
     Create,
     /// `GET /teams/:id`.
     Read(&'a str),
-    /// `PUT` or `PATCH /teams/:id`: both change what the body names.
+    /// `PUT /teams/:id`: changes what the body names.
     Update(&'a str),
     /// `DELETE /teams/:id`.
     Delete(&'a str),
@@ -45,14 +45,13 @@ pub enum Endpoint<'a> {
 
 routes! {
     /// What `method` on a path is, if anything: one below `/api`, or one without it.
-    pub fn endpoint<'a>(Teammate below "/api") -> Endpoint<'a>;
+    pub fn endpoint<'a>(Teammate below "/api" or "") -> Endpoint<'a>;
 
     POST "teams"/id/"chat", Write => Endpoint::Chat(id);
     GET "teams", Read => Endpoint::List;
     POST "teams", Manage => Endpoint::Create;
     GET "teams"/id, Read => Endpoint::Read(id);
     PUT "teams"/id, Manage => Endpoint::Update(id);
-    PATCH "teams"/id, Manage => Endpoint::Update(id);
     DELETE "teams"/id, Manage => Endpoint::Delete(id);
     POST "teams"/id/"agents", Manage => Endpoint::AddNamed(id);
     POST "teams"/id/"agents"/agent_id, Manage => Endpoint::Add(id, agent_id);
