@@ -31,7 +31,7 @@ pub struct RouteRow {
     pub dialect: Dialect,
     /// Who may call it.
     pub class: Class,
-    /// Its answer goes on until somebody ends it.
+    /// Its answer comes piece by piece, and ends when an agent or somebody else ends it.
     pub streams: bool,
 }
 
@@ -45,6 +45,7 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
         super::fleetlm::ROUTES,
         super::teammate::ROUTES,
         super::teammate::teams::ROUTES,
+        super::teammate::ALIASES,
         super::agenfleet::ROUTES,
         super::hapi::ROUTES,
     ]
@@ -189,11 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_the_description_and_the_ways_to_a_token_are_public_and_only_sockets_and_events_go_on() {
+    fn only_probes_the_description_and_the_ways_to_a_token_are_public_and_only_sockets_streams_and_events_go_on() {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
         assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json", "/api/auth", "/api/auth/login"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
-        assert_eq!(streams, ["/socket/websocket", "/api/chat/ws", "/api/events"]);
+        let answers = ["/api/agents/:id/chat/stream", "/agents/:id/chat/stream"];
+        assert_eq!(streams, [&["/socket/websocket"][..], &answers, &["/api/chat/ws", "/api/events"]].concat());
     }
 
     routes! {
