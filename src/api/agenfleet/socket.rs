@@ -188,7 +188,7 @@ mod tests {
         let session = SessionId::from_parts(1, 2);
         let agent = AgentName { id: "bot".into(), name: "Bot \"B\"".into() };
         let standing = Standing::Waiting { run: None };
-        let asked = Asked { session, seq: 1, json: None, replayed: false, agent: agent.clone(), standing };
+        let asked = Asked { session, seq: 1, json: None, replayed: false, agent: agent.clone(), team: None, standing };
         assert_eq!(render.begin(&asked), None);
         assert_eq!(
             render.tell(&AskEvent::Text("a\n".into())).unwrap(),

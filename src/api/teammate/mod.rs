@@ -1,6 +1,7 @@
 //! The chat API of AI Teammate (seed 002): which method on which path is what. Every path is served below `/api` and without it.
 
 mod chat;
+pub mod teams;
 
 use super::Context;
 use super::chat::Plan;
@@ -20,7 +21,7 @@ pub enum Endpoint<'a> {
 
 routes! {
     /// What `method` on a path is, if anything: one below `/api`, or one without it.
-    pub fn endpoint<'a>(Teammate below "/api") -> Endpoint<'a>;
+    pub fn endpoint<'a>(Teammate below "/api" or "") -> Endpoint<'a>;
 
     POST "agents"/id/"chat", Write => Endpoint::Chat(id);
     POST "agents"/id/"chat"/"stream", Write streams => Endpoint::ChatStream(id);
