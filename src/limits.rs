@@ -28,6 +28,10 @@ pub const IDEMPOTENCY_WINDOW: u64 = 4096;
 pub const PAGE_MESSAGES_DEFAULT: usize = 50;
 /// Messages of a page at the most (the original's scripts ask for 100,000). More: `has_more` is true.
 pub const PAGE_MESSAGES_MAX: usize = 100_000;
+/// Messages of a page in the HAPI API when the client names no limit (seed 004).
+pub const HUB_PAGE_MESSAGES_DEFAULT: usize = 50;
+/// The same at the most (seed 004). More: `hasMore` is true.
+pub const HUB_PAGE_MESSAGES_MAX: usize = 200;
 /// Depth of arrays and objects in what a caller stores. Full: 422. Readers recurse: many stop at 128, and a message wraps it.
 pub const JSON_DEPTH_MAX: usize = 100;
 /// Bytes of a page at the most, so that no reply grows with the size of messages. More: `has_more` is true.
@@ -257,6 +261,8 @@ pub const ASK_S: u64 = 300;
 pub const ASKS_QUEUED_MAX: usize = 16;
 /// Seconds of silence behind which a stream of events says that it is still there. Proxies close what is silent for 30 to 60 s.
 pub const SSE_QUIET_S: u64 = 15;
+/// Bytes of text in one event of a stream. More: several events. Small enough to travel in one go, for readers that carry nothing over.
+pub const SSE_TEXT_BYTES_MAX: usize = 8 * 1024;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.

@@ -144,6 +144,17 @@ table! {
     AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
     DialectUnclear: 400 Error "{fleetlm} and {hapi} belong to different APIs: send one of them, or the header x-dialect", "", false;
 
+    // Messages to a HAPI hub.
+    BodyInvalid: 400 Error "Invalid body", "", false;
+    MessageEmpty: 400 Error "Message requires text or attachments", "", false;
+    AttachmentGone: 400 Error "The file of an attachment is not there", "", false;
+    TextInvalid: 422 Error "{field} must be a non-empty string", "", false;
+    ContextInvalid: 422 Error "context must be a list", "", false;
+    FrameInvalid: 400 Error "A frame must be a JSON object", "", false;
+    NobodyToAsk: 404 Error "There is no agent to answer: register one, or name one", "", false;
+    AnswerStopped: 409 Error "The answer was stopped", "", false;
+    Draining: 503 Error "The server shuts down", "draining", true;
+
     // Channels only (contract 2.2, 3.2, 3.3).
     UnmatchedTopic: 0 Channel "", "unmatched topic", false;
     JoinCrashed: 0 Channel "", "join crashed", false;
@@ -253,6 +264,14 @@ impl ApiError {
         self
     }
 
+    /// The same with what is behind it.
+    #[must_use]
+    pub fn because(mut self, detail: &str) -> Self {
+        let text = self.filled.as_deref().unwrap_or(self.kind.row().text);
+        self.filled = Some(format!("{text}: {detail}"));
+        self
+    }
+
     /// Too many requests; one more is let in after so many seconds, at least one.
     pub fn rate_limited(retry_after_s: u64) -> Self {
         Self { retry_after_s: retry_after_s.max(RETRY_AFTER_S), ..Kind::RateLimited.into() }
@@ -295,7 +314,7 @@ impl ApiError {
     }
 
     /// What is wrong, in one line.
-    fn said(&self, dialect: Dialect) -> Cow<'_, str> {
+    pub fn said(&self, dialect: Dialect) -> Cow<'_, str> {
         if let Some(filled) = &self.filled {
             return filled.into();
         }

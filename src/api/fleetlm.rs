@@ -219,7 +219,7 @@ fn create_session(params: &Params<'_>, context: &Context) -> Result<Plan, ApiErr
 ///
 /// # Errors
 /// [`Kind::TitleInvalid`] for what is no text, blank or too long.
-pub(super) fn title(params: &Params<'_>) -> Result<Option<String>, ApiError> {
+pub(super) fn title(params: &Params<'_>, name: &str) -> Result<Option<String>, ApiError> {
     if params.raw(name).is_none_or(|raw| raw.get() == "null") {
         return Ok(None);
     }

@@ -4,16 +4,19 @@
 //! What is refused is refused in the words of the dialect whose path it is.
 
 use super::ask_plan::{AskPlan, SocketPlan};
+use super::chat;
 use super::cors::Envelope;
 use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
+use super::hapi::{self, Planned};
 use super::longpoll::{self, LongPollRequest};
+use super::openapi;
 use super::params::Params;
 use super::render::Render;
 use super::table::{Class, RouteRow, routes};
-use super::{Context, JSON, Target, query};
+use super::{Context, JSON, Target, agenfleet, query, teammate};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::channels::Vsn;
 use crate::protocol::http::{Method, Request, Response};
@@ -92,6 +95,12 @@ pub fn route(request: &Request, context: &Context) -> Route {
         _ => match plain(request, path, context) {
             Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
+            Ok(Plain::Own(Own::OpenApi)) => Route::Respond(envelope.seal(openapi::respond(request))),
+            Ok(Plain::Hapi(Planned::Respond(response))) => Route::Respond(envelope.seal(response)),
+            Ok(Plain::Hapi(Planned::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Ask(plan))) => Route::Ask(plan, envelope),
+            Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {
@@ -124,12 +133,15 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
 enum Plain {
     Own(Own),
     Call(Plan),
+    Hapi(Planned),
+    Chat(chat::Plan),
 }
 
 /// What the server answers of itself.
 enum Own {
     Health(Health),
     Metrics,
+    OpenApi,
 }
 
 routes! {
@@ -139,6 +151,7 @@ routes! {
     GET "health"/"live", Public => Own::Health(Health::Live);
     GET "health"/"ready", Public => Own::Health(Health::Ready);
     GET "metrics", Read => Own::Metrics;
+    GET "api"/"openapi.json", Public => Own::OpenApi;
 }
 
 /// The rows of the sockets. They are matched by their paths alone, for they answer other methods in their own ways. What comes over them is
@@ -154,17 +167,52 @@ const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) 
 }
 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
-    let params = Params::of(request)?;
-    let method = method(request, &params);
-    let ["api", resource @ ..] = path else {
-        let (_, own) = own(&method, path).ok_or(Kind::NotFound)?;
-        return Ok(Plain::Own(own));
+    let params = match Params::of(request) {
+        Ok(params) => params,
+        Err(error) => return hapi::malformed(request, path, &error).map(Plain::Hapi).ok_or(error),
     };
+    if let Some(plan) = chat_plan(request, path, &params, context) {
+        return plan.map(Plain::Chat);
+    }
+    let method = method(request, &params);
+    if let Some(planned) = hapi::plan(request, &method, path, &params, context)? {
+        return Ok(Plain::Hapi(planned));
+    }
+    if let Some((_, own)) = own(&method, path) {
+        return Ok(Plain::Own(own));
+    }
+    let ["api", resource @ ..] = path else { return Err(Kind::NotFound.into()) };
     let (_, call) = fleetlm::endpoint(&method, resource).ok_or(Kind::NotFound)?;
     if !accepts_json(request) {
         return Err(Kind::NotAcceptable.into());
     }
     call.plan(&params, request.headers.first("idempotency-key"), context).map(Plain::Call)
+}
+
+/// What the request is in one of the chat APIs, if it is of one. Neither the override of methods nor `Accept` is theirs.
+fn chat_plan(
+    request: &Request,
+    path: &[&str],
+    params: &Params<'_>,
+    context: &Context,
+) -> Option<Result<chat::Plan, ApiError>> {
+    let method = if request.method == Method::Head { &Method::Get } else { &request.method };
+    let resource = match path {
+        ["api", resource @ ..] => resource,
+        ["agents" | "teams", ..] => path, // the paths of seed 002 lack the prefix that its example has
+        _ => return None,
+    };
+    if let Some((_, endpoint)) = teammate::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    if let Some((_, endpoint)) = teammate::conversations::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    if let Some((_, endpoint)) = agenfleet::history::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    let (_, endpoint) = agenfleet::endpoint(method, resource)?;
+    Some(endpoint.plan(request, params, context))
 }
 
 fn socket(request: &Request, envelope: Envelope) -> Route {

@@ -37,7 +37,31 @@ pub struct RouteRow {
 
 /// All routes of the server.
 pub fn all() -> impl Iterator<Item = &'static RouteRow> {
-    [super::routes::SOCKETS, super::routes::ROUTES, super::fleetlm::ROUTES].into_iter().flatten()
+    [
+        super::routes::SOCKETS,
+        super::routes::ROUTES,
+        super::fleetlm::ROUTES,
+        super::teammate::ROUTES,
+        super::teammate::BARE_ROUTES,
+        super::teammate::conversations::ROUTES,
+        super::teammate::conversations::BARE_ROUTES,
+        super::agenfleet::ROUTES,
+        super::agenfleet::history::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The same rows without `/api` in front: all of them when `N` is how many there are.
+pub(super) const fn bare<const N: usize>(rows: &[RouteRow]) -> [RouteRow; N] {
+    let mut bare = [rows[0]; N];
+    let mut at = 0;
+    while at < N {
+        bare[at] = rows[at];
+        bare[at].pattern = rows[at].pattern.split_at("/api".len()).1;
+        at += 1;
+    }
+    bare
 }
 
 /// Makes a function from method and path to `(row, route)`, and `ROUTES`, its rows:
@@ -148,9 +172,9 @@ mod tests {
     #[test]
     fn only_probes_are_public_and_only_sockets_go_on() {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
-        assert_eq!(public, ["/health/live", "/health/ready"]);
+        assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
-        assert_eq!(streams, ["/socket/websocket"]);
+        assert_eq!(streams, ["/socket/websocket", "/api/chat/ws"]);
     }
 
     routes! {

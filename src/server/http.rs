@@ -286,7 +286,10 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
             render.one(reply)
         }
         Route::Gather { command, render } => render.many(gather(world, access, command).await),
-        Route::Flow(flow, envelope) => envelope.seal(flow::run(world, access, flow).await),
+        Route::Flow(flow, envelope) => match flow::run(world, access.clone(), flow).await {
+            flow::Ended::Response(response) => envelope.seal(response),
+            flow::Ended::Ask(plan) => return ask(world, access, *plan, envelope).await,
+        },
         Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, request).await),
         Route::Health(probe, envelope) => {
             let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };

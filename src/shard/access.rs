@@ -123,7 +123,7 @@ impl<M: Medium> Shard<M> {
                 Reach::All => true,
                 Reach::Party(me) | Reach::Agent(me) => **me == **agent_id,
             },
-            Command::WatchInbox { user_id } => reach.is_user(user_id),
+            Command::WatchInbox { user_id } | Command::Route { user_id, .. } => reach.is_user(user_id),
             Command::Agents(command) => may_ask_for_agents(reach, command),
             Command::ReadDeliveries { agent_id } => match reach {
                 Reach::All => true,

@@ -60,8 +60,10 @@ impl<M: Medium> Shard<M> {
             Command::Agents(command) => self.agents(now, from, namespace, command),
             Command::LearnAgents { notes, complete } => {
                 self.roster.learn(&mut self.catalog.names, notes.clone(), *complete);
+                self.router.forget();
                 Ok(Outcome::Reply(Reply::Done))
             }
+            Command::Route { message, .. } => self.route(namespace, message),
             Command::StopRun { session, run, identity } => {
                 self.stop_run(from, *session, *run, identity.as_deref(), out)
             }

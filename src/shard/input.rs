@@ -343,6 +343,14 @@ pub enum Command {
         /// These are all that there are.
         complete: bool,
     },
+    /// Whom a message is for that names nobody, as the shard that is asked knows the agents. Answered by
+    /// [`super::Reply::Routed`].
+    Route {
+        /// What it says.
+        message: String,
+        /// Who says it.
+        user_id: String,
+    },
     /// Ends the session's run for everybody; what was produced is kept.
     StopRun {
         /// The session.
@@ -399,6 +407,7 @@ impl Command {
             | Self::UnwatchInbox { .. }
             | Self::Agents(_)
             | Self::LearnAgents { .. }
+            | Self::Route { .. }
             | Self::ReadDeliveries { .. }
             | Self::ReadStatus => None,
         }

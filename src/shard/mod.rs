@@ -44,6 +44,7 @@ mod release;
 mod reports;
 mod resume;
 mod roster;
+mod router;
 mod routing;
 mod rows;
 mod runs;
@@ -78,6 +79,7 @@ use mains::Mains;
 use park::Parked;
 use reports::Reports;
 use roster::Roster;
+use router::Router;
 use runs::Runs;
 use std::collections::BTreeMap;
 use storage::{AppendError, Cold, Key, Log, Lsn, Medium, ReadError, Recovered, Slot};
@@ -102,6 +104,7 @@ pub struct Shard<M: Medium> {
     parked: Parked,
     mains: Mains,
     roster: Roster,
+    router: Router,
     runs: Runs,
     reports: Reports,
     /// The time of this turn; its wall clock never before that of a message in the log.
@@ -229,6 +232,7 @@ impl<M: Medium> Shard<M> {
             parked: Parked::default(),
             mains: folding.mains,
             roster: Roster::with_echo(echo),
+            router: Router::default(),
             runs,
             reports: Reports::default(),
             now: Now { unix_us: folding.last_stamp_us, mono_us: 0 },

@@ -105,6 +105,13 @@ pub enum Reply {
         /// JSON objects.
         agents: Vec<Json>,
     },
+    /// Whom a message is for.
+    Routed {
+        /// Whom its words clearly call for.
+        agent: Option<AgentName>,
+        /// Who is there for what is for nobody else.
+        fallback: Option<AgentName>,
+    },
     /// The shard's status.
     Status(Box<ShardStatus>),
 }

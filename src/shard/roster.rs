@@ -52,6 +52,16 @@ impl Roster {
         self.complete
     }
 
+    /// The registered agents, in any order.
+    pub(super) fn registered(&self) -> impl Iterator<Item = &AgentConfig> {
+        self.agents.values()
+    }
+
+    /// The built-in agent, if there is to be one.
+    pub(super) fn built_in(&self) -> Option<&AgentConfig> {
+        self.echo.as_ref()
+    }
+
     /// The name of an agent that is registered or built in.
     pub(super) fn find(&self, names: &mut Names, namespace: &Namespace, agent_id: &str) -> Option<NameId> {
         let is_echo = self.echo.as_ref().is_some_and(|echo| echo.id() == agent_id);

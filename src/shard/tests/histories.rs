@@ -127,7 +127,11 @@ fn a_session_without_rare_things_is_snapshotted_as_ever() {
     bench.append(1, "alice");
     let mut plain = Vec::new();
     fold::encode_session(&bench.shard.catalog, None, storage::Slot(0), &mut plain);
-    assert_eq!((plain[0], plain.last()), (2, Some(&0)), "version 2, and nothing behind the byte that says what follows");
+    assert_eq!(
+        (plain[0], plain.last()),
+        (2, Some(&0)),
+        "version 2, and nothing behind the byte that says what follows"
+    );
     bench.rename(1, "T").unwrap();
     let mut titled = Vec::new();
     fold::encode_session(&bench.shard.catalog, None, storage::Slot(0), &mut titled);

@@ -8,6 +8,7 @@ mod histories;
 mod inboxes;
 mod reads;
 mod recovery;
+mod router;
 mod runs;
 mod runs_lost;
 mod sessions;
