@@ -96,7 +96,13 @@ impl Bench {
     }
 
     fn tell(&mut self, call: &Call, event: CallEvent) {
-        self.step(Input::Called { session: call.session, run: call.run, attempt: call.attempt, event });
+        self.step(Input::Called {
+            session: call.session,
+            run: call.run,
+            voice: call.voice,
+            attempt: call.attempt,
+            event,
+        });
     }
 }
 

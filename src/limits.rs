@@ -263,6 +263,10 @@ pub const ASKS_QUEUED_MAX: usize = 16;
 pub const SSE_QUIET_S: u64 = 15;
 /// Bytes of text in one event of a stream. More: several events. Small enough to travel in one go, for readers that carry nothing over.
 pub const SSE_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Messages that a client of a session's events may have missed and is sent. More: it is told of a gap, and reads pages instead.
+pub const EVENTS_BEHIND_MAX: u64 = 10_000;
+/// Seconds behind the last event at which a stream of a session's events sends a heartbeat: what the clients of a hub count on.
+pub const EVENTS_HEARTBEAT_S: u64 = 30;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.

@@ -10,6 +10,7 @@ use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
+use super::hapi::events::EventsPlan;
 use super::hapi::{self, Planned};
 use super::longpoll::{self, LongPollRequest};
 use super::openapi;
@@ -49,6 +50,8 @@ pub enum Route {
     Flow(Box<dyn Flow>, Envelope),
     /// A message is appended and its answer awaited.
     Ask(Box<AskPlan>, Envelope),
+    /// What happens in a session, as long as the client listens.
+    Events(Box<EventsPlan>, Envelope),
     /// A WebSocket, if the request's handshake is one.
     Socket(Connect, Envelope),
     /// A WebSocket of another dialect's, if the request's handshake is one.
@@ -101,6 +104,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
             Ok(Plain::Chat(chat::Plan::Ask(plan))) => Route::Ask(plan, envelope),
             Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
             Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
+            Ok(Plain::Hapi(Planned::Events(plan))) => Route::Events(plan, envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {

@@ -47,6 +47,7 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
         super::teammate::conversations::BARE_ROUTES,
         super::agenfleet::ROUTES,
         super::agenfleet::history::ROUTES,
+        super::hapi::ROUTES,
     ]
     .into_iter()
     .flatten()
@@ -170,11 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_are_public_and_only_sockets_go_on() {
+    fn only_probes_are_public_and_only_sockets_and_events_go_on() {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
         assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
-        assert_eq!(streams, ["/socket/websocket", "/api/chat/ws"]);
+        assert_eq!(streams, ["/socket/websocket", "/api/chat/ws", "/api/events"]);
     }
 
     routes! {

@@ -1,6 +1,8 @@
 //! One HTTP connection: requests in, responses out, in order, until it ends or becomes a WebSocket.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -8,12 +10,12 @@ use super::ask::Asking;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
-use super::streaming::{AskSource, Streaming, Way};
+use super::streaming::{Speech, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{flow, longpoll, plain_socket, websocket};
-use crate::api::ask_plan::{AskPlan, Begin};
+use super::{events, flow, longpoll, plain_socket, websocket};
+use crate::api::ask_plan::{AskPlan, AskRender, Begin};
 use crate::api::cors::Envelope;
 use crate::api::{self, Health, Route, Target};
 use crate::limits;
@@ -169,6 +171,14 @@ impl Connection {
         let answer = respond(&world, request).await;
         let response = match answer {
             Answer::Response(response) => response,
+            Answer::Awaited(awaited) => {
+                // What was answered before does not wait for it.
+                if self.flush().await.is_err() {
+                    return Next::Gone;
+                }
+                self.wire.watch.until(u64::MAX);
+                self.awaited(*awaited).await
+            }
             Answer::Socket(opened, response) => {
                 encode(&world, &response, head_only, true, version, &mut self.out);
                 return Next::Socket(opened);
@@ -187,6 +197,36 @@ impl Connection {
             }
         }
         if keep_alive { Next::Request } else { Next::Close }
+    }
+
+    /// Waits for the answer to an ask. A client that leaves meanwhile will not have read it; one that has only said that it sends
+    /// nothing more looks the same, and is answered.
+    async fn awaited(&mut self, awaited: Awaited) -> Response {
+        let Awaited { asking, mut render, envelope } = awaited;
+        let has_left = asking.reader_left();
+        let mut done = pin!(asking.done());
+        let outcome = poll_fn(|cx| {
+            if !has_left.get() && self.poll_end(cx) {
+                has_left.set(true);
+            }
+            done.as_mut().poll(cx)
+        });
+        let outcome = outcome.await;
+        envelope.seal(render.respond(&outcome))
+    }
+
+    /// Whether the client has ended its side. What it sends before that goes to the decoder: up to the first bytes of a next request,
+    /// then it is not read.
+    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+        while self.decoder.is_idle() {
+            let decoder = &mut self.decoder;
+            match self.wire.poll_read(cx, &mut |bytes| decoder.push(bytes)) {
+                Poll::Ready(Ok(0) | Err(WireError::Gone)) => return true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(WireError::Ended(_))) | Poll::Pending => return false,
+            }
+        }
+        false
     }
 
     /// Sends an answer that is still being made, to its end. What was answered before leaves with its head.
@@ -257,10 +297,19 @@ fn encode(world: &World, response: &Response, head_only: bool, keep_alive: bool,
 
 enum Answer {
     Response(Response),
+    /// An agent is asked for it.
+    Awaited(Box<Awaited>),
     /// It is made while it is sent.
     Stream(Box<Streaming>),
     /// A handshake and the response that accepts it.
     Socket(Box<Opened>, Response),
+}
+
+/// An ask under way that is answered at its end.
+struct Awaited {
+    asking: Asking,
+    render: Box<dyn AskRender>,
+    envelope: Envelope,
 }
 
 async fn respond(world: &Rc<World>, request: Request) -> Answer {
@@ -276,6 +325,12 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
         },
         Route::Respond(response) => response,
         Route::Ask(plan, envelope) => return ask(world, access, *plan, envelope).await,
+        Route::Events(plan, envelope) => match events::begin(world, access, *plan).await {
+            Ok(Streaming { head, source }) => {
+                return Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }));
+            }
+            Err(refusal) => envelope.seal(refusal),
+        },
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
             let is_append = matches!(command, Command::Append(_));
@@ -313,9 +368,9 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     };
     let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
     match begin {
-        Begin::Sync => Answer::Response(envelope.seal(render.respond(&asking.done().await))),
+        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope })),
         Begin::Stream(head) => {
-            let source = Box::new(AskSource::new(asking, render));
+            let source = Box::new(Speech::of_ask(asking, render));
             Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
         }
     }
@@ -340,7 +395,7 @@ impl<T> Promise<T> {
     }
 
     pub(super) async fn kept(&self) -> T {
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Some(value) = self.value.take() {
                 return Poll::Ready(value);
             }

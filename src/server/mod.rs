@@ -11,6 +11,7 @@ mod clock;
 mod disk;
 mod driver;
 mod echo_agent;
+mod events;
 mod fanout;
 mod flow;
 mod handshakes;

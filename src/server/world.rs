@@ -271,7 +271,7 @@ impl World {
             }
             Output::Spread { to, reply, note } => self.spread(vec![*note], false, to, reply),
             Output::Call(call) => webhook::begin(self, call),
-            Output::StopCall { session, run } => self.calls_out.stop(session, run),
+            Output::StopCall { session, run, voice } => self.calls_out.stop(session, run, voice),
             Output::Sync(sync) => disk::begin_sync(self, sync),
             Output::Work(work) => self.disk.ask_for_work(work),
         }

@@ -8,9 +8,11 @@ use crate::session::{AgentConfig, Json, RunId, SessionId};
 pub struct Call {
     /// For which session.
     pub session: SessionId,
-    /// The run it belongs to. One call of a session is under way at a time.
+    /// The run it belongs to. One run of a session is under way at a time.
     pub run: RunId,
-    /// Which attempt of the run, from 1.
+    /// Which voice of the run: 0 of an agent alone; the calls of a team's run are counted from 1 and each has its own.
+    pub voice: u16,
+    /// Which attempt of the voice, from 1.
     pub attempt: u32,
     /// What is wanted.
     pub kind: CallKind,
@@ -66,6 +68,8 @@ pub struct CallReport {
     pub session: SessionId,
     /// Its run.
     pub run: RunId,
+    /// Its voice, see [`Call::voice`].
+    pub voice: u16,
     /// Which attempt, from 1.
     pub attempt: u32,
     /// What it was for.

@@ -149,7 +149,7 @@ impl Folding {
 
     fn message_of_run(&mut self, run: RunPart, seq: u64, slot: Slot) {
         match run {
-            RunPart::None => {}
+            RunPart::None | RunPart::Part(_) => {}
             RunPart::Owes => self.runs.entry(slot).or_default().owes(seq),
             RunPart::Answers(upto_seq) => {
                 if let Some(folded) = self.runs.get_mut(&slot) {

@@ -459,6 +459,8 @@ pub enum Input<M: storage::Medium> {
         session: SessionId,
         /// The call's run.
         run: RunId,
+        /// The call's voice.
+        voice: u16,
         /// The call's attempt.
         attempt: u32,
         /// What came.

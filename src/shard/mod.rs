@@ -51,12 +51,14 @@ mod runs;
 mod sessions;
 mod splice;
 mod tail;
+mod team_run;
 mod terms;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod titles;
 mod upkeep;
+mod voices;
 mod windows;
 
 pub use access::{Access, Reach};
@@ -286,7 +288,9 @@ impl<M: Medium> Shard<M> {
                     self.retry_parked(now, out);
                 }
             }
-            Input::Called { session, run, attempt, event } => self.called(session, run, attempt, event, out),
+            Input::Called { session, run, voice, attempt, event } => {
+                self.called(session, run, voice, attempt, event, out);
+            }
             Input::Tick => {
                 self.retry_parked(now, out);
                 self.release(out); // a snapshot holds everything that is durable

@@ -452,6 +452,8 @@ pub enum Output<S, W> {
         session: SessionId,
         /// Its run.
         run: RunId,
+        /// Its voice.
+        voice: u16,
     },
     /// Perform a sync and hand it back as [`Input::Synced`](super::Input).
     Sync(S),

@@ -119,7 +119,11 @@ impl<M: Medium> Shard<M> {
             return Err(Refusal::Overloaded); // the registrations are on their way
         }
         let agent = agent.and_then(|agent| self.roster.agent(&self.catalog.names, agent)).ok_or(missing)?;
-        if agent.enabled() && !self.roster.is_disabled() { Ok(()) } else { Err(disabled) }
+        if !agent.enabled() || self.roster.is_disabled() {
+            return Err(disabled);
+        }
+        let is_empty = agent.profile.team.is_some() && self.roster.members(&self.catalog.names, agent).is_empty();
+        if is_empty { Err(Refusal::TeamEmpty) } else { Ok(()) }
     }
 
     /// How people know an agent.

@@ -20,3 +20,4 @@ mod packages;
 mod phoenix_client;
 mod published_code;
 mod resume;
+mod seed_apis;

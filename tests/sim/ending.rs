@@ -104,7 +104,8 @@ impl World {
         keys.sort_unstable_by(|a, b| b.cmp(a));
         let told: Vec<_> = keys.iter().map(|key| (rfc3339(key.time_us), key.session, key.seq)).collect();
         if told != expected || total != expected.len() as u64 {
-            self.oracle.violation(format!("the timeline of {user} is {told:?} of {total}, its sessions hold {expected:?}"));
+            self.oracle
+                .violation(format!("the timeline of {user} is {told:?} of {total}, its sessions hold {expected:?}"));
         }
         for key in keys {
             let places = vec![(key.session, key.seq)];

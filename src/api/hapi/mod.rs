@@ -6,16 +6,20 @@
 //! Two of its paths are FleetLM's too, `GET` and `POST /api/sessions/:id/messages`; [`super::dialect`] tells whose request it is, and
 //! they stand among FleetLM's rows. Not here: sockets of agents (`/cli`), creation of sessions: those are FleetLM's.
 
+pub mod events;
 mod messages;
 mod upload;
 
-use super::Context;
 use super::dialect::Dialect;
 use super::error::{ApiError, Kind};
-use super::flow::Flow;
+use super::flow::{Answers, Flow, Next, To};
 use super::params::Params;
+use super::table::routes;
+use super::{Context, JSON, Target};
 use crate::protocol::http::{Method, Request, Response};
 use crate::session::SessionId;
+use crate::shard::{Command, Refusal};
+use events::EventsPlan;
 
 /// What a request of this API comes to.
 #[derive(Debug)]
@@ -24,6 +28,25 @@ pub enum Planned {
     Respond(Response),
     /// Shards are asked, and the last step has the response.
     Flow(Box<dyn Flow>),
+    /// What happens is told as long as the client listens.
+    Events(Box<EventsPlan>),
+}
+
+/// A method on a path of this API alone. Ids are as they stand in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint<'a> {
+    /// `GET /events`.
+    Events,
+    /// `POST /sessions/:id/abort`.
+    Abort(&'a str),
+}
+
+routes! {
+    /// What `method` on a path below `/api` is, if anything.
+    pub fn endpoint<'a>(Hapi below "/api") -> Endpoint<'a>;
+
+    GET "events", Read streams => Endpoint::Events;
+    POST "sessions"/id/"abort", Write => Endpoint::Abort(id);
 }
 
 /// What a request is here, if it is this API's at all. `method` is the one that it is served as.
@@ -44,6 +67,16 @@ pub fn plan(
                 Method::Get => messages::read(id, params),
                 _ => messages::say(id, params, context),
             }))
+        }
+        (_, ["api", below @ ..]) => {
+            let Some((_, endpoint)) = endpoint(method, below) else { return Ok(None) };
+            let planned = match endpoint {
+                Endpoint::Events => {
+                    EventsPlan::of(request, params, context).map(|plan| Planned::Events(Box::new(plan)))
+                }
+                Endpoint::Abort(id) => session(id).map(|session| Planned::Flow(Box::new(Abort { session }))),
+            };
+            Ok(Some(planned.unwrap_or_else(|error| refused(&error))))
         }
         _ => Ok(None),
     }
@@ -68,5 +101,31 @@ fn session(text: &str) -> Result<SessionId, ApiError> {
 }
 
 fn refused(error: &ApiError) -> Planned {
-    Planned::Respond(error.respond(Dialect::Hapi))
+    Planned::Respond(refused_response(error))
+}
+
+fn refused_response(error: &ApiError) -> Response {
+    error.respond(Dialect::Hapi)
+}
+
+/// Ends the session's run. There being none is what was wanted too.
+#[derive(Debug)]
+struct Abort {
+    session: SessionId,
+}
+
+impl Flow for Abort {
+    fn step(&mut self, mut answers: Answers) -> Next {
+        let session = self.session;
+        match answers.pop().and_then(|mut answer| answer.pop()) {
+            None => {
+                let command = Command::StopRun { session, run: None, identity: None };
+                Next::Ask(vec![(To::One(Target::Owner(session)), command)])
+            }
+            Some(Ok(_) | Err(Refusal::RunNotFound)) => {
+                Next::Respond(Response::new(200).with_body(JSON, "{\"ok\":true}"))
+            }
+            Some(Err(refusal)) => Next::Respond(refused_response(&refusal.into())),
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod runs;
 mod runs_lost;
 mod sessions;
 mod tails;
+mod teams;
 mod tenants;
 
 use super::*;

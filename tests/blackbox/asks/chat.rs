@@ -140,13 +140,13 @@ fn the_answer_is_the_stream_is_what_stands() {
     // Cut within a character, a line, an escape.
     let (_split, split) = scripted(&server, json!({}), |mut call| {
         let lines: String = spoken("Grüße\n").iter().map(|chunk| format!("{chunk}\r\n")).collect();
-        lines.as_bytes().chunks(7).for_each(|piece| drop(call.piece(piece)));
+        lines.as_bytes().chunks(7).for_each(|piece| assert!(call.piece(piece)));
         call.finish();
     });
     assert!(readings(&server, &split, "hi").iter().all(|read| read == "Grüße\n"));
     let (_many, many) = scripted(&server, json!({}), |call| {
-        let chunks = [spoken("one, "), spoken("two, "), vec![delta("thr"), delta("ee")]].concat();
-        call.answer(&chunks);
+        let three = vec![delta("thr"), delta("ee"), json!({"type": "finish"})];
+        call.answer(&[spoken("one, "), spoken("two, "), three].concat());
     });
     assert!(readings(&server, &many, "hi").iter().all(|read| read == "one, two, three"));
     let (_long, long) = scripted(&server, json!({}), |call| call.answer(&spoken(&"é".repeat(40_000))));

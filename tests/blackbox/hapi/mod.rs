@@ -1,5 +1,6 @@
 //! The API of a HAPI hub, over the same sessions that FleetLM's clients use.
 
+mod events;
 mod messages;
 
 use crate::harness::{Answer, Server, Value, json, unique};
