@@ -168,7 +168,8 @@ pub const DISK_WORKS_MAX: usize = 2;
 pub const PENDING_COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Commands of one shard waiting for a cold range or for the next segment. Full: 503 with `Retry-After`.
 pub const PARKED_MAX: usize = 4_096;
-/// Parked commands of one shard that remember how far they had come: up to half a megabyte each. Full: the others begin
+/// Parked commands of one shard that remember how far they had come: up to half a megabyte each, and a timeline's 64 bytes for each
+/// session of its user. Full: the others begin
 /// their walk again each time, which costs time only.
 pub const PARKED_WALKS_MAX: usize = 64;
 /// Messages of one session. Full: 422. Counters of an idle session have 32 bits.

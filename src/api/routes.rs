@@ -259,6 +259,12 @@ fn chat_plan(
     if let Some((_, endpoint)) = teammate::teams::endpoint(method, resource) {
         return Some(endpoint.plan(request, params, context));
     }
+    if let Some((_, endpoint)) = teammate::conversations::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    if let Some((_, endpoint)) = agenfleet::history::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
     let (_, endpoint) = agenfleet::endpoint(method, resource)?;
     Some(endpoint.plan(request, params, context))
 }

@@ -45,8 +45,9 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
         super::fleetlm::ROUTES,
         super::teammate::ROUTES,
         super::teammate::teams::ROUTES,
-        super::teammate::ALIASES,
+        super::teammate::conversations::ROUTES,
         super::agenfleet::ROUTES,
+        super::agenfleet::history::ROUTES,
         super::hapi::ROUTES,
     ]
     .into_iter()
