@@ -141,6 +141,7 @@ table! {
     BodyInvalid: 400 Error "Invalid body", "", false;
     MessageEmpty: 400 Error "Message requires text or attachments", "", false;
     AttachmentGone: 400 Error "The file of an attachment is not there", "", false;
+    FileTooLarge: 413 Error "File too large", "", false;
     EventsOfNothing: 400 Error "sessionId is required", "", false;
 
     // Channels only (contract 2.2, 3.2, 3.3).

@@ -9,13 +9,14 @@ use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
 use super::streaming::{Speech, Streaming, Way};
+use super::uploads::Permit;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{events, flow, longpoll, plain_socket, websocket};
+use super::{events, flow, longpoll, plain_socket, uploads, websocket};
 use crate::api::ask_plan::{AskPlan, Begin};
 use crate::api::cors::Envelope;
-use crate::api::{self, Health, Route, Target};
+use crate::api::{self, Health, Route, Target, hapi};
 use crate::limits;
 use crate::protocol::Roomy;
 use crate::protocol::http::{self, Method, Request, RequestDecoder, RequestError, Response, Step, Version};
@@ -31,6 +32,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: world.config.body_bytes_max,
+        upload_bytes_max: limits::UPLOAD_BODY_BYTES_MAX.max(world.config.body_bytes_max),
     };
     let connection = Connection {
         wire: Wire::new(Rc::clone(&world.io), stream),
@@ -40,6 +42,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         content: Roomy::default(),
         request_began: false,
         request_until_us: 0,
+        upload: None,
         admitted,
     };
     connection.run().await;
@@ -54,6 +57,8 @@ struct Connection {
     content: Roomy,
     request_began: bool,
     request_until_us: u64,
+    /// The content under way is an upload over the bound of others.
+    upload: Option<Permit>,
     admitted: Admitted,
 }
 
@@ -86,6 +91,18 @@ impl Connection {
                     self.out.extend_from_slice(http::CONTINUE);
                     continue;
                 }
+                Ok(Step::Oversized) => match uploads::Permit::of(&self.world) {
+                    Ok(permit) => {
+                        self.expect_upload(permit);
+                        continue;
+                    }
+                    Err(refusal) => {
+                        let response = hapi::upload::not_uploaded(&refusal.into());
+                        let sealed = Envelope::of_none(&self.world.context()).seal(response);
+                        encode(&self.world, &sealed, false, false, Version::Http11, &mut self.out);
+                        Next::Close
+                    }
+                },
                 Ok(Step::Request(request)) => self.answer(request).await,
                 Err(error) => return self.refuse(error).await,
             };
@@ -121,6 +138,16 @@ impl Connection {
                 let socket = plain_socket::converse(world, wire, opening, &rest, out, admitted);
                 glommio::spawn_local(socket).detach();
             }
+        }
+    }
+
+    /// Lets a file in that is larger than other contents may be, in more time than those have.
+    fn expect_upload(&mut self, permit: Permit) {
+        self.upload = Some(permit);
+        self.request_began = true;
+        self.request_until_us = self.world.now().mono_us + limits::UPLOAD_S * 1_000_000;
+        if self.decoder.allow() {
+            self.out.extend_from_slice(http::CONTINUE);
         }
     }
 
@@ -166,7 +193,8 @@ impl Connection {
         let head_only = request.method == Method::Head;
         let version = request.version;
         let mut keep_alive = request.keep_alive && !world.state.is_draining();
-        let answer = respond(&world, request).await;
+        let permit = self.upload.take();
+        let answer = respond(&world, request, permit).await;
         let response = match answer {
             Answer::Response(response) => response,
             Answer::Socket(opened, response) => {
@@ -263,7 +291,7 @@ enum Answer {
     Socket(Box<Opened>, Response),
 }
 
-async fn respond(world: &Rc<World>, request: Request) -> Answer {
+async fn respond(world: &Rc<World>, request: Request, upload: Option<Permit>) -> Answer {
     let access: Option<Box<Access>> = None;
     Answer::Response(match api::route(&request, &world.context()) {
         Route::Socket(connect, envelope) => match websocket::Opening::accept(world, &request, connect) {
@@ -276,6 +304,15 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
         },
         Route::Respond(response) => response,
         Route::Ask(plan, envelope) => return ask(world, access, *plan, envelope).await,
+        Route::Upload(session, envelope) => {
+            envelope.seal(uploads::take(world, access, session, request.body, upload).await)
+        }
+        Route::Download(path, envelope) => match uploads::fetch(world, access, path).await {
+            Ok(Streaming { head, source }) => {
+                return Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }));
+            }
+            Err(refusal) => envelope.seal(refusal),
+        },
         Route::Events(plan, envelope) => match events::begin(world, access, *plan).await {
             Ok(Streaming { head, source }) => {
                 return Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }));
@@ -367,7 +404,11 @@ pub(super) async fn call(
     promise.kept().await
 }
 
-async fn gather(world: &Rc<World>, access: Option<Box<Access>>, command: Command) -> Vec<Result<Reply, Refusal>> {
+pub(super) async fn gather(
+    world: &Rc<World>,
+    access: Option<Box<Access>>,
+    command: Command,
+) -> Vec<Result<Reply, Refusal>> {
     let promise = Promise::new();
     let keeper = Rc::clone(&promise);
     world.gather(access, &command, move |_, replies| keeper.keep(replies));

@@ -28,6 +28,10 @@ pub mod kind {
     pub const RUN_CLOSED: u8 = 8;
     /// What stands in calls in the place of a session's older messages.
     pub const SESSION_COMPACTED: u8 = 9;
+    /// The session claims a file.
+    pub const BLOB_CLAIMED: u8 = 12;
+    /// The session gave a file up.
+    pub const BLOB_RELEASED: u8 = 13;
     /// An agent was registered or changed.
     pub const AGENT_PUT: u8 = 64;
     /// An API key was made or revoked.

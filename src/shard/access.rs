@@ -109,12 +109,16 @@ impl<M: Medium> Shard<M> {
             | Command::ReadMessages { .. }
             | Command::ReadAnswer { .. }
             | Command::Watch { .. }
+            | Command::ClaimBlob { .. }
+            | Command::ReleaseBlob { .. }
+            | Command::FindBlob { .. }
             | Command::ReadCursors { .. } => true,
             // The server's own, which were admitted above.
             Command::Unsubscribe { .. }
             | Command::UnwatchInbox { .. }
             | Command::LearnAgents { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus => true,
         };
         if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
@@ -159,6 +163,7 @@ fn is_own(command: &Command) -> bool {
             | Command::UnwatchInbox { .. }
             | Command::LearnAgents { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus
     )
 }

@@ -54,6 +54,10 @@ impl<M: Medium> Shard<M> {
             }
             Command::ReadDeliveries { agent_id } => self.deliveries(namespace, agent_id),
             Command::Dispatch { session } => self.dispatch(now, *session, out),
+            Command::ClaimBlob { session, claim } => self.claim_blob(now, from, *session, claim),
+            Command::ReleaseBlob { session, hash, name } => self.release_blob(now, from, *session, *hash, name),
+            Command::FindBlob { session, hash, name } => self.find_blob(*session, *hash, name),
+            Command::ListClaims => self.list_claims(),
             Command::ReadStatus => Ok(Outcome::Reply(Reply::Status(Box::new(self.status())))),
         }
     }

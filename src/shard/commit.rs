@@ -5,12 +5,13 @@
 //! is committed can be told from what is appended.
 
 use super::answer::MessageRun;
+use super::blobs::BlobRef;
 use super::catalog::Compacted;
 use super::names::NameId;
 use super::terms::Spoken;
 use super::{Caller, Refusal, RunEvent};
 use crate::limits::{PENDING_COMMIT_BYTES_MAX, PENDING_COMMITS_MAX};
-use crate::session::{Json, RunId, SessionId};
+use crate::session::{BlobReleased, Json, RunId, SessionId};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use storage::{Lsn, Slot};
@@ -102,6 +103,20 @@ pub enum Effect {
         /// Its id.
         session: SessionId,
     },
+    /// A session claims a file.
+    BlobClaimed {
+        /// Which session.
+        slot: Slot,
+        /// Which file.
+        claim: BlobRef,
+    },
+    /// A session gave a file up.
+    BlobReleased {
+        /// Which session.
+        slot: Slot,
+        /// Which file.
+        released: BlobReleased,
+    },
     /// The directory's oldest pending note.
     AgentPut {
         /// When.
@@ -138,6 +153,8 @@ impl Effect {
             | Self::CursorMoved { slot, .. }
             | Self::RunClosed { slot, .. }
             | Self::Compacted { slot, .. }
+            | Self::BlobClaimed { slot, .. }
+            | Self::BlobReleased { slot, .. }
             | Self::Deleted { slot, .. } => Some(*slot),
             Self::AgentPut { .. } | Self::Replayed { .. } | Self::Stopped(_) | Self::Refused(_) => None,
         }
@@ -154,6 +171,8 @@ impl Effect {
             | Self::AgentPut { .. }
             | Self::RunClosed { .. }
             | Self::Compacted { .. }
+            | Self::BlobClaimed { .. }
+            | Self::BlobReleased { .. }
             | Self::Stopped(_)
             | Self::Refused(_) => 0,
         }

@@ -4,14 +4,15 @@
 //! it already. So everything in a record is absolute, and after the last record the state is what it was, whatever
 //! came twice. A snapshot's bytes start with a version; bytes of an unknown version are refused by name.
 
+use super::blobs::{BlobRef, Claims};
 use super::catalog::{Catalog, Compacted, Entry};
 use super::directory::Directory;
 use super::folded::FoldedRun;
 use super::mains::Mains;
 use super::names::NameId;
 use crate::session::{
-    AgentPut, ChunkMeta, CursorMoved, MessageMeta, RunId, RunNote, RunPart, Sender, SessionCompacted, SessionCreated,
-    SessionId, kind, scoped,
+    AgentPut, BlobClaimed, BlobReleased, ChunkMeta, CursorMoved, MessageMeta, RunId, RunNote, RunPart, Sender,
+    SessionCompacted, SessionCreated, SessionId, kind, scoped,
 };
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -95,6 +96,18 @@ impl Folding {
                 let upto_seq = SessionCompacted::parse(record.payload)?.upto_seq;
                 if let Some(entry) = self.catalog.entry_mut(slot) {
                     entry.extra_mut().compacted = Some(Compacted { upto_seq, note: record.lsn });
+                }
+            }
+            kind::BLOB_CLAIMED => {
+                let BlobClaimed { hash, name, .. } = BlobClaimed::parse(record.payload)?;
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.claims_mut().claim(BlobRef { hash, name: name.into(), note: record.lsn });
+                }
+            }
+            kind::BLOB_RELEASED => {
+                let BlobReleased { hash, name } = BlobReleased::parse(record.payload)?;
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.claims_mut().release(&hash, &name);
                 }
             }
             _ => return None,
@@ -233,7 +246,8 @@ pub(super) fn encode_session(catalog: &Catalog, run: Option<FoldedRun>, slot: Sl
         out.extend_from_slice(&last_seq.to_le_bytes());
     }
     let compacted = entry.extra.as_ref().and_then(|extra| extra.compacted);
-    out.push(u8::from(run.is_some()) | u8::from(compacted.is_some()) << 1);
+    let blobs = entry.extra.as_ref().and_then(|extra| extra.blobs.as_ref()).filter(|claims| !claims.is_empty());
+    out.push(u8::from(run.is_some()) | u8::from(compacted.is_some()) << 1 | u8::from(blobs.is_some()) << 3);
     if let Some(run) = run {
         run.encode(out);
     }
@@ -241,9 +255,12 @@ pub(super) fn encode_session(catalog: &Catalog, run: Option<FoldedRun>, slot: Sl
         out.extend_from_slice(&upto_seq.to_le_bytes());
         out.extend_from_slice(&note.0.to_le_bytes());
     }
+    if let Some(claims) = blobs {
+        claims.encode(out);
+    }
 }
 
-fn encode_name(name: &str, out: &mut Vec<u8>) {
+pub(super) fn encode_name(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&(name.len() as u16).to_le_bytes());
     out.extend_from_slice(name.as_bytes());
 }
@@ -312,6 +329,9 @@ fn decode_runs(reader: &mut Reader<'_>, entry: &mut Entry) -> Option<Option<Fold
     if parts & 2 != 0 {
         entry.extra_mut().compacted = Some(Compacted { upto_seq: reader.u64()?, note: Lsn(reader.u64()?) });
     }
+    if parts & 8 != 0 {
+        entry.extra_mut().blobs = Some(Box::new(Claims::decode(reader)?));
+    }
     Some(run)
 }
 
@@ -325,7 +345,7 @@ impl<'a> Reader<'a> {
         Some(*bytes)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
     }
 
@@ -337,7 +357,7 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn name(&mut self) -> Option<&'a str> {
+    pub(super) fn name(&mut self) -> Option<&'a str> {
         let length = usize::from(self.u16()?);
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

@@ -1,7 +1,7 @@
 //! What a shard is told: commands, finished disk work, time.
 
 use super::{Access, CallEvent, ShardId, Terms};
-use crate::session::{AgentPut, Json, MessageId, RunId, SessionId};
+use crate::session::{AgentPut, BlobClaimed, Json, MessageId, RunId, SessionId};
 use compact_str::CompactString;
 
 /// The time of a turn, read once by the driver.
@@ -280,6 +280,33 @@ pub enum Command {
         /// The agent.
         agent_id: String,
     },
+    /// The session claims a file whose bytes are on the disk. Refused unless it is active.
+    ClaimBlob {
+        /// The session.
+        session: SessionId,
+        /// Which file, and what is known of it.
+        claim: BlobClaimed,
+    },
+    /// The session gives a file up.
+    ReleaseBlob {
+        /// The session.
+        session: SessionId,
+        /// SHA-256 of the file's bytes.
+        hash: [u8; 32],
+        /// Its name.
+        name: String,
+    },
+    /// What a session knows of a file that it claims.
+    FindBlob {
+        /// The session.
+        session: SessionId,
+        /// SHA-256 of the file's bytes.
+        hash: [u8; 32],
+        /// Its name.
+        name: String,
+    },
+    /// The server's own: every file that a session of this shard claims.
+    ListClaims,
     /// The shard's own: the session's run is due. Not answered.
     Dispatch {
         /// The session.
@@ -307,6 +334,9 @@ impl Command {
             | Self::Unsubscribe { session, .. }
             | Self::Dispatch { session }
             | Self::StopRun { session, .. }
+            | Self::ClaimBlob { session, .. }
+            | Self::ReleaseBlob { session, .. }
+            | Self::FindBlob { session, .. }
             | Self::Chunk { session, .. } => Some(*session),
             Self::ListSessions { .. }
             | Self::WatchInbox { .. }
@@ -314,6 +344,7 @@ impl Command {
             | Self::Agents(_)
             | Self::LearnAgents { .. }
             | Self::ReadDeliveries { .. }
+            | Self::ListClaims
             | Self::ReadStatus => None,
         }
     }
@@ -327,6 +358,8 @@ impl Command {
             | Self::Append(_)
             | Self::StopRun { .. }
             | Self::Dispatch { .. }
+            | Self::ClaimBlob { .. }
+            | Self::ReleaseBlob { .. }
             | Self::MarkRead { .. } => true,
             Self::Agents(command) => !matches!(command, AgentCommand::List { .. } | AgentCommand::Read { .. }),
             _ => false,

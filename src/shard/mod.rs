@@ -20,6 +20,7 @@ mod answer;
 mod append;
 mod ask_words;
 mod asked;
+mod blobs;
 mod call;
 mod catalog;
 mod commands;

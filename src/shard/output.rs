@@ -1,7 +1,7 @@
 //! What a shard says: replies, pushes, and the disk work it wants done.
 
 use super::{Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
-use crate::session::{AgentPut, Json, RunId, SessionId};
+use crate::session::{AgentPut, BlobClaimed, Json, RunId, SessionId};
 use std::collections::BTreeMap;
 
 /// The answer to a command.
@@ -71,6 +71,10 @@ pub enum Reply {
         /// JSON objects.
         agents: Vec<Json>,
     },
+    /// A file that a session claims.
+    Blob(Box<BlobClaimed>),
+    /// SHA-256 of every file that a session of the shard claims.
+    Claims(Vec<[u8; 32]>),
     /// The shard's status.
     Status(Box<ShardStatus>),
 }

@@ -99,6 +99,16 @@ impl<M: Medium> Shard<M> {
                 self.cursors(slot, &facts)
             }
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
+            Effect::BlobClaimed { slot, claim } => {
+                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
+                entry.claims_mut().claim(claim);
+                Reply::Done
+            }
+            Effect::BlobReleased { slot, released } => {
+                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
+                entry.claims_mut().release(&released.hash, &released.name);
+                Reply::Done
+            }
             Effect::AgentPut { time_us } => {
                 let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
                 let (json, note) = directory.commit(time_us);
