@@ -237,6 +237,21 @@ pub const RESOLVED_NAMES_MAX: usize = 1_024;
 pub const RESOLVED_S: u64 = 30;
 /// Seconds for which it is remembered that a name has no address.
 pub const UNRESOLVED_S: u64 = 2;
+/// Bytes of a session's title. Full: 422. The width of a list.
+pub const TITLE_BYTES_MAX: usize = 255;
+/// Ratings of one session. Full: 422. Any user may rate; strangers must not grow a session without end.
+pub const RATINGS_MAX: usize = 1_000;
+/// Bytes of the comment of a rating. Full: 422 or 400, as the dialect has it. A page.
+pub const FEEDBACK_COMMENT_BYTES_MAX: usize = 4 * 1024;
+/// Messages from the latest on that a user's timeline shows. Beyond: no rows, and the exact total; a session is read to its beginning
+/// by its own pages.
+pub const TIMELINE_ROWS_MAX: usize = 10_000;
+/// Sessions from the most recently active on that a list of rows shows. Beyond: no rows, and the exact total. Each row of the others is
+/// read and thrown away; `GET /api/sessions` lists without end.
+pub const SESSION_ROWS_MAX: usize = 2_000;
+/// Rows of a page of a chat dialect (AI Teammate and AgenFleet: 200). More: the limit is lowered to it, and the answer says so
+/// where it can.
+pub const CHAT_ROWS_MAX: usize = 200;
 /// Steps of a request that asks shards more than once: twice what looking up, acting and looking again take. Full: it is answered with 500,
 /// for a flow that has not ended by then is a mistake of ours.
 pub const FLOW_STEPS_MAX: usize = 8;
@@ -246,6 +261,8 @@ pub const ASK_S: u64 = 300;
 pub const ASKS_QUEUED_MAX: usize = 16;
 /// Seconds of silence behind which a stream of events says that it is still there. Proxies close what is silent for 30 to 60 s.
 pub const SSE_QUIET_S: u64 = 15;
+/// Bytes of text in one event of a stream. More: several events. Small enough to travel in one go, for readers that carry nothing over.
+pub const SSE_TEXT_BYTES_MAX: usize = 8 * 1024;
 /// Messages that a client of a session's events may have missed and is sent. More: it is told of a gap, and reads pages instead.
 pub const EVENTS_BEHIND_MAX: u64 = 10_000;
 /// Seconds behind the last event at which a stream of a session's events sends a heartbeat: what the clients of a hub count on.
@@ -286,3 +303,6 @@ pub const JWK_TRIES_MAX: usize = 4;
 /// Principals or addresses whose rate is remembered, of the process and for each limit. Full: idle ones are forgotten, which changes nothing
 /// for them; if all are busy, the one with the most left.
 pub const RATE_KEYS_MAX: usize = 65_536;
+/// API keys, revoked ones included: who came in with one must not become unknown. Full: no further one is made. Each shard knows all of
+/// them, 200 bytes each.
+pub const KEYS_MAX: usize = 10_000;

@@ -6,6 +6,8 @@
 //! Invariant: no other file chooses a status or an error's text. `docs/errors.md` is this table rendered; a test keeps
 //! them in step.
 
+use super::auth::AuthError;
+use super::auth::exchange::ExchangeError;
 use super::dialect::Dialect;
 use crate::protocol::http::{Response, reason_phrase};
 use crate::session::FieldErrors;
@@ -121,6 +123,13 @@ table! {
     ExpectedSeqInvalid: 422 Error "expected_seq must be a non-negative integer", "expected_seq invalid", false;
     ReaderMissing: 422 Error "user_id is required", "", false;
 
+    // Titles, feedback, marks of what was read.
+    TitleInvalid: 422 Error "title must be a string of 1 to 255 bytes that is not blank", "", false;
+    RatingInvalid: 422 Error "rating must be a whole number from 1 to 5", "", false;
+    CommentInvalid: 422 Error "comment must be a string of at most 4096 bytes", "", false;
+    MessageIdMissing: 422 Error "messageId is required", "", false;
+    ConversationMissing: 422 Error "last_seq needs a conversation_id", "", false;
+
     // Requests that no route takes.
     BadRequest: 400 Detail "Bad Request", "", false;
     NotFound: 404 Detail "Not Found", "", false;
@@ -132,6 +141,9 @@ table! {
 
     // Chat dialects: who asks, how often, and what became of the question.
     Unauthenticated: 401 Error "Not authenticated", "unauthenticated", false;
+    TokenInvalid: 401 Error "Invalid token", "invalid token", false;
+    TokenRejected: 401 Error "The token is not for this", "token rejected", false;
+    TokenExpired: 401 Error "Token expired", "token expired", false;
     RateLimited: 429 Error "Too many requests", "rate limited", true;
     AgentFailed: 502 Error "The agent failed to answer", "agent failed", false;
     AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
@@ -142,6 +154,12 @@ table! {
     MessageEmpty: 400 Error "Message requires text or attachments", "", false;
     AttachmentGone: 400 Error "The file of an attachment is not there", "", false;
     FileTooLarge: 413 Error "File too large", "", false;
+    TextInvalid: 422 Error "{field} must be a non-empty string", "", false;
+    ContextInvalid: 422 Error "context must be a list", "", false;
+    FrameInvalid: 400 Error "A frame must be a JSON object", "", false;
+    NobodyToAsk: 404 Error "There is no agent to answer: register one, or name one", "", false;
+    AnswerStopped: 409 Error "The answer was stopped", "", false;
+    Draining: 503 Error "The server shuts down", "draining", true;
     EventsOfNothing: 400 Error "sessionId is required", "", false;
 
     // Channels only (contract 2.2, 3.2, 3.3).
@@ -170,6 +188,9 @@ impl Kind {
     pub const fn text(self, dialect: Dialect) -> &'static str {
         match (self, dialect) {
             (Self::OtherNamespace, Dialect::Hapi) => "Session access denied",
+            (Self::Unauthenticated, Dialect::Hapi) => "Missing authorization token",
+            (Self::TokenRejected, Dialect::Hapi) => "Invalid token payload",
+            (Self::TokenExpired, Dialect::Hapi) => "Invalid token",
             (Self::Overloaded | Self::LogPoisoned | Self::DiskFull, Dialect::Hapi) => "Hub not connected",
             _ => self.row().text,
         }
@@ -240,6 +261,28 @@ impl From<Refusal> for ApiError {
     }
 }
 
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Missing => Kind::Unauthenticated,
+            AuthError::Invalid | AuthError::UnknownKey | AuthError::Revoked => Kind::TokenInvalid,
+            AuthError::Claims | AuthError::NotYet => Kind::TokenRejected,
+            AuthError::Expired => Kind::TokenExpired,
+            AuthError::Forbidden => Kind::Forbidden,
+        }
+        .into()
+    }
+}
+
+impl From<ExchangeError> for ApiError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Body => Kind::BadRequest.into(),
+            ExchangeError::Auth(error) => error.into(),
+        }
+    }
+}
+
 impl ApiError {
     /// A row whose text names something: `place`, e.g. `{field}`, stands for `name`.
     pub fn about(kind: Kind, place: &str, name: &str) -> Self {
@@ -250,6 +293,14 @@ impl ApiError {
     #[must_use]
     pub fn fill(mut self, place: &str, name: &str) -> Self {
         self.filled = Some(self.filled.as_deref().unwrap_or(self.kind.row().text).replace(place, name));
+        self
+    }
+
+    /// The same with what is behind it.
+    #[must_use]
+    pub fn because(mut self, detail: &str) -> Self {
+        let text = self.filled.as_deref().unwrap_or(self.kind.row().text);
+        self.filled = Some(format!("{text}: {detail}"));
         self
     }
 
@@ -288,14 +339,14 @@ impl ApiError {
         };
         let response = Response::new(status).with_body(super::JSON, body);
         match self.kind {
-            Kind::Unauthenticated => response.with_header("www-authenticate", "Bearer"), // RFC 9110 section 15.5.2
+            _ if status == 401 => response.with_header("www-authenticate", "Bearer"), // RFC 9110 section 15.5.2
             _ if row.retryable => response.with_header("retry-after", self.retry_after_s.to_string()),
             _ => response,
         }
     }
 
     /// What is wrong, in one line.
-    fn said(&self, dialect: Dialect) -> Cow<'_, str> {
+    pub fn said(&self, dialect: Dialect) -> Cow<'_, str> {
         if let Some(filled) = &self.filled {
             return filled.into();
         }
@@ -505,7 +556,7 @@ mod tests {
         Dialect::ALL.map(|dialect| {
             let response = error.respond(dialect);
             let asks = response.header("www-authenticate");
-            assert_eq!(asks, (error.kind() == Kind::Unauthenticated).then_some("Bearer"));
+            assert_eq!(asks, (response.status == 401).then_some("Bearer"));
             (response.status, String::from_utf8(response.body.into_vec()).unwrap())
         })
     }

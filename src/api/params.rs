@@ -38,6 +38,17 @@ impl<'a> Params<'a> {
         Ok(params)
     }
 
+    /// The fields of a JSON object that came without a request.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`] for anything else.
+    pub fn of_object(text: &'a str) -> Result<Self, ApiError> {
+        let mut params = Self::default();
+        fields_of(text, &mut params.fields).map_err(|_| Kind::BadRequest)?;
+        let is_object = text.trim_start().starts_with('{');
+        if is_object { Ok(params) } else { Err(Kind::BadRequest.into()) }
+    }
+
     /// The parameter's JSON text.
     pub fn raw(&self, name: &str) -> Option<&RawValue> {
         find(&self.fields, name)
@@ -81,6 +92,14 @@ impl<'a> Params<'a> {
     /// The names of the parameters that the body has.
     pub fn body_names(&self) -> impl Iterator<Item = &str> {
         self.fields[self.of_query..].iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// Gives the parameter a value if it has none.
+    pub fn default_name(&mut self, name: &'static str, value: &str) {
+        if !self.has(name) {
+            let raw = serde_json::value::to_raw_value(value).expect("a string has a JSON form");
+            self.fields.push((Cow::Borrowed(name), Cow::Owned(raw)));
+        }
     }
 
     fn add_form(&mut self, text: &str) -> Result<(), ApiError> {

@@ -3,7 +3,9 @@
 //!
 //! What is refused is refused in the words of the dialect whose path it is.
 
+use super::admin::{self, KeyRequest};
 use super::ask_plan::{AskPlan, SocketPlan};
+use super::chat;
 use super::cors::Envelope;
 use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
@@ -13,10 +15,11 @@ use super::hapi::events::EventsPlan;
 use super::hapi::upload::FilePath;
 use super::hapi::{self, Planned};
 use super::longpoll::{self, LongPollRequest};
+use super::openapi;
 use super::params::Params;
 use super::render::Render;
 use super::table::{Class, RouteRow, routes};
-use super::{Context, JSON, Target, query};
+use super::{Context, JSON, Target, agenfleet, query, teammate};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::channels::Vsn;
 use crate::protocol::http::{Method, Request, Response};
@@ -62,6 +65,10 @@ pub enum Route {
     PlainSocket(SocketPlan, Envelope),
     /// A request of long polling.
     LongPoll(LongPollRequest, Envelope),
+    /// Keys, for administrators.
+    Keys(KeyRequest, Envelope),
+    /// A token for a key: the body.
+    Exchange(Exchange, Vec<u8>, Envelope),
     /// The server's own state.
     Health(Health, Envelope),
     /// The server's metrics.
@@ -75,6 +82,25 @@ pub enum Health {
     Live,
     /// Whether it takes work.
     Ready,
+}
+
+/// The two routes that give tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// HAPI's.
+    AccessToken,
+    /// AgenFleet's.
+    Login,
+}
+
+impl Exchange {
+    /// Whose it is.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::AccessToken => Dialect::Hapi,
+            Self::Login => Dialect::Agenfleet,
+        }
+    }
 }
 
 /// Who connects a socket, and how.
@@ -93,7 +119,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
         Ok(segments) => segments,
         Err(error) => return Route::Respond(envelope.seal(error.response())),
     };
-    let texts = segments.decoded.each_ref().map(Cow::as_ref);
+    let texts = segments.texts();
     let path = &texts[..segments.count];
     match path {
         ["socket", "websocket"] => socket(request, envelope),
@@ -102,11 +128,17 @@ pub fn route(request: &Request, context: &Context) -> Route {
         _ => match plain(request, path, context) {
             Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
+            Ok(Plain::Own(Own::OpenApi)) => Route::Respond(envelope.seal(openapi::respond(request))),
             Ok(Plain::Hapi(Planned::Respond(response))) => Route::Respond(envelope.seal(response)),
             Ok(Plain::Hapi(Planned::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Ask(plan))) => Route::Ask(plan, envelope),
+            Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
             Ok(Plain::Hapi(Planned::Events(plan))) => Route::Events(plan, envelope),
             Ok(Plain::Hapi(Planned::Upload(session))) => Route::Upload(session, envelope),
             Ok(Plain::Hapi(Planned::Download(path))) => Route::Download(path, envelope),
+            Ok(Plain::Keys(request)) => Route::Keys(request, envelope),
+            Ok(Plain::Exchange(exchange)) => Route::Exchange(exchange, request.body.clone(), envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {
@@ -138,14 +170,18 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
 /// What is neither a socket nor a preflight.
 enum Plain {
     Own(Own),
+    Keys(KeyRequest),
+    Exchange(Exchange),
     Call(Plan),
     Hapi(Planned),
+    Chat(chat::Plan),
 }
 
 /// What the server answers of itself.
 enum Own {
     Health(Health),
     Metrics,
+    OpenApi,
 }
 
 routes! {
@@ -155,6 +191,7 @@ routes! {
     GET "health"/"live", Public => Own::Health(Health::Live);
     GET "health"/"ready", Public => Own::Health(Health::Ready);
     GET "metrics", Read => Own::Metrics;
+    GET "api"/"openapi.json", Public => Own::OpenApi;
 }
 
 /// The rows of the sockets. They are matched by their paths alone, for they answer other methods in their own ways. What comes over them is
@@ -165,6 +202,14 @@ pub const SOCKETS: &[RouteRow] = &[
     socket_row("POST", "/socket/longpoll", false),
 ];
 
+/// The rows of the routes that give tokens, one of each of two dialects.
+pub const EXCHANGES: &[RouteRow] =
+    &[exchange_row("/api/auth", Dialect::Hapi), exchange_row("/api/auth/login", Dialect::Agenfleet)];
+
+const fn exchange_row(pattern: &'static str, dialect: Dialect) -> RouteRow {
+    RouteRow { method: "POST", pattern, dialect, class: Class::Public, streams: false }
+}
+
 const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) -> RouteRow {
     RouteRow { method, pattern, dialect: Dialect::Fleetlm, class: Class::Read, streams }
 }
@@ -173,40 +218,88 @@ fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, A
     if let Some(planned) = hapi::plan_unread(request, path) {
         return Ok(Plain::Hapi(planned));
     }
-    let params = match Params::of(request) {
+    let mut params = match Params::of(request) {
         Ok(params) => params,
         Err(error) => return hapi::malformed(request, path, &error).map(Plain::Hapi).ok_or(error),
     };
+    if let Some(plan) = chat_plan(request, path, &params, context) {
+        return plan.map(Plain::Chat);
+    }
     let method = method(request, &params);
     if let Some(planned) = hapi::plan(request, &method, path, &params, context)? {
         return Ok(Plain::Hapi(planned));
     }
-    let ["api", resource @ ..] = path else {
-        let (_, own) = own(&method, path).ok_or(Kind::NotFound)?;
+    if let Some((_, own)) = own(&method, path) {
         return Ok(Plain::Own(own));
-    };
+    }
+    let ["api", resource @ ..] = path else { return Err(Kind::NotFound.into()) };
+    match (&method, resource) {
+        (Method::Post, ["auth"]) => return Ok(Plain::Exchange(Exchange::AccessToken)),
+        (Method::Post, ["auth", "login"]) => return Ok(Plain::Exchange(Exchange::Login)),
+        _ => {}
+    }
+    if let Some((_, call)) = admin::endpoint(&method, resource) {
+        return call.plan(&params).map(Plain::Keys);
+    }
     let (_, call) = fleetlm::endpoint(&method, resource).ok_or(Kind::NotFound)?;
     if !accepts_json(request) {
         return Err(Kind::NotAcceptable.into());
     }
+    if let Some(user) = request.remote_user.as_ref().filter(|user| user.is_fixed && !call.names_an_agent(&params)) {
+        params.default_name("user_id", &user.name);
+    }
     call.plan(&params, request.headers.first("idempotency-key"), context).map(Plain::Call)
+}
+
+/// What the request is in one of the chat APIs, if it is of one. Neither the override of methods nor `Accept` is theirs.
+fn chat_plan(
+    request: &Request,
+    path: &[&str],
+    params: &Params<'_>,
+    context: &Context,
+) -> Option<Result<chat::Plan, ApiError>> {
+    let method = if request.method == Method::Head { &Method::Get } else { &request.method };
+    let resource = match path {
+        ["api", resource @ ..] => resource,
+        ["agents" | "teams", ..] => path, // the paths of seed 002 lack the prefix that its example has
+        _ => return None,
+    };
+    if let Some((_, endpoint)) = teammate::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    let (_, endpoint) = agenfleet::endpoint(method, resource)?;
+    Some(endpoint.plan(request, params, context))
 }
 
 fn socket(request: &Request, envelope: Envelope) -> Route {
     if request.method != Method::Get {
         return Route::Respond(envelope.seal(ApiError::from(Kind::SocketMethod).response()));
     }
-    match query::parse(&request.query).ok().and_then(|query| connect(&query)) {
+    match query::parse(&request.query).ok().and_then(|query| connect_as(request, query)) {
         Some(connect) => Route::Socket(connect, envelope),
         None => Route::Respond(envelope.seal(ApiError::from(Kind::SocketRefused).response())),
     }
+}
+
+/// Who connects; whoever is a user for sure need not say so.
+fn connect_as(request: &Request, query: Map<String, Value>) -> Option<Connect> {
+    connect(&with_identity(request, query))
+}
+
+fn with_identity(request: &Request, mut query: Map<String, Value>) -> Map<String, Value> {
+    if let Some(user) = request.remote_user.as_ref().filter(|user| user.is_fixed)
+        && !query.contains_key("agent_id")
+    {
+        query.entry("user_id").or_insert_with(|| user.name.as_str().into());
+    }
+    query
 }
 
 fn long_poll(request: &Request, envelope: Envelope) -> Route {
     let Ok(query) = query::parse(&request.query) else {
         return Route::Respond(envelope.seal(ApiError::from(Kind::BadRequest).response()));
     };
-    match longpoll::request(request, &query) {
+    match longpoll::request(request, &with_identity(request, query)) {
         Ok(request) => Route::LongPoll(request, envelope),
         Err(response) => Route::Respond(envelope.seal(response)),
     }
@@ -216,14 +309,14 @@ fn long_poll(request: &Request, envelope: Envelope) -> Route {
 const SEGMENTS_MAX: usize = 7;
 
 /// A path's segments, decoded. Empty ones do not count, so `/api//agents/` is `/api/agents`.
-struct Segments<'a> {
+pub(super) struct Segments<'a> {
     decoded: [Cow<'a, str>; SEGMENTS_MAX],
     count: usize,
 }
 
 impl<'a> Segments<'a> {
     /// Malformed encoding is refused wherever it stands.
-    fn of(path: &'a str) -> Result<Self, ApiError> {
+    pub(super) fn of(path: &'a str) -> Result<Self, ApiError> {
         let mut segments = Self { decoded: [const { Cow::Borrowed("") }; SEGMENTS_MAX], count: 0 };
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             let segment = query::decode(segment, false).map_err(|_| Kind::BadRequest)?;
@@ -233,6 +326,16 @@ impl<'a> Segments<'a> {
             }
         }
         Ok(segments)
+    }
+
+    /// Those of them that are there come first.
+    pub(super) fn texts(&self) -> [&str; SEGMENTS_MAX] {
+        self.decoded.each_ref().map(Cow::as_ref)
+    }
+
+    /// How many are there.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 }
 
@@ -362,7 +465,8 @@ mod tests {
             called(&post("/api/sessions", r#"{"user_id":"alice","agent_id":"bot","metadata":{"a":1}}"#));
         assert_eq!(to, Target::Owner(id()));
         let metadata = json(r#"{"a":1}"#);
-        let expected = Command::CreateSession { id: id(), user_id: "alice".into(), agent_id: "bot".into(), metadata };
+        let expected =
+            Command::CreateSession { id: id(), user_id: "alice".into(), agent_id: "bot".into(), title: None, metadata };
         assert_eq!(command, expected);
         let response = render.one(Ok(Reply::Session { json: json(r#"{"id":"x"}"#) }));
         assert_eq!((response.status, text(&response)), (201, r#"{"session":{"id":"x"}}"#));

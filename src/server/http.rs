@@ -1,22 +1,27 @@
 //! One HTTP connection: requests in, responses out, in order, until it ends or becomes a WebSocket.
 
-use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use super::ask::Asking;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
+use super::promise::Promise;
 use super::streaming::{Speech, Streaming, Way};
 use super::uploads::Permit;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{events, flow, longpoll, plain_socket, uploads, websocket};
-use crate::api::ask_plan::{AskPlan, Begin};
+use super::{authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
+use crate::api::ask_plan::{AskPlan, AskRender, Begin};
+use crate::api::auth::Principal;
 use crate::api::cors::Envelope;
-use crate::api::{self, Health, Route, Target, hapi};
+use crate::api::error::{ApiError, Kind};
+use crate::api::{self, Health, Route, Target};
 use crate::limits;
 use crate::protocol::Roomy;
 use crate::protocol::http::{self, Method, Request, RequestDecoder, RequestError, Response, Step, Version};
@@ -34,6 +39,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         body_bytes_max: world.config.body_bytes_max,
         upload_bytes_max: limits::UPLOAD_BODY_BYTES_MAX.max(world.config.body_bytes_max),
     };
+    let address = if world.auth.limiter().counts_addresses() { stream.peer() } else { None };
     let connection = Connection {
         wire: Wire::new(Rc::clone(&world.io), stream),
         world,
@@ -44,6 +50,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         request_until_us: 0,
         upload: None,
         admitted,
+        address,
     };
     connection.run().await;
 }
@@ -60,6 +67,8 @@ struct Connection {
     /// The content under way is an upload over the bound of others.
     upload: Option<Permit>,
     admitted: Admitted,
+    /// Where the client is, if that matters.
+    address: Option<IpAddr>,
 }
 
 /// What follows a request.
@@ -91,15 +100,13 @@ impl Connection {
                     self.out.extend_from_slice(http::CONTINUE);
                     continue;
                 }
-                Ok(Step::Oversized) => match uploads::Permit::of(&self.world) {
+                Ok(Step::Oversized) => match uploads::let_in(&self.world, self.address, self.decoder.oversized()) {
                     Ok(permit) => {
                         self.expect_upload(permit);
                         continue;
                     }
                     Err(refusal) => {
-                        let response = hapi::upload::not_uploaded(&refusal.into());
-                        let sealed = Envelope::of_none(&self.world.context()).seal(response);
-                        encode(&self.world, &sealed, false, false, Version::Http11, &mut self.out);
+                        encode(&self.world, &refusal, false, false, Version::Http11, &mut self.out);
                         Next::Close
                     }
                 },
@@ -194,9 +201,17 @@ impl Connection {
         let version = request.version;
         let mut keep_alive = request.keep_alive && !world.state.is_draining();
         let permit = self.upload.take();
-        let answer = respond(&world, request, permit).await;
+        let answer = let_in(&world, self.address, request, permit).await;
         let response = match answer {
             Answer::Response(response) => response,
+            Answer::Awaited(awaited) => {
+                // What was answered before does not wait for it.
+                if self.flush().await.is_err() {
+                    return Next::Gone;
+                }
+                self.wire.watch.until(u64::MAX);
+                self.awaited(*awaited).await
+            }
             Answer::Socket(opened, response) => {
                 encode(&world, &response, head_only, true, version, &mut self.out);
                 return Next::Socket(opened);
@@ -215,6 +230,36 @@ impl Connection {
             }
         }
         if keep_alive { Next::Request } else { Next::Close }
+    }
+
+    /// Waits for the answer to an ask. A client that leaves meanwhile will not have read it; one that has only said that it sends
+    /// nothing more looks the same, and is answered.
+    async fn awaited(&mut self, awaited: Awaited) -> Response {
+        let Awaited { asking, mut render, envelope } = awaited;
+        let has_left = asking.reader_left();
+        let mut done = pin!(asking.done());
+        let outcome = poll_fn(|cx| {
+            if !has_left.get() && self.poll_end(cx) {
+                has_left.set(true);
+            }
+            done.as_mut().poll(cx)
+        });
+        let outcome = outcome.await;
+        envelope.seal(render.respond(&outcome))
+    }
+
+    /// Whether the client has ended its side. What it sends before that goes to the decoder: up to the first bytes of a next request,
+    /// then it is not read.
+    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+        while self.decoder.is_idle() {
+            let decoder = &mut self.decoder;
+            match self.wire.poll_read(cx, &mut |bytes| decoder.push(bytes)) {
+                Poll::Ready(Ok(0) | Err(WireError::Gone)) => return true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(WireError::Ended(_))) | Poll::Pending => return false,
+            }
+        }
+        false
     }
 
     /// Sends an answer that is still being made, to its end. What was answered before leaves with its head.
@@ -285,20 +330,50 @@ fn encode(world: &World, response: &Response, head_only: bool, keep_alive: bool,
 
 enum Answer {
     Response(Response),
+    /// An agent is asked for it.
+    Awaited(Box<Awaited>),
     /// It is made while it is sent.
     Stream(Box<Streaming>),
     /// A handshake and the response that accepts it.
     Socket(Box<Opened>, Response),
 }
 
-async fn respond(world: &Rc<World>, request: Request, upload: Option<Permit>) -> Answer {
-    let access: Option<Box<Access>> = None;
+/// An ask under way that is answered at its end.
+struct Awaited {
+    asking: Asking,
+    render: Box<dyn AskRender>,
+    envelope: Envelope,
+}
+
+/// Answers a request of whoever may send it; what of the answer goes on ends when he no longer may.
+async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request, upload: Option<Permit>) -> Answer {
+    let principal = match authority::admit(world, address, &mut request) {
+        Ok(principal) => principal,
+        Err(refusal) => return Answer::Response(refusal),
+    };
+    match respond(world, address, &principal, request, upload).await {
+        Answer::Stream(streaming) if !principal.is_open => {
+            Answer::Stream(Box::new(streaming.held_by(world, &principal)))
+        }
+        answer => answer,
+    }
+}
+
+async fn respond(
+    world: &Rc<World>,
+    address: Option<IpAddr>,
+    principal: &Rc<Principal>,
+    request: Request,
+    upload: Option<Permit>,
+) -> Answer {
+    let access = principal.access();
+    let holder = || (!principal.is_open).then(|| Rc::clone(principal));
     Answer::Response(match api::route(&request, &world.context()) {
-        Route::Socket(connect, envelope) => match websocket::Opening::accept(world, &request, connect) {
+        Route::Socket(connect, envelope) => match websocket::Opening::accept(world, holder(), &request, connect) {
             Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Phoenix(opening)), response),
             Err(refusal) => envelope.seal(refusal),
         },
-        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, access, &request, plan) {
+        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, holder(), &request, plan) {
             Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Plain(opening)), response),
             Err(refusal) => envelope.seal(refusal),
         },
@@ -307,18 +382,8 @@ async fn respond(world: &Rc<World>, request: Request, upload: Option<Permit>) ->
         Route::Upload(session, envelope) => {
             envelope.seal(uploads::take(world, access, session, request.body, upload).await)
         }
-        Route::Download(path, envelope) => match uploads::fetch(world, access, path).await {
-            Ok(Streaming { head, source }) => {
-                return Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }));
-            }
-            Err(refusal) => envelope.seal(refusal),
-        },
-        Route::Events(plan, envelope) => match events::begin(world, access, *plan).await {
-            Ok(Streaming { head, source }) => {
-                return Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }));
-            }
-            Err(refusal) => envelope.seal(refusal),
-        },
+        Route::Download(path, envelope) => return begun(uploads::fetch(world, access, path).await, envelope),
+        Route::Events(plan, envelope) => return begun(events::begin(world, access, *plan).await, envelope),
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
             let is_append = matches!(command, Command::Append(_));
@@ -329,11 +394,19 @@ async fn respond(world: &Rc<World>, request: Request, upload: Option<Permit>) ->
             render.one(reply)
         }
         Route::Gather { command, render } => render.many(gather(world, access, command).await),
-        Route::Flow(flow, envelope) => envelope.seal(flow::run(world, access, flow).await),
-        Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, request).await),
+        Route::Flow(flow, envelope) => match flow::run(world, access.clone(), flow).await {
+            flow::Ended::Response(response) => envelope.seal(response),
+            flow::Ended::Ask(plan) => return ask(world, access, *plan, envelope).await,
+        },
+        Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, holder(), request).await),
+        Route::Keys(request, envelope) => envelope.seal(keys::serve(world, principal, request).await),
+        Route::Exchange(exchange, body, envelope) => envelope.seal(keys::exchanged(world, address, exchange, &body)),
         Route::Health(probe, envelope) => {
             let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };
             envelope.seal(api::health::health(probe, &troubles))
+        }
+        Route::Metrics(envelope) if !principal.may_see_the_server() => {
+            envelope.seal(ApiError::from(Kind::Forbidden).response())
         }
         Route::Metrics(envelope) => {
             // Each shard publishes what it counted before it answers; a refusal leaves its last second's numbers.
@@ -353,7 +426,7 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     };
     let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
     match begin {
-        Begin::Sync => Answer::Response(envelope.seal(render.respond(&asking.done().await))),
+        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope })),
         Begin::Stream(head) => {
             let source = Box::new(Speech::of_ask(asking, render));
             Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
@@ -361,33 +434,11 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     }
 }
 
-/// A value that a call's answer fills in and one task waits for.
-pub(super) struct Promise<T> {
-    value: Cell<Option<T>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl<T> Promise<T> {
-    pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { value: Cell::new(None), waker: RefCell::new(None) })
-    }
-
-    pub(super) fn keep(&self, value: T) {
-        self.value.set(Some(value));
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    pub(super) async fn kept(&self) -> T {
-        std::future::poll_fn(|cx| {
-            if let Some(value) = self.value.take() {
-                return Poll::Ready(value);
-            }
-            *self.waker.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
+/// A stream, or what is said in its place.
+fn begun(streaming: Result<Streaming, Response>, envelope: Envelope) -> Answer {
+    match streaming {
+        Ok(Streaming { head, source }) => Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source })),
+        Err(refusal) => Answer::Response(envelope.seal(refusal)),
     }
 }
 

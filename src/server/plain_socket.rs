@@ -6,22 +6,25 @@
 //! Invariants: answers come in the order of their asks; of the asks that wait there are `ASKS_QUEUED_MAX`, then the socket is not
 //! read; a client that does not read is cut at its outbox's bound; with the connection everything of it ends but the runs.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use super::ask::{Asking, Told};
 use super::fanout;
+use super::flow::{self, SocketEnded};
 use super::link::Goodbye;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Level, Which};
+use super::tenure::Tenure;
 use super::watch::{Ending, Watch};
 use super::websocket::{Conversation, Peer, code};
 use super::wire::Wire;
 use super::world::World;
 use crate::api::Target;
-use crate::api::ask_plan::{SocketAsk, SocketPlan, SocketRender, Taken};
+use crate::api::ask_plan::{SocketAsk, SocketFlow, SocketPlan, SocketRender, Taken};
+use crate::api::auth::Principal;
 use crate::limits;
 use crate::protocol::Roomy;
 use crate::protocol::http::{Request, Response};
@@ -33,6 +36,7 @@ use crate::shard::{Access, Command};
 pub(super) struct Opening {
     upgrade: ws::Upgrade,
     access: Option<Box<Access>>,
+    principal: Option<Rc<Principal>>,
     plan: SocketPlan,
 }
 
@@ -43,13 +47,14 @@ impl Opening {
     /// The refusal to send instead.
     pub(super) fn accept(
         world: &World,
-        access: Option<Box<Access>>,
+        principal: Option<Rc<Principal>>,
         request: &Request,
         plan: SocketPlan,
     ) -> Result<(Self, Response), Response> {
         let options = HandshakeOptions { deflate: world.config.ws_deflate, subprotocols: &[] };
         let (upgrade, response) = ws::accept(request, &options)?;
-        Ok((Self { upgrade, access, plan }, response))
+        let access = principal.as_ref().and_then(|principal| principal.access());
+        Ok((Self { upgrade, access, principal, plan }, response))
     }
 }
 
@@ -62,12 +67,15 @@ pub(super) fn converse(
     out: Vec<u8>,
     admitted: Admitted,
 ) -> Conversation<PlainPeer> {
-    let Opening { upgrade, access, plan } = opening;
+    let Opening { upgrade, access, principal, plan } = opening;
     let limits = ws::Limits { message_bytes_max: world.config.body_bytes_max, fragments_max: limits::WS_FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
     decoder.push(rest);
     let idle_s = world.config.socket_idle_s;
     let socket = PlainSocket::open(world, access, plan.render, upgrade.deflate, out);
+    if let Some(principal) = &principal {
+        socket.hold(principal);
+    }
     Conversation::new(wire, decoder, idle_s, PlainPeer { socket, _admitted: admitted })
 }
 
@@ -76,6 +84,12 @@ pub(super) struct PlainPeer {
     socket: Rc<PlainSocket>,
     /// Given back when the task ends.
     _admitted: Admitted,
+}
+
+/// What waits for its turn.
+enum Waiting {
+    Ask(Box<SocketAsk>),
+    Flow(Box<dyn SocketFlow>),
 }
 
 /// See the top of the file.
@@ -93,12 +107,13 @@ struct PlainSocket {
     is_running: Cell<bool>,
     /// By when the next ping is due.
     pings: Watch,
-    queue: RefCell<VecDeque<SocketAsk>>,
+    queue: RefCell<VecDeque<Waiting>>,
     /// The task that answers, while there is something to answer. Dropping it ends it.
     answering: RefCell<Option<glommio::Task<()>>>,
     is_answering: Cell<bool>,
     /// The session of the answer under way.
     session: Cell<Option<SessionId>>,
+    tenure: OnceCell<Tenure>,
 }
 
 impl PlainSocket {
@@ -129,23 +144,39 @@ impl PlainSocket {
             answering: RefCell::default(),
             is_answering: Cell::new(false),
             session: Cell::new(None),
+            tenure: OnceCell::new(),
         });
         greetings.iter().for_each(|frame| socket.send(frame));
         socket
+    }
+
+    /// Ends with the tenure of `principal`.
+    fn hold(self: &Rc<Self>, principal: &Rc<Principal>) {
+        let held = Rc::downgrade(self);
+        let tenure = self.world.tenures.begin(principal, move |reason| {
+            if let Some(socket) = held.upgrade() {
+                socket.goodbye.set(Some(Goodbye { code: code::POLICY_VIOLATION, reason, at_once: false }));
+                socket.wake();
+            }
+        });
+        self.tenure.get_or_init(|| tenure);
     }
 
     fn take(self: &Rc<Self>, taken: Taken) {
         match taken {
             Taken::Nothing => {}
             Taken::Reply(frame) => self.send(&frame),
-            Taken::Ask(ask) => {
-                self.queue.borrow_mut().push_back(*ask);
-                if !self.is_answering.replace(true) {
-                    let task = glommio::spawn_local(answer_all(Rc::clone(self)));
-                    *self.answering.borrow_mut() = Some(task);
-                }
-            }
+            Taken::Ask(ask) => self.enqueue(Waiting::Ask(ask)),
+            Taken::Flow(flow) => self.enqueue(Waiting::Flow(flow)),
             Taken::Stop => self.stop(),
+        }
+    }
+
+    fn enqueue(self: &Rc<Self>, waiting: Waiting) {
+        self.queue.borrow_mut().push_back(waiting);
+        if !self.is_answering.replace(true) {
+            let task = glommio::spawn_local(answer_all(Rc::clone(self)));
+            *self.answering.borrow_mut() = Some(task);
         }
     }
 
@@ -198,10 +229,17 @@ impl PlainSocket {
 /// Answers what is asked, until nothing is.
 async fn answer_all(socket: Rc<PlainSocket>) {
     loop {
-        let ask = socket.queue.borrow_mut().pop_front();
-        let Some(ask) = ask else { break };
+        let waiting = socket.queue.borrow_mut().pop_front();
+        let Some(waiting) = waiting else { break };
         socket.wake(); // it may not have been read for want of room
-        answer(&socket, ask).await;
+        match waiting {
+            Waiting::Ask(ask) => answer(&socket, *ask).await,
+            Waiting::Flow(flow) => match flow::run_socket(&socket.world, &socket.access, flow).await {
+                Some(SocketEnded::Begin(ask)) => answer(&socket, *ask).await,
+                Some(SocketEnded::Reply(frame)) => socket.send(&frame),
+                None => {}
+            },
+        }
     }
     socket.is_answering.set(false);
     socket.wake(); // a drain waits for this

@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::Read;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,16 +18,18 @@ use futures_channel::oneshot;
 use glommio::timer::sleep;
 use storage::{BlobHash, Blobs};
 
+use super::authority;
 use super::http;
 use super::streaming::{Speech, Streaming};
 use super::world::World;
 use crate::api::Target;
+use crate::api::cors::Envelope;
 use crate::api::error::{ApiError, Kind};
 use crate::api::hapi::upload::{FilePath, Upload, admits, fetched, not_fetched, not_uploaded, uploaded};
 use crate::limits;
-use crate::protocol::http::Response;
+use crate::protocol::http::{Request, Response};
 use crate::session::{BlobClaimed, SessionId};
-use crate::shard::{Access, Command, Refusal, Reply};
+use crate::shard::{Access, BlobCommand, Command, Refusal, Reply};
 
 /// Where files stand in the data folder.
 pub(super) const FOLDER: &str = "blobs";
@@ -76,6 +79,17 @@ impl Drop for Permit {
     }
 }
 
+/// Whether the body behind this head of an upload, which is over the bound of others, is to be read.
+///
+/// # Errors
+/// The refusal to send instead.
+pub(super) fn let_in(world: &Rc<World>, address: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
+    if let Some(head) = head {
+        authority::admit(world, address, &mut head.clone())?;
+    }
+    Permit::of(world).map_err(|refusal| Envelope::of_none(&world.context()).seal(not_uploaded(&refusal.into())))
+}
+
 /// Keeps the file that `body` holds and has `session` claim it.
 pub(super) async fn take(
     world: &Rc<World>,
@@ -108,7 +122,7 @@ async fn claim(
     let blobs = world.uploads.blobs.clone();
     let claim = helped(world, move || keep(&blobs, &body)).await?;
     let path = FilePath { session, hash: claim.hash, name: claim.name.clone() };
-    http::call(world, access, to, Command::ClaimBlob { session, claim }).await?;
+    http::call(world, access, to, Command::Blob { session, command: BlobCommand::Claim(claim) }).await?;
     Ok(path)
 }
 
@@ -133,7 +147,13 @@ pub(super) async fn fetch(
     path: FilePath,
 ) -> Result<Streaming, Response> {
     let FilePath { session, hash, name } = path;
-    let found = http::call(world, access, Target::Owner(session), Command::FindBlob { session, hash, name }).await;
+    let found = http::call(
+        world,
+        access,
+        Target::Owner(session),
+        Command::Blob { session, command: BlobCommand::Find { hash, name } },
+    )
+    .await;
     let claim = match found.map_err(not_fetched)? {
         Reply::Blob(claim) => claim,
         _ => return Err(not_fetched(Kind::Internal)),

@@ -35,7 +35,7 @@ impl<M: Medium> Shard<M> {
         for at in seq + 1..=self.committed_seq(slot).min(seq + ANSWER_WITHIN) {
             let record = self.log.read(self.log.find(slot, at)?)?;
             let part = MessageMeta::decode(record.flags, record.meta).map_or(RunPart::None, |meta| meta.run);
-            let RunPart::Answers(upto) = part else { continue };
+            let (RunPart::Answers(upto) | RunPart::Part(upto)) = part else { continue };
             // Of two runs that cover it the first is its answer.
             if u64::from(upto) >= seq && *answered.get_or_insert(upto) == upto {
                 messages.push(stored_json(record.payload));
@@ -50,6 +50,9 @@ impl<M: Medium> Shard<M> {
         match &run.phase {
             Phase::Calling(answering) if run.first_seq <= seq && seq <= answering.upto_seq => {
                 Some(Standing::Waiting { run: Some((answering.attempt.run, answering.next_index())) })
+            }
+            Phase::Team(team) if run.first_seq <= seq && seq <= team.upto_seq => {
+                Some(Standing::Waiting { run: Some((team.attempt.run, team.next_index)) })
             }
             Phase::Recovered(open) if run.first_seq <= seq && seq <= open.upto_seq => {
                 Some(Standing::Waiting { run: Some((open.run, open.next_index)) })

@@ -13,6 +13,29 @@ use crate::limits::BLOBS_MAX;
 use crate::session::{BlobClaimed, BlobReleased, SessionId, SessionStatus, kind};
 use storage::{Lsn, Medium};
 
+/// What a session does with its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobCommand {
+    /// It claims one whose bytes are on the disk. Refused unless it is active.
+    Claim(BlobClaimed),
+    /// It gives one up.
+    Release(BlobReleased),
+    /// What it knows of one that it claims. Answered by [`Reply::Blob`].
+    Find {
+        /// SHA-256 of the bytes.
+        hash: [u8; 32],
+        /// Its name.
+        name: String,
+    },
+}
+
+impl BlobCommand {
+    /// Whether it may append to the log.
+    pub(super) fn appends(&self) -> bool {
+        matches!(self, Self::Claim(_) | Self::Release(_))
+    }
+}
+
 /// A claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobRef {
@@ -70,13 +93,21 @@ pub(super) fn claims_of(entry: &Entry) -> &[BlobRef] {
 }
 
 impl<M: Medium> Shard<M> {
-    pub(super) fn claim_blob(
+    pub(super) fn blob(
         &mut self,
         now: Now,
         from: Caller,
         id: SessionId,
-        claim: &BlobClaimed,
+        command: &BlobCommand,
     ) -> Result<Outcome, Stop> {
+        match command {
+            BlobCommand::Claim(claim) => self.claim_blob(now, from, id, claim),
+            BlobCommand::Release(released) => self.release_blob(now, from, id, released),
+            BlobCommand::Find { hash, name } => self.find_blob(id, *hash, name),
+        }
+    }
+
+    fn claim_blob(&mut self, now: Now, from: Caller, id: SessionId, claim: &BlobClaimed) -> Result<Outcome, Stop> {
         let slot = self.writable(id)?;
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
         if entry.status() != SessionStatus::Active {
@@ -93,26 +124,24 @@ impl<M: Medium> Shard<M> {
         Ok(Outcome::Later)
     }
 
-    pub(super) fn release_blob(
+    fn release_blob(
         &mut self,
         now: Now,
         from: Caller,
         id: SessionId,
-        hash: [u8; 32],
-        name: &str,
+        released: &BlobReleased,
     ) -> Result<Outcome, Stop> {
         let slot = self.writable(id)?;
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
-        if !claims_of(entry).iter().any(|claim| claim.hash == hash && *claim.name == *name) {
+        if !claims_of(entry).iter().any(|claim| claim.hash == released.hash && *claim.name == *released.name) {
             return Err(Refusal::BlobNotFound.into());
         }
-        let released = BlobReleased { hash, name: name.to_owned() };
         let (lsn, _) = self.append_note(now, id, kind::BLOB_RELEASED, 0, &released.render())?;
-        self.commits.push(lsn, from, Effect::BlobReleased { slot, released });
+        self.commits.push(lsn, from, Effect::BlobReleased { slot, released: released.clone() });
         Ok(Outcome::Later)
     }
 
-    pub(super) fn find_blob(&mut self, id: SessionId, hash: [u8; 32], name: &str) -> Result<Outcome, Stop> {
+    fn find_blob(&mut self, id: SessionId, hash: [u8; 32], name: &str) -> Result<Outcome, Stop> {
         let slot = self.readable(id)?;
         let entry = self.catalog.entry(slot).expect("a readable session has an entry");
         let claim = claims_of(entry).iter().find(|claim| claim.hash == hash && *claim.name == *name);

@@ -52,6 +52,30 @@ pub struct Extra {
     pub compacted: Option<Compacted>,
     /// Files that it claims.
     pub blobs: Option<Box<Claims>>,
+    /// What fewer have still: archived sessions are many and must not pay for it.
+    pub rare: Option<Box<Rare>>,
+}
+
+/// What hardly any session has.
+#[derive(Debug, Default)]
+pub struct Rare {
+    /// The note of its last title, if it was ever renamed.
+    pub renamed: Option<Lsn>,
+    /// The newest rating of each rater on each message, in the order of the first ones.
+    pub ratings: Vec<Rating>,
+}
+
+/// What somebody thought of a message. The comment is in its note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rating {
+    /// The message.
+    pub seq: u32,
+    /// Who.
+    pub rater: NameId,
+    /// From 1 to 5.
+    pub rating: u8,
+    /// Its note.
+    pub note: Lsn,
 }
 
 /// Where it stands what a session's older messages were compacted to.
@@ -124,6 +148,37 @@ impl Entry {
             self.flags |= ARCHIVED;
             self.extra_mut().updated_at_us = now_us;
         }
+    }
+
+    /// Another title, at `now_us`: its note.
+    pub fn rename(&mut self, note: Lsn, now_us: u64) {
+        let extra = self.extra_mut();
+        extra.updated_at_us = now_us.max(extra.updated_at_us);
+        extra.rare.get_or_insert_default().renamed = Some(note);
+    }
+
+    /// The note of its last title, if it was ever renamed.
+    pub fn renamed(&self) -> Option<Lsn> {
+        self.rare()?.renamed
+    }
+
+    /// Its ratings.
+    pub fn ratings(&self) -> &[Rating] {
+        self.rare().map_or(&[], |rare| &rare.ratings)
+    }
+
+    /// Takes in a rating over the same rater's last one on the message.
+    pub fn rate(&mut self, rating: Rating) {
+        let ratings = &mut self.extra_mut().rare.get_or_insert_default().ratings;
+        match ratings.iter_mut().find(|known| (known.seq, known.rater) == (rating.seq, rating.rater)) {
+            Some(known) => *known = rating,
+            None => ratings.push(rating),
+        }
+    }
+
+    /// What hardly any session has.
+    pub fn rare(&self) -> Option<&Rare> {
+        self.extra.as_ref()?.rare.as_deref()
     }
 
     /// Last change of the session itself, if it ever changed.

@@ -4,7 +4,7 @@ use super::answer::MessageRun;
 use super::commit::{Effect, Facts, Pending};
 use super::names::NameId;
 use super::{Caller, Output, Push, Refusal, Reply, Shard, Standing};
-use crate::session::{Json, SessionId};
+use crate::session::{DirectoryNote, Json, SessionId};
 use storage::{Key, Medium, Slot, Sync, Work};
 
 /// Answers whoever asked, if anybody did.
@@ -51,6 +51,7 @@ impl<M: Medium> Shard<M> {
         }
         if let Some(directory) = &mut self.directory {
             directory.forget_pending();
+            self.keyring.forget_pending();
         }
     }
 
@@ -90,14 +91,12 @@ impl<M: Medium> Shard<M> {
             }
             Effect::Archived { slot, facts, time_us } => self.commit_archive(slot, &facts, time_us, out),
             Effect::CursorMoved { slot, reader, last_seq, own_at, facts } => {
-                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
-                let of_user = entry.user == reader;
-                entry.move_cursor(reader, last_seq, own_at);
-                if of_user {
-                    self.push_inbox(slot, false, out);
-                }
-                self.cursors(slot, &facts)
+                self.commit_cursor(slot, reader, last_seq, own_at, out);
+                self.cursors(slot, &facts?)
             }
+            Effect::Marked => Reply::Done,
+            Effect::Renamed { slot, note, facts, time_us } => self.commit_rename(slot, note, &facts, time_us),
+            Effect::Rated { slot, rating } => self.commit_rating(slot, rating),
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
             Effect::BlobClaimed { slot, claim } => {
                 let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
@@ -110,9 +109,11 @@ impl<M: Medium> Shard<M> {
                 Reply::Done
             }
             Effect::AgentPut { time_us } => {
-                let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
-                let (json, note) = directory.commit(time_us);
-                out.push(Output::Spread { to: pending.from, reply: Reply::Agent { json }, note: Box::new(note) });
+                out.push(self.commit_agent(pending.from, time_us));
+                return None;
+            }
+            Effect::KeyPut => {
+                out.push(self.commit_key(pending.from));
                 return None;
             }
             Effect::Replayed { seq, json, asked } => {
@@ -129,6 +130,35 @@ impl<M: Medium> Shard<M> {
             Effect::Refused(refusal) => return Some(Err(refusal)),
         };
         Some(Ok(reply))
+    }
+
+    fn commit_cursor(
+        &mut self,
+        slot: Slot,
+        reader: NameId,
+        last_seq: u32,
+        own_at: u32,
+        out: &mut Vec<Output<Sync<M>, Work<M>>>,
+    ) {
+        let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
+        let of_user = entry.user == reader;
+        entry.move_cursor(reader, last_seq, own_at);
+        if of_user {
+            self.push_inbox(slot, false, out);
+        }
+    }
+
+    /// Every shard is told before the answer leaves.
+    fn commit_agent(&mut self, to: Caller, time_us: u64) -> Output<Sync<M>, Work<M>> {
+        let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
+        let (json, note) = directory.commit(time_us);
+        Output::Spread { to, reply: Reply::Agent { json }, note: Box::new(DirectoryNote::Agent(note)) }
+    }
+
+    /// The same: a key that was revoked opens nothing anywhere when its answer leaves.
+    fn commit_key(&mut self, to: Caller) -> Output<Sync<M>, Work<M>> {
+        let key = self.keyring.commit();
+        Output::Spread { to, reply: Reply::Key(Box::new(key.clone())), note: Box::new(DirectoryNote::Key(key)) }
     }
 
     fn commit_message(&mut self, slot: Slot, sender: NameId, own: bool, time_us: u64) {

@@ -6,6 +6,7 @@
 mod harness;
 
 mod agents;
+mod asks;
 mod channels;
 mod channels_send;
 mod conventions;
@@ -29,5 +30,7 @@ mod sessions;
 mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;
+mod tenants;
 mod tls;
+mod tokens;
 mod webhooks;

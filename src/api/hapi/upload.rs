@@ -10,8 +10,8 @@ use crate::api::view::member;
 use crate::api::{JSON, Target};
 use crate::limits::{BLOB_BYTES_MAX, NAME_BYTES_MAX};
 use crate::protocol::http::Response;
-use crate::session::{BlobClaimed, SessionId, hash_of};
-use crate::shard::{Command, Refusal, Reply};
+use crate::session::{BlobClaimed, BlobReleased, SessionId, hash_of};
+use crate::shard::{BlobCommand, Command, Refusal, Reply};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -168,7 +168,7 @@ impl Flow for Release {
         };
         match (answers.pop().and_then(|mut answer| answer.pop()), self.path.take()) {
             (None, Some(FilePath { hash, name, .. })) => {
-                let command = Command::ReleaseBlob { session, hash, name };
+                let command = Command::Blob { session, command: BlobCommand::Release(BlobReleased { hash, name }) };
                 Next::Ask(vec![(To::One(Target::Owner(session)), command)])
             }
             (None, None) => Next::Ask(vec![(To::One(Target::Owner(session)), Command::ReadSession { id: session })]),

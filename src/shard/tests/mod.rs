@@ -4,13 +4,16 @@ mod agents;
 mod appends;
 mod asks;
 mod durability;
+mod histories;
 mod inboxes;
 mod reads;
 mod recovery;
+mod router;
 mod runs;
 mod runs_lost;
 mod sessions;
 mod tails;
+mod teams;
 mod tenants;
 
 use super::*;
@@ -122,7 +125,7 @@ impl Bench {
                 Output::StopCall { run, .. } => self.stopped.push(run),
                 Output::Spread { to, reply, note } => {
                     let from = Caller { shard: HERE, token: Caller::NOBODY };
-                    let command = Command::LearnAgents { notes: vec![*note], complete: false };
+                    let command = Command::Learn { notes: vec![*note], complete: false };
                     let mut out = Vec::new();
                     self.shard.step(self.now(), Input::Call { from, access: None, command }, &mut out);
                     assert!(matches!(out[..], [Output::Reply { .. }]), "a shard that learns says that it did");
@@ -278,7 +281,7 @@ impl Bench {
 
 fn create(n: u64, user: &str) -> Command {
     let metadata = json(r#"{"topic": "x"}"#);
-    Command::CreateSession { id: id(n), user_id: user.into(), agent_id: "bot".into(), metadata }
+    Command::CreateSession { id: id(n), user_id: user.into(), agent_id: "bot".into(), title: None, metadata }
 }
 
 fn message(n: u64, author: &str, text: &str) -> Append {
