@@ -268,6 +268,22 @@ pub const SSE_TEXT_BYTES_MAX: usize = 8 * 1024;
 pub const EVENTS_BEHIND_MAX: u64 = 10_000;
 /// Seconds behind the last event at which a stream of a session's events sends a heartbeat: what the clients of a hub count on.
 pub const EVENTS_HEARTBEAT_S: u64 = 30;
+/// Files that a session claims: a conversation has a handful. Full: 400.
+pub const BLOBS_MAX: usize = 256;
+/// Bytes of a file (the hub's bound). More: 413.
+pub const BLOB_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// Bytes of an upload's body: [`BLOB_BYTES_MAX`] in base64 and some for its name. More: 413, before it is read.
+pub const UPLOAD_BODY_BYTES_MAX: usize = BLOB_BYTES_MAX / 3 * 4 + 1024 * 1024;
+/// Uploads of one shard whose bodies are read or written at a time; each holds its body and its bytes. Full: 503.
+pub const UPLOADS_MAX: usize = 4;
+/// Seconds in which the body of an upload over `--body-bytes-max` has to arrive: 50 MiB at 2 Mbit/s. Over: 408.
+pub const UPLOAD_S: u64 = 300;
+/// Bytes of a file that are read at a time for who fetches it.
+pub const BLOB_PIECE_BYTES: usize = 1024 * 1024;
+/// Seconds for which a file stays that nobody claims: far longer than anybody takes from the upload's end to its claim.
+pub const BLOB_GRACE_S: u64 = 3_600;
+/// Seconds between two looks for such files.
+pub const BLOB_SWEEP_S: u64 = 3_600;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.

@@ -3,6 +3,7 @@
 mod agents;
 mod appends;
 mod asks;
+mod blobs;
 mod durability;
 mod histories;
 mod inboxes;
