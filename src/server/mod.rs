@@ -16,6 +16,7 @@ mod fanout;
 mod flow;
 mod handshakes;
 mod http;
+mod jwks;
 mod keys;
 mod limiter;
 mod link;
@@ -39,6 +40,7 @@ mod wire;
 mod world;
 
 pub mod echo;
+pub mod keys_offline;
 pub mod net;
 pub mod pacemaker;
 
