@@ -235,11 +235,14 @@ fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> 
     if auth.mode() == Mode::Open {
         return Ok(Rc::clone(&world.anyone));
     }
-    limiter.check_failures(address)?;
     let now_us = world.now().unix_us;
     match world.with_authority(|authority| admission::admit(request, authority, now_us)) {
         Ok(principal) => {
-            limiter.take_principal(principal.fingerprint)?;
+            if !principal.is_nobody() {
+                // A good token does not end the silence that bad ones have brought about: who guesses learns nothing.
+                limiter.check_failures(address)?;
+                limiter.take_principal(principal.fingerprint)?;
+            }
             request.remote_user = principal.remote_user();
             Ok(Rc::new(principal))
         }

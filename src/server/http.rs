@@ -270,15 +270,30 @@ enum Answer {
     Socket(Box<Opened>, Response),
 }
 
-/// Answers a request of whoever may send it; what of the answer goes on ends when he no longer may.
+/// Answers a request of whoever may send it, and says to which page's script the answer may go.
 async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request) -> Answer {
-    let principal = match authority::admit(world, address, &mut request) {
-        Ok(principal) => principal,
-        Err(refusal) => return Answer::Response(refusal),
+    let origins = world.auth.origins();
+    let origin = request.headers.first("origin").filter(|_| origins.is_list()).map(str::to_owned);
+    let answer = match authority::admit(world, address, &mut request) {
+        Ok(principal) => held(world, address, &principal, request).await,
+        Err(refusal) => Answer::Response(refusal),
     };
-    match respond(world, address, &principal, request).await {
+    match answer {
+        answer if !origins.is_list() => answer,
+        Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
+        Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
+        Answer::Stream(streaming) => {
+            let Streaming { head, source } = *streaming;
+            Answer::Stream(Box::new(Streaming { head: origins.sign(origin.as_deref(), head), source }))
+        }
+    }
+}
+
+/// What of an answer goes on ends when whoever asked may no longer.
+async fn held(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Principal>, request: Request) -> Answer {
+    match respond(world, address, principal, request).await {
         Answer::Stream(streaming) if !principal.is_open => {
-            Answer::Stream(Box::new(streaming.held_by(world, &principal)))
+            Answer::Stream(Box::new(streaming.held_by(world, principal)))
         }
         answer => answer,
     }

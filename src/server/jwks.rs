@@ -33,8 +33,9 @@ pub(super) async fn keep_fresh(world: Rc<World>) {
     while !world.state.is_draining() {
         match fetch(&world, &url).await {
             Ok(keys) => {
-                tracing::info!(keys = keys.len(), "the keys of tokens were fetched");
+                let count = keys.len();
                 world.auth.take_keys(keys);
+                tracing::info!(count, "the keys of tokens were fetched");
             }
             Err(error) => tracing::warn!(%error, "the keys of tokens cannot be fetched, the last ones stay"),
         }

@@ -3,9 +3,13 @@
 use crate::harness::guard::{ADMIN, Guarded, SECRET, call_as, now_s, signed, signed_text, user_token};
 use crate::harness::http::request;
 use crate::harness::websocket::upgrade_request;
-use crate::harness::{Answer, Folder, Options, Server, Socket, Value, json, server};
+use crate::harness::{Answer, Folder, HANG, Options, Server, Socket, Value, json, server};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Instant;
 
 const UPGRADE: &str = "user_id=alice&vsn=2.0.0";
 
@@ -334,7 +338,82 @@ fn a_web_page_from_elsewhere_opens_no_socket() {
         (&listed, "http://localhost:5173", 403),
     ] {
         assert_eq!(upgraded(server, UPGRADE, &format!("origin: {origin}\r\n")), status, "{origin}");
-        assert_eq!(server.call("GET", "/api/sessions", &[("origin", origin)], None).status, 200, "that is for CORS");
+        let read = server.call("GET", "/api/sessions", &[("origin", origin)], None);
+        assert_eq!(read.status, 200, "browsers decide on that");
+        let shown = read.header("access-control-allow-origin");
+        let expected = if std::ptr::eq(server, &open) { Some("*") } else { Some(origin).filter(|_| status == 101) };
+        assert_eq!(shown, expected);
     }
     assert_eq!(upgraded(&open, UPGRADE, ""), 101, "other clients have none");
+}
+
+/// A key pair and the set of its public key.
+fn key_pair(kid: &str, seed: u8) -> (Ed25519KeyPair, String) {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("any 32 bytes will do");
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+    (pair, json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x, "use": "sig"}]}).to_string())
+}
+
+fn signed_by(pair: &Ed25519KeyPair, kid: &str) -> String {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let claims = json!({"sub": "alice", "exp": now_s() + 600, "iss": "https://id.example", "aud": ["us"]});
+    let message = format!("{}.{}", part(json!({"alg": "EdDSA", "kid": kid})), part(claims));
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(pair.sign(message.as_bytes())))
+}
+
+/// Asks until it is so: each shard takes over what has changed within its next heartbeats.
+fn becomes(guarded: &Guarded, token: &str, status: u16) {
+    let deadline = Instant::now() + HANG;
+    let mut in_a_row = 0; // connections come to all shards
+    while in_a_row < 20 {
+        assert!(Instant::now() < deadline, "it does not become {status}");
+        let is_so = guarded.call(token, "GET", "/api/sessions", None).status == status;
+        in_a_row = if is_so { in_a_row + 1 } else { 0 };
+    }
+}
+
+const CLAIMS: [&str; 4] = ["--jwt-issuer", "https://id.example", "--jwt-audience", "us"];
+
+#[test]
+fn tokens_of_an_issuer_are_verified_with_the_keys_of_its_file_which_may_change() {
+    let folder = Folder::new();
+    let file = folder.path().join("jwks.json");
+    let path = file.to_str().expect("a path of ours is text");
+    let ((old, old_set), (new, new_set)) = (key_pair("1", 1), key_pair("2", 2));
+    std::fs::write(&file, old_set).expect("a file");
+    let guarded = Guarded::start(&[&CLAIMS[..], &["--jwks", path]].concat());
+    becomes(&guarded, &signed_by(&old, "1"), 200);
+    becomes(&guarded, &signed_by(&new, "2"), 401);
+    std::fs::write(&file, "no keys").expect("a file");
+    guarded.server.hang_up();
+    guarded.server.logged("was not reloaded", 1);
+    becomes(&guarded, &signed_by(&old, "1"), 200);
+    std::fs::write(&file, new_set).expect("a file");
+    guarded.server.hang_up();
+    becomes(&guarded, &signed_by(&new, "2"), 200);
+    becomes(&guarded, &signed_by(&old, "1"), 401);
+}
+
+#[test]
+fn keys_are_fetched_from_their_address() {
+    let (pair, set) = key_pair("1", 1);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
+    let issuer = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("the server asks");
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            peer.read_exact(&mut byte).expect("a request");
+            asked.extend(byte);
+        }
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", set.len());
+        peer.write_all(format!("{head}{set}").as_bytes()).expect("it listens");
+        String::from_utf8(asked).expect("a head is text")
+    });
+    let guarded = Guarded::start(&[&CLAIMS[..], &["--jwks", &url]].concat());
+    let asked = issuer.join().expect("it answered");
+    assert!(asked.starts_with("GET /keys HTTP/1.1\r\n") && !asked.to_lowercase().contains("content-length"), "{asked}");
+    becomes(&guarded, &signed_by(&pair, "1"), 200);
+    becomes(&guarded, &signed_by(&pair, "2"), 401);
 }

@@ -5,6 +5,7 @@ mod appends;
 mod asks;
 mod durability;
 mod inboxes;
+mod keys;
 mod reads;
 mod recovery;
 mod runs;
