@@ -301,6 +301,12 @@ pub const JWKS_KEYS_MAX: usize = 64;
 /// Keys that are tried for one token. More: the others are not. Whoever verifies with several of a kind names them by `kid`; a stranger's
 /// token must not cost more than four signatures.
 pub const JWK_TRIES_MAX: usize = 4;
+/// Seconds after which a set of public keys is fetched again. Issuers announce a key hours before they use it.
+pub const JWKS_FRESH_S: u64 = 600;
+/// Seconds between two requests for a set of public keys at the least, however many tokens name a key that is not known.
+pub const JWKS_PAUSE_S: u64 = 60;
+/// Seconds that fetching a set of public keys may take. Over: the last one stays.
+pub const JWKS_FETCH_S: u64 = 10;
 /// Principals or addresses whose rate is remembered, of the process and for each limit. Full: idle ones are forgotten, which changes nothing
 /// for them; if all are busy, the one with the most left.
 pub const RATE_KEYS_MAX: usize = 65_536;

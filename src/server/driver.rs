@@ -96,6 +96,7 @@ pub(super) async fn run(start: Start) {
     glommio::spawn_local(settle_turns(Rc::clone(&world), Rc::clone(&poller))).detach();
     world.publish_status();
     if id == DIRECTORY_SHARD {
+        glommio::spawn_local(super::jwks::keep_fresh(Rc::clone(&world))).detach();
         world.spread_all(move || drop(opened.send(Ok(sessions))));
     } else {
         let _ = opened.send(Ok(sessions));

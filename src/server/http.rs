@@ -235,7 +235,7 @@ impl Connection {
     /// Waits for the answer to an ask. A client that leaves meanwhile will not have read it; one that has only said that it sends
     /// nothing more looks the same, and is answered.
     async fn awaited(&mut self, awaited: Awaited) -> Response {
-        let Awaited { asking, mut render, envelope } = awaited;
+        let Awaited { asking, mut render, envelope, origin } = awaited;
         let has_left = asking.reader_left();
         let mut done = pin!(asking.done());
         let outcome = poll_fn(|cx| {
@@ -245,7 +245,8 @@ impl Connection {
             done.as_mut().poll(cx)
         });
         let outcome = outcome.await;
-        envelope.seal(render.respond(&outcome))
+        let origins = self.world.auth.origins();
+        origins.sign(origin.as_deref(), envelope.seal(render.respond(&outcome)))
     }
 
     /// Whether the client has ended its side. What it sends before that goes to the decoder: up to the first bytes of a next request,
@@ -343,17 +344,41 @@ struct Awaited {
     asking: Asking,
     render: Box<dyn AskRender>,
     envelope: Envelope,
+    /// Of the page that asks.
+    origin: Option<String>,
 }
 
-/// Answers a request of whoever may send it; what of the answer goes on ends when he no longer may.
+/// Answers a request of whoever may send it, and says to which page's script the answer may go.
 async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request, upload: Option<Permit>) -> Answer {
-    let principal = match authority::admit(world, address, &mut request) {
-        Ok(principal) => principal,
-        Err(refusal) => return Answer::Response(refusal),
+    let origins = world.auth.origins();
+    let origin = request.headers.first("origin").filter(|_| origins.is_list()).map(str::to_owned);
+    let answer = match authority::admit(world, address, &mut request) {
+        Ok(principal) => held(world, address, &principal, request, upload).await,
+        Err(refusal) => Answer::Response(refusal),
     };
-    match respond(world, address, &principal, request, upload).await {
+    match answer {
+        answer if !origins.is_list() => answer,
+        Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
+        Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { origin, ..*awaited })),
+        Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
+        Answer::Stream(streaming) => {
+            let Streaming { head, source } = *streaming;
+            Answer::Stream(Box::new(Streaming { head: origins.sign(origin.as_deref(), head), source }))
+        }
+    }
+}
+
+/// What of an answer goes on ends when whoever asked may no longer.
+async fn held(
+    world: &Rc<World>,
+    address: Option<IpAddr>,
+    principal: &Rc<Principal>,
+    request: Request,
+    upload: Option<Permit>,
+) -> Answer {
+    match respond(world, address, principal, request, upload).await {
         Answer::Stream(streaming) if !principal.is_open => {
-            Answer::Stream(Box::new(streaming.held_by(world, &principal)))
+            Answer::Stream(Box::new(streaming.held_by(world, principal)))
         }
         answer => answer,
     }
@@ -426,7 +451,7 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     };
     let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
     match begin {
-        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope })),
+        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope, origin: None })),
         Begin::Stream(head) => {
             let source = Box::new(Speech::of_ask(asking, render));
             Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))

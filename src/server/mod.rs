@@ -17,6 +17,7 @@ mod fanout;
 mod flow;
 mod handshakes;
 mod http;
+mod jwks;
 mod keys;
 mod limiter;
 mod link;
@@ -42,6 +43,7 @@ mod wire;
 mod world;
 
 pub mod echo;
+pub mod keys_offline;
 pub mod net;
 pub mod pacemaker;
 

@@ -7,6 +7,7 @@ mod blobs;
 mod durability;
 mod histories;
 mod inboxes;
+mod keys;
 mod reads;
 mod recovery;
 mod router;
