@@ -148,12 +148,14 @@ impl<M: Medium> Shard<M> {
             | Command::ReadMessages { .. }
             | Command::ReadAnswer { .. }
             | Command::Watch { .. }
+            | Command::Blob { .. }
             | Command::ReadCursors { .. } => true,
             // The server's own, which were admitted above.
             Command::Unsubscribe { .. }
             | Command::UnwatchInbox { .. }
             | Command::Learn { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus => true,
         };
         if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
@@ -209,6 +211,7 @@ fn is_own(command: &Command) -> bool {
             | Command::UnwatchInbox { .. }
             | Command::Learn { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus
     )
 }
