@@ -490,15 +490,3 @@ pub(super) async fn gather(
     world.gather(access, &command, move |_, replies| keeper.keep(replies));
     promise.kept().await
 }
-
-/// Brings a poll to another shard and waits for its answer.
-pub(super) async fn poll_elsewhere(
-    world: &Rc<World>,
-    to: crate::shard::ShardId,
-    request: longpoll::PollRequest,
-) -> longpoll::PollAnswer {
-    let promise = Promise::new();
-    let keeper = Rc::clone(&promise);
-    world.poll_elsewhere(to, request, Box::new(move |answer| keeper.keep(answer)));
-    promise.kept().await
-}

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::channel;
-use super::http;
 use super::link::{Carrier, Link, LongPoll};
+use super::promise::Promise;
 use super::world::World;
 use crate::api::admission;
 use crate::api::auth::Principal;
@@ -66,7 +66,7 @@ pub(super) async fn serve(world: &Rc<World>, principal: Option<Rc<Principal>>, r
     let answer = if holder == world.id {
         answer(world, request).await
     } else if token.shard < world.shards {
-        http::poll_elsewhere(world, holder, request).await
+        poll_elsewhere(world, holder, request).await
     } else {
         PollAnswer::Gone // from before a restart with more shards
     };
@@ -217,4 +217,12 @@ fn end_where(world: &Rc<World>, is_over: impl Fn(&Link) -> bool) {
     for link in ended {
         link.close(world);
     }
+}
+
+/// Brings a poll to another shard and waits for its answer.
+async fn poll_elsewhere(world: &Rc<World>, to: ShardId, request: PollRequest) -> PollAnswer {
+    let promise = Promise::new();
+    let keeper = Rc::clone(&promise);
+    world.poll_elsewhere(to, request, Box::new(move |answer| keeper.keep(answer)));
+    promise.kept().await
 }
