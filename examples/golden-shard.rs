@@ -61,7 +61,13 @@ impl Bench {
 
     fn create(&mut self, n: u64, user: &str, agent: &str) {
         let metadata = json(r#"{"topic": "x", "n": 1.0e2}"#);
-        self.call(Command::CreateSession { id: id(n), user_id: user.into(), agent_id: agent.into(), metadata });
+        self.call(Command::CreateSession {
+            id: id(n),
+            user_id: user.into(),
+            agent_id: agent.into(),
+            metadata,
+            title: None,
+        });
     }
 
     fn append(&mut self, n: u64, author: Author, key: Option<&str>) {
@@ -95,7 +101,13 @@ impl Bench {
     }
 
     fn tell(&mut self, call: &Call, event: CallEvent) {
-        self.step(Input::Called { session: call.session, run: call.run, attempt: call.attempt, event });
+        self.step(Input::Called {
+            session: call.session,
+            run: call.run,
+            voice: call.voice,
+            attempt: call.attempt,
+            event,
+        });
     }
 }
 
