@@ -61,13 +61,8 @@ impl Bench {
 
     fn create(&mut self, n: u64, user: &str, agent: &str) {
         let metadata = json(r#"{"topic": "x", "n": 1.0e2}"#);
-        self.call(Command::CreateSession {
-            id: id(n),
-            user_id: user.into(),
-            agent_id: agent.into(),
-            metadata,
-            title: None,
-        });
+        let (user_id, agent_id, title) = (user.into(), agent.into(), None);
+        self.call(Command::CreateSession { id: id(n), user_id, agent_id, title, metadata });
     }
 
     fn append(&mut self, n: u64, author: Author, key: Option<&str>) {

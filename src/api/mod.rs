@@ -4,7 +4,7 @@
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
 //! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource), [`chat`]
 //! (questions whose answers are awaited), [`teammate`] and [`agenfleet`] (the APIs that ask them), [`choosing`] (whom, when nobody is named), [`hapi`],
-//! [`flow`] (requests of several steps), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
+//! [`flow`] (requests of several steps), [`timeline`] (a user's messages over all sessions), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
 //! (the same for channels), [`auth`] and [`admission`] (who may), [`actor`] (as whom), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
 pub mod actor;
@@ -35,6 +35,7 @@ pub mod routes;
 pub mod runs;
 pub mod table;
 pub mod teammate;
+pub mod timeline;
 pub mod topics;
 pub mod view;
 

@@ -107,7 +107,11 @@ impl Success {
 fn feedback(rows: &[RatingRow]) -> String {
     let ratings = rows.iter().map(|RatingRow { feedback, time_us }| {
         let Feedback { seq, rater, rating, comment } = feedback;
-        json!({"seq": seq, "user_id": rater, "rating": rating, "comment": comment, "inserted_at": rfc3339(*time_us)})
+        let mut row = json!({"seq": seq, "rater": rater, "rating": rating, "inserted_at": rfc3339(*time_us)});
+        if let Some(comment) = comment {
+            row["comment"] = comment.as_str().into();
+        }
+        row
     });
     json!({ "feedback": ratings.collect::<Vec<_>>() }).to_string()
 }

@@ -44,10 +44,10 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
         super::admin::ROUTES,
         super::fleetlm::ROUTES,
         super::teammate::ROUTES,
-        super::teammate::ALIASES,
         super::teammate::teams::ROUTES,
-        super::teammate::teams::ALIASES,
+        super::teammate::conversations::ROUTES,
         super::agenfleet::ROUTES,
+        super::agenfleet::history::ROUTES,
         super::hapi::ROUTES,
     ]
     .into_iter()
@@ -65,7 +65,8 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
 /// }
 /// ```
 ///
-/// The function is given the decoded segments below the mount; rows are tried in their order.
+/// The function is given the decoded segments below the mount; rows are tried in their order. `below "/api" or ""` has the rows of a second mount
+/// too, so that what is decided by them (who may) holds below both.
 macro_rules! routes {
     (@method GET) => { $crate::protocol::http::Method::Get };
     (@method POST) => { $crate::protocol::http::Method::Post };
@@ -85,16 +86,11 @@ macro_rules! routes {
             streams: $crate::api::table::routes!(@streams $($streams)?),
         }
     };
-    (
+    (@serve
         $(#[$meta:meta])*
         $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal) -> $route:ty;
         $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
     ) => {
-        /// The rows of the routes of this file.
-        pub const ROUTES: &[$crate::api::table::RouteRow] = &[$(
-            $crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?])
-        ),*];
-
         $(#[$meta])*
         $visible fn $name<$life>(
             method: &$crate::protocol::http::Method,
@@ -107,6 +103,41 @@ macro_rules! routes {
                 )),)*
                 _ => None,
             }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal or $alias:literal) -> $route:ty;
+        $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
+    ) => {
+        /// The rows of the routes of this file, below both mounts.
+        pub const ROUTES: &[$crate::api::table::RouteRow] = &[
+            $($crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?]),)*
+            $($crate::api::table::routes!(@row $dialect $alias $verb [$($segment)+] $class [$($streams)?]),)*
+        ];
+
+        $crate::api::table::routes! {
+            @serve
+            $(#[$meta])*
+            $visible fn $name<$life>($dialect below $mount) -> $route;
+            $($verb $($segment)/+, $class $($streams)? => $made;)*
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal) -> $route:ty;
+        $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
+    ) => {
+        /// The rows of the routes of this file.
+        pub const ROUTES: &[$crate::api::table::RouteRow] = &[$(
+            $crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?])
+        ),*];
+
+        $crate::api::table::routes! {
+            @serve
+            $(#[$meta])*
+            $visible fn $name<$life>($dialect below $mount) -> $route;
+            $($verb $($segment)/+, $class $($streams)? => $made;)*
         }
     };
 }

@@ -192,6 +192,7 @@ mod tests {
             let questions = match flow.step(answers) {
                 Next::Respond(response) => return String::from_utf8_lossy(&response.body).into_owned(),
                 Next::Ask(questions) => questions,
+                other => panic!("unexpected {other:?}"),
             };
             let answer = |shard: u16, command: &Command| match command {
                 Command::TimelineKeys { upto, .. } => {

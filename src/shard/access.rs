@@ -63,10 +63,11 @@ impl Reach {
         }
     }
 
-    /// Whether the caller may do, in a user's name, what concerns the user and an agent.
-    fn may_act_between(&self, user_id: &str, agent_id: Option<&str>) -> bool {
+    /// Whether the caller may do, in a user's name, what concerns the user and an agent. `in_session`: only in a session that was
+    /// admitted.
+    fn may_act_between(&self, user_id: &str, agent_id: Option<&str>, in_session: bool) -> bool {
         match self {
-            Self::Agent(agent) => agent_id == Some(agent),
+            Self::Agent(agent) => in_session || agent_id == Some(agent),
             _ => self.is_user(user_id),
         }
     }
@@ -103,10 +104,15 @@ impl<M: Medium> Shard<M> {
             Command::ListSessions { user_id, .. } => {
                 *reach == Reach::All || user_id.as_ref().is_some_and(|user_id| reach.is_user(user_id))
             }
-            Command::ListRows { user_id, agent_id, .. } => reach.may_list(user_id.as_deref(), agent_id.as_deref()),
-            Command::TimelineKeys { user_id, agent_id, .. } => reach.may_list(Some(user_id), agent_id.as_deref()),
-            Command::ReadUnread { user_id, agent_id, .. } | Command::MarkAllRead { user_id, agent_id, .. } => {
-                reach.may_act_between(user_id, agent_id.as_deref())
+            Command::ListRows { user_id, agent_id, session, .. } => {
+                session.is_some() || reach.may_list(user_id.as_deref(), agent_id.as_deref())
+            }
+            Command::TimelineKeys { user_id, agent_id, session, .. } => {
+                session.is_some() || reach.may_list(Some(user_id), agent_id.as_deref())
+            }
+            Command::ReadUnread { user_id, agent_id, .. } => reach.may_act_between(user_id, agent_id.as_deref(), false),
+            Command::MarkAllRead { user_id, agent_id, session, .. } => {
+                reach.may_act_between(user_id, agent_id.as_deref(), session.is_some())
             }
             Command::Rate { feedback, .. } => !matches!(reach, Reach::Party(me) if **me != *feedback.rater),
             Command::DescribeAgents { ids } => match reach {
@@ -142,12 +148,14 @@ impl<M: Medium> Shard<M> {
             | Command::ReadMessages { .. }
             | Command::ReadAnswer { .. }
             | Command::Watch { .. }
+            | Command::Blob { .. }
             | Command::ReadCursors { .. } => true,
             // The server's own, which were admitted above.
             Command::Unsubscribe { .. }
             | Command::UnwatchInbox { .. }
             | Command::Learn { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus => true,
         };
         if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
@@ -203,6 +211,7 @@ fn is_own(command: &Command) -> bool {
             | Command::UnwatchInbox { .. }
             | Command::Learn { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus
     )
 }

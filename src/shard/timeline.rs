@@ -9,7 +9,7 @@
 
 use super::park::Walk;
 use super::{Outcome, Refusal, Reply, Row, Shard, Stop, TimelineKey};
-use crate::limits::{PAGE_BYTES_MAX, TIMELINE_ROWS_MAX};
+use crate::limits::{CHAT_ROWS_MAX, PAGE_BYTES_MAX, TIMELINE_ROWS_MAX};
 use crate::session::{Json, MessageMeta, Namespace, RunPart, Sender, SessionId};
 use std::collections::BinaryHeap;
 use storage::{Key, Lsn, Medium, Slot};
@@ -109,7 +109,7 @@ impl<M: Medium> Shard<M> {
     /// are left out.
     pub(super) fn read_rows(&mut self, places: &[(SessionId, u64)]) -> Result<Outcome, Stop> {
         let (mut rows, mut decided, mut bytes, mut is_cold) = (Vec::new(), 0, 0, false);
-        for &(session, seq) in places {
+        for &(session, seq) in places.iter().take(CHAT_ROWS_MAX) {
             match self.row(session, seq) {
                 Ok(row) => {
                     bytes += row.json.as_str().len();

@@ -18,6 +18,7 @@ mod fast_disk;
 mod flow;
 mod full_disk;
 mod hapi;
+mod histories;
 mod idempotency;
 mod inbox;
 mod logs;

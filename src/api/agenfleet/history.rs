@@ -51,9 +51,8 @@ impl Endpoint {
 }
 
 fn history(user_id: String, params: &Params<'_>, context: &Context) -> Result<TimelineFlow, ApiError> {
-    let number = |name, default| {
-        params.positive(name).map_or(default, |number| usize::try_from(number).unwrap_or(usize::MAX))
-    };
+    let number =
+        |name, default| params.positive(name).map_or(default, |number| usize::try_from(number).unwrap_or(usize::MAX));
     let session = params.name("sessionId").map(|id| SessionId::parse(&id).ok_or(Kind::SessionNotFound)).transpose()?;
     let (limit, offset) = (number("limit", HISTORY_DEFAULT).min(CHAT_ROWS_MAX), number("offset", 0));
     let window = Window { user_id, agent_id: params.name("agentId"), session, offset, limit };

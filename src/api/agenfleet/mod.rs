@@ -2,6 +2,7 @@
 //!
 //! A message goes to the main session of its user and agent unless `sessionId`, an addition of ours, names another one.
 
+pub mod history;
 mod socket;
 
 use super::ask::{Answered, Outcome};

@@ -45,7 +45,7 @@ pub enum Endpoint<'a> {
 
 routes! {
     /// What `method` on a path is, if anything: one below `/api`, or one without it.
-    pub fn endpoint<'a>(Teammate below "/api") -> Endpoint<'a>;
+    pub fn endpoint<'a>(Teammate below "/api" or "") -> Endpoint<'a>;
 
     GET "agents"/id/"history", Read => Endpoint::History(id);
     GET "agents"/id/"conversations", Read => Endpoint::List(id);

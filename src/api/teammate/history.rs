@@ -173,10 +173,14 @@ impl Marking {
                 let to = session.map_or(To::Every, |session| To::One(Target::Owner(session)));
                 let mark = (to, Command::MarkAllRead { user_id, agent_id, session, upto });
                 self.stage = Stage::Marked;
-                Ok(Next::Ask(std::iter::once(mark).chain(is_known(&self.agent_id, &self.user_id)).collect()))
+                // That a session is there with this agent is all there is to know.
+                let known = session.is_none().then(|| is_known(&self.agent_id, &self.user_id));
+                Ok(Next::Ask(std::iter::once(mark).chain(known.into_iter().flatten()).collect()))
             }
             Stage::Marked => {
-                check_known(&mut answers)?;
+                if self.session.is_none() {
+                    check_known(&mut answers)?;
+                }
                 for reply in answers.into_iter().flatten() {
                     reply?;
                 }

@@ -11,7 +11,7 @@ use crate::api::dialect::Dialect;
 use crate::api::error::{ApiError, Kind};
 use crate::api::flow::{Answers, Flow, Next, To};
 use crate::api::params::Params;
-use crate::api::table::{RouteRow, routes};
+use crate::api::table::routes;
 use crate::api::view::{self, AskEvent};
 use crate::api::{Context, JSON, Target};
 use crate::protocol::http::{Request, Response};
@@ -45,7 +45,7 @@ pub enum Endpoint<'a> {
 
 routes! {
     /// What `method` on a path is, if anything: one below `/api`, or one without it.
-    pub fn endpoint<'a>(Teammate below "/api") -> Endpoint<'a>;
+    pub fn endpoint<'a>(Teammate below "/api" or "") -> Endpoint<'a>;
 
     POST "teams"/id/"chat", Write => Endpoint::Chat(id);
     GET "teams", Read => Endpoint::List;
@@ -57,9 +57,6 @@ routes! {
     POST "teams"/id/"agents"/agent_id, Manage => Endpoint::Add(id, agent_id);
     DELETE "teams"/id/"agents"/agent_id, Manage => Endpoint::Remove(id, agent_id);
 }
-
-/// The same rows without their prefix.
-pub const ALIASES: &[RouteRow] = &super::without_prefix::<{ ROUTES.len() }>(ROUTES);
 
 impl Endpoint<'_> {
     /// What the request comes to.
