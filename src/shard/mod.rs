@@ -12,7 +12,7 @@
 //! Reading order: `input` and `output` (the words), this file (one step), `append`, `sessions`, `titles`, `ratings`, `read`, `inbox`,
 //! `rows`, `timeline` (the commands), `commit` and `release` (what durability sets free), `catalog` (the memory), `fold` (recovery); `hub` is
 //! the other side, that of the connections. Runs of agents: `call` (the words), `dispatch`, `answer`, `resume`, `compact`
-//! (what happens, in this order), `runs` (the memory), `folded` (recovery).
+//! (what happens, in this order), `team_run` and `voices` (the same of a team), `runs` (the memory), `folded` (recovery).
 
 mod access;
 mod agents;

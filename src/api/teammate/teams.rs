@@ -416,3 +416,114 @@ fn command(agents: &[Registered], id: String, change: Change) -> Result<AgentCom
     let fields = Json::from_valid(&json!({ "team": { "members": members } }).to_string());
     Ok(AgentCommand::Update { id, fields })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{MessageParts, SessionId};
+    use crate::shard::{AgentName, Standing};
+
+    fn name(id: &str) -> AgentName {
+        AgentName { id: id.to_owned(), name: id.to_uppercase() }
+    }
+
+    fn row(seq: u64, sender_id: &str, text: &str) -> Row {
+        let (content, metadata) = (json!({ "text": text }).to_string(), json!({ "mode": "debate" }).to_string());
+        let json = MessageParts {
+            id: MessageId::from_parts(1, 2),
+            session: SessionId::from_parts(1, 2),
+            seq,
+            sender_id,
+            kind: "assistant",
+            content: &Json::from_valid(&content),
+            metadata: &Json::from_valid(&metadata),
+            inserted_at_us: 5,
+        };
+        Row::of(json.render()).unwrap()
+    }
+
+    fn answered(messages: Vec<Row>) -> Box<Answered> {
+        let session = SessionId::from_parts(1, 2);
+        let (input_tokens, output_tokens, duration_ms) = (0, 0, 0);
+        Box::new(Answered {
+            session,
+            user_seq: 1,
+            agent: name("team"),
+            messages,
+            input_tokens,
+            output_tokens,
+            duration_ms,
+        })
+    }
+
+    /// Status and body of an outcome for a team of a, b and c.
+    fn told(outcome: &Outcome) -> (u16, Value) {
+        let team = AskedTeam { mode: TeamMode::Auto, members: vec![name("a"), name("b"), name("c")] };
+        let asked = Asked {
+            session: SessionId::from_parts(1, 2),
+            seq: 1,
+            json: None,
+            replayed: false,
+            agent: name("team"),
+            team: Some(Box::new(team)),
+            standing: Standing::Waiting { run: None },
+        };
+        let mut render = TeamAnswer { mode: None, team: None };
+        assert!(matches!(render.begin(&asked), Begin::Sync));
+        let response = render.respond(outcome);
+        (response.status, serde_json::from_slice(&response.body).unwrap())
+    }
+
+    #[test]
+    fn members_stand_in_the_order_of_the_team_each_with_all_that_it_has_said() {
+        let rows = [(2, "c", "C1"), (3, "a", "A1"), (4, "gone", "G"), (5, "c", "C2"), (6, "team", "sum")];
+        let (status, body) = told(&Outcome::Answered(answered(rows.map(|(n, who, text)| row(n, who, text)).into())));
+        let one =
+            |id: &str, name: &str, content: &str| json!({ "agent_id": id, "agent_name": name, "content": content });
+        assert_eq!(status, 200);
+        assert_eq!(
+            body["responses"],
+            json!([one("a", "A", "A1"), one("c", "C", "C1\n\nC2"), one("gone", "gone", "G")])
+        );
+        assert_eq!(
+            (&body["summary"], &body["mode"], &body["auto_selected"]),
+            (&json!("sum"), &json!("debate"), &json!(true))
+        );
+    }
+
+    #[test]
+    fn a_failure_is_one_only_if_nobody_has_said_anything() {
+        let failed = |partial| Outcome::Failed { reason: "status".into(), detail: String::new(), partial };
+        assert_eq!(told(&failed(answered(Vec::new()))).0, 502);
+        assert_eq!(told(&failed(answered(vec![row(2, "a", "A")]))).0, 200);
+        assert_eq!(told(&Outcome::Stopped(answered(vec![row(2, "a", "A")]))).0, 409);
+        let unknown = told(&Outcome::Refused(Refusal::AgentNotFound));
+        assert_eq!(unknown, (404, json!({ "detail": "Team not found" })));
+        assert_eq!(told(&Outcome::Refused(Refusal::TeamEmpty)).0, 409);
+    }
+
+    #[test]
+    fn a_change_is_made_of_the_team_as_it_stands() {
+        let agents: Vec<Registered> = serde_json::from_value(json!([
+            {"id": "t", "name": "T", "status": "enabled", "inserted_at": "", "team": {"members": ["a"], "mode": "auto"}},
+            {"id": "u", "name": "U", "status": "disabled", "inserted_at": "", "team": {"members": [], "mode": "auto"}},
+            {"id": "a", "name": "A", "status": "enabled", "inserted_at": ""},
+            {"id": "b", "name": "B", "status": "enabled", "inserted_at": ""},
+        ]))
+        .unwrap();
+        let members = |change| match command(&agents, "t".into(), change).unwrap() {
+            AgentCommand::Update { fields, .. } => fields.as_str().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(members(Change::Add("b".into())), r#"{"team":{"members":["a","b"]}}"#);
+        assert_eq!(members(Change::Add("a".into())), r#"{"team":{"members":["a"]}}"#);
+        assert_eq!(members(Change::Add("echo".into())), r#"{"team":{"members":["a","echo"]}}"#);
+        assert_eq!(members(Change::Remove("a".into())), r#"{"team":{"members":[]}}"#);
+        let refused = |id: &str, change| command(&agents, id.into(), change).unwrap_err().kind();
+        assert_eq!(refused("t", Change::Add("x".into())), Kind::AgentNotFound);
+        assert_eq!(refused("t", Change::Remove("b".into())), Kind::AgentNotFound);
+        for id in ["u", "a", "x"] {
+            assert_eq!(refused(id, Change::Delete), Kind::TeamNotFound);
+        }
+    }
+}
