@@ -41,7 +41,7 @@ impl Bench {
                 match output {
                     Output::Reply { reply, .. } => self.replies.push(reply.expect("nothing is refused")),
                     Output::Spread { note, .. } => {
-                        inputs.push_back(call(Command::LearnAgents { notes: vec![*note], complete: true }));
+                        inputs.push_back(call(Command::Learn { notes: vec![*note], complete: true }));
                     }
                     Output::Sync(sync) => {
                         let result = sync.run();

@@ -2,6 +2,10 @@
 //!
 //! Owns names, defaults and their checks. What a bound is for stands in `limits`.
 
+mod auth;
+
+pub use auth::{AuthConfig, AuthMode, Secret};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -131,6 +135,9 @@ pub struct ServeConfig {
     /// The private key of that certificate (PEM, not encrypted).
     #[arg(long, env = "FLEETLM_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Who is let in.
+    #[command(flatten)]
+    pub auth: AuthConfig,
 }
 
 impl ServeConfig {

@@ -288,3 +288,6 @@ pub const JWK_TRIES_MAX: usize = 4;
 /// Principals or addresses whose rate is remembered, of the process and for each limit. Full: idle ones are forgotten, which changes nothing
 /// for them; if all are busy, the one with the most left.
 pub const RATE_KEYS_MAX: usize = 65_536;
+/// API keys, revoked ones included: who came in with one must not become unknown. Full: no further one is made. Each shard knows all of
+/// them, 200 bytes each.
+pub const KEYS_MAX: usize = 10_000;

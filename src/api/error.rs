@@ -6,6 +6,8 @@
 //! Invariant: no other file chooses a status or an error's text. `docs/errors.md` is this table rendered; a test keeps
 //! them in step.
 
+use super::auth::AuthError;
+use super::auth::exchange::ExchangeError;
 use super::dialect::Dialect;
 use crate::protocol::http::{Response, reason_phrase};
 use crate::session::FieldErrors;
@@ -139,6 +141,9 @@ table! {
 
     // Chat dialects: who asks, how often, and what became of the question.
     Unauthenticated: 401 Error "Not authenticated", "unauthenticated", false;
+    TokenInvalid: 401 Error "Invalid token", "invalid token", false;
+    TokenRejected: 401 Error "The token is not for this", "token rejected", false;
+    TokenExpired: 401 Error "Token expired", "token expired", false;
     RateLimited: 429 Error "Too many requests", "rate limited", true;
     AgentFailed: 502 Error "The agent failed to answer", "agent failed", false;
     AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
@@ -182,6 +187,9 @@ impl Kind {
     pub const fn text(self, dialect: Dialect) -> &'static str {
         match (self, dialect) {
             (Self::OtherNamespace, Dialect::Hapi) => "Session access denied",
+            (Self::Unauthenticated, Dialect::Hapi) => "Missing authorization token",
+            (Self::TokenRejected, Dialect::Hapi) => "Invalid token payload",
+            (Self::TokenExpired, Dialect::Hapi) => "Invalid token",
             (Self::Overloaded | Self::LogPoisoned | Self::DiskFull, Dialect::Hapi) => "Hub not connected",
             _ => self.row().text,
         }
@@ -252,6 +260,28 @@ impl From<Refusal> for ApiError {
     }
 }
 
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Missing => Kind::Unauthenticated,
+            AuthError::Invalid | AuthError::UnknownKey | AuthError::Revoked => Kind::TokenInvalid,
+            AuthError::Claims | AuthError::NotYet => Kind::TokenRejected,
+            AuthError::Expired => Kind::TokenExpired,
+            AuthError::Forbidden => Kind::Forbidden,
+        }
+        .into()
+    }
+}
+
+impl From<ExchangeError> for ApiError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Body => Kind::BadRequest.into(),
+            ExchangeError::Auth(error) => error.into(),
+        }
+    }
+}
+
 impl ApiError {
     /// A row whose text names something: `place`, e.g. `{field}`, stands for `name`.
     pub fn about(kind: Kind, place: &str, name: &str) -> Self {
@@ -308,7 +338,7 @@ impl ApiError {
         };
         let response = Response::new(status).with_body(super::JSON, body);
         match self.kind {
-            Kind::Unauthenticated => response.with_header("www-authenticate", "Bearer"), // RFC 9110 section 15.5.2
+            _ if status == 401 => response.with_header("www-authenticate", "Bearer"), // RFC 9110 section 15.5.2
             _ if row.retryable => response.with_header("retry-after", self.retry_after_s.to_string()),
             _ => response,
         }
@@ -525,7 +555,7 @@ mod tests {
         Dialect::ALL.map(|dialect| {
             let response = error.respond(dialect);
             let asks = response.header("www-authenticate");
-            assert_eq!(asks, (error.kind() == Kind::Unauthenticated).then_some("Bearer"));
+            assert_eq!(asks, (response.status == 401).then_some("Bearer"));
             (response.status, String::from_utf8(response.body.into_vec()).unwrap())
         })
     }

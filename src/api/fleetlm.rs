@@ -95,6 +95,11 @@ routes! {
 }
 
 impl Endpoint<'_> {
+    /// Whether the request is an agent's own: a message in its name has no user beside it.
+    pub(super) fn names_an_agent(self, params: &Params<'_>) -> bool {
+        matches!(self, Self::Append(_)) && params.has("agent_id")
+    }
+
     /// The call with these parameters. `key` is the `Idempotency-Key` header.
     ///
     /// # Errors

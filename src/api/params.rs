@@ -94,6 +94,14 @@ impl<'a> Params<'a> {
         self.fields[self.of_query..].iter().map(|(name, _)| name.as_ref())
     }
 
+    /// Gives the parameter a value if it has none.
+    pub fn default_name(&mut self, name: &'static str, value: &str) {
+        if !self.has(name) {
+            let raw = serde_json::value::to_raw_value(value).expect("a string has a JSON form");
+            self.fields.push((Cow::Borrowed(name), Cow::Owned(raw)));
+        }
+    }
+
     fn add_form(&mut self, text: &str) -> Result<(), ApiError> {
         if text.is_empty() {
             return Ok(());

@@ -3,6 +3,7 @@
 //!
 //! What is refused is refused in the words of the dialect whose path it is.
 
+use super::admin::{self, KeyRequest};
 use super::ask_plan::{AskPlan, SocketPlan};
 use super::chat;
 use super::cors::Envelope;
@@ -58,6 +59,10 @@ pub enum Route {
     PlainSocket(SocketPlan, Envelope),
     /// A request of long polling.
     LongPoll(LongPollRequest, Envelope),
+    /// Keys, for administrators.
+    Keys(KeyRequest, Envelope),
+    /// A token for a key: the body.
+    Exchange(Exchange, Vec<u8>, Envelope),
     /// The server's own state.
     Health(Health, Envelope),
     /// The server's metrics.
@@ -71,6 +76,25 @@ pub enum Health {
     Live,
     /// Whether it takes work.
     Ready,
+}
+
+/// The two routes that give tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// HAPI's.
+    AccessToken,
+    /// AgenFleet's.
+    Login,
+}
+
+impl Exchange {
+    /// Whose it is.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::AccessToken => Dialect::Hapi,
+            Self::Login => Dialect::Agenfleet,
+        }
+    }
 }
 
 /// Who connects a socket, and how.
@@ -89,7 +113,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
         Ok(segments) => segments,
         Err(error) => return Route::Respond(envelope.seal(error.response())),
     };
-    let texts = segments.decoded.each_ref().map(Cow::as_ref);
+    let texts = segments.texts();
     let path = &texts[..segments.count];
     match path {
         ["socket", "websocket"] => socket(request, envelope),
@@ -105,6 +129,8 @@ pub fn route(request: &Request, context: &Context) -> Route {
             Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
             Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
             Ok(Plain::Hapi(Planned::Events(plan))) => Route::Events(plan, envelope),
+            Ok(Plain::Keys(request)) => Route::Keys(request, envelope),
+            Ok(Plain::Exchange(exchange)) => Route::Exchange(exchange, request.body.clone(), envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
                 let render = Render { success, envelope };
                 match ask {
@@ -136,6 +162,8 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
 /// What is neither a socket nor a preflight.
 enum Plain {
     Own(Own),
+    Keys(KeyRequest),
+    Exchange(Exchange),
     Call(Plan),
     Hapi(Planned),
     Chat(chat::Plan),
@@ -166,12 +194,20 @@ pub const SOCKETS: &[RouteRow] = &[
     socket_row("POST", "/socket/longpoll", false),
 ];
 
+/// The rows of the routes that give tokens, one of each of two dialects.
+pub const EXCHANGES: &[RouteRow] =
+    &[exchange_row("/api/auth", Dialect::Hapi), exchange_row("/api/auth/login", Dialect::Agenfleet)];
+
+const fn exchange_row(pattern: &'static str, dialect: Dialect) -> RouteRow {
+    RouteRow { method: "POST", pattern, dialect, class: Class::Public, streams: false }
+}
+
 const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) -> RouteRow {
     RouteRow { method, pattern, dialect: Dialect::Fleetlm, class: Class::Read, streams }
 }
 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
-    let params = match Params::of(request) {
+    let mut params = match Params::of(request) {
         Ok(params) => params,
         Err(error) => return hapi::malformed(request, path, &error).map(Plain::Hapi).ok_or(error),
     };
@@ -186,9 +222,20 @@ fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, A
         return Ok(Plain::Own(own));
     }
     let ["api", resource @ ..] = path else { return Err(Kind::NotFound.into()) };
+    match (&method, resource) {
+        (Method::Post, ["auth"]) => return Ok(Plain::Exchange(Exchange::AccessToken)),
+        (Method::Post, ["auth", "login"]) => return Ok(Plain::Exchange(Exchange::Login)),
+        _ => {}
+    }
+    if let Some((_, call)) = admin::endpoint(&method, resource) {
+        return call.plan(&params).map(Plain::Keys);
+    }
     let (_, call) = fleetlm::endpoint(&method, resource).ok_or(Kind::NotFound)?;
     if !accepts_json(request) {
         return Err(Kind::NotAcceptable.into());
+    }
+    if let Some(user) = request.remote_user.as_ref().filter(|user| user.is_fixed && !call.names_an_agent(&params)) {
+        params.default_name("user_id", &user.name);
     }
     call.plan(&params, request.headers.first("idempotency-key"), context).map(Plain::Call)
 }
@@ -223,17 +270,31 @@ fn socket(request: &Request, envelope: Envelope) -> Route {
     if request.method != Method::Get {
         return Route::Respond(envelope.seal(ApiError::from(Kind::SocketMethod).response()));
     }
-    match query::parse(&request.query).ok().and_then(|query| connect(&query)) {
+    match query::parse(&request.query).ok().and_then(|query| connect_as(request, query)) {
         Some(connect) => Route::Socket(connect, envelope),
         None => Route::Respond(envelope.seal(ApiError::from(Kind::SocketRefused).response())),
     }
+}
+
+/// Who connects; whoever is a user for sure need not say so.
+fn connect_as(request: &Request, query: Map<String, Value>) -> Option<Connect> {
+    connect(&with_identity(request, query))
+}
+
+fn with_identity(request: &Request, mut query: Map<String, Value>) -> Map<String, Value> {
+    if let Some(user) = request.remote_user.as_ref().filter(|user| user.is_fixed)
+        && !query.contains_key("agent_id")
+    {
+        query.entry("user_id").or_insert_with(|| user.name.as_str().into());
+    }
+    query
 }
 
 fn long_poll(request: &Request, envelope: Envelope) -> Route {
     let Ok(query) = query::parse(&request.query) else {
         return Route::Respond(envelope.seal(ApiError::from(Kind::BadRequest).response()));
     };
-    match longpoll::request(request, &query) {
+    match longpoll::request(request, &with_identity(request, query)) {
         Ok(request) => Route::LongPoll(request, envelope),
         Err(response) => Route::Respond(envelope.seal(response)),
     }
@@ -243,14 +304,14 @@ fn long_poll(request: &Request, envelope: Envelope) -> Route {
 const SEGMENTS_MAX: usize = 7;
 
 /// A path's segments, decoded. Empty ones do not count, so `/api//agents/` is `/api/agents`.
-struct Segments<'a> {
+pub(super) struct Segments<'a> {
     decoded: [Cow<'a, str>; SEGMENTS_MAX],
     count: usize,
 }
 
 impl<'a> Segments<'a> {
     /// Malformed encoding is refused wherever it stands.
-    fn of(path: &'a str) -> Result<Self, ApiError> {
+    pub(super) fn of(path: &'a str) -> Result<Self, ApiError> {
         let mut segments = Self { decoded: [const { Cow::Borrowed("") }; SEGMENTS_MAX], count: 0 };
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             let segment = query::decode(segment, false).map_err(|_| Kind::BadRequest)?;
@@ -260,6 +321,16 @@ impl<'a> Segments<'a> {
             }
         }
         Ok(segments)
+    }
+
+    /// Those of them that are there come first.
+    pub(super) fn texts(&self) -> [&str; SEGMENTS_MAX] {
+        self.decoded.each_ref().map(Cow::as_ref)
+    }
+
+    /// How many are there.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 }
 

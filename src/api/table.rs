@@ -5,8 +5,8 @@
 
 use super::dialect::Dialect;
 
-/// What a caller must be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a caller must be allowed to do, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Anybody.
     Public,
@@ -40,6 +40,8 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
     [
         super::routes::SOCKETS,
         super::routes::ROUTES,
+        super::routes::EXCHANGES,
+        super::admin::ROUTES,
         super::fleetlm::ROUTES,
         super::teammate::ROUTES,
         super::teammate::BARE_ROUTES,
@@ -171,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_are_public_and_only_sockets_and_events_go_on() {
+    fn only_probes_the_description_and_the_ways_to_a_token_are_public_and_only_sockets_and_events_go_on() {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
-        assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json"]);
+        assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json", "/api/auth", "/api/auth/login"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
         assert_eq!(streams, ["/socket/websocket", "/api/chat/ws", "/api/events"]);
     }

@@ -13,7 +13,6 @@ use super::world::World;
 use crate::api::topics::{self, NoTopic, Topic};
 use crate::api::{Ask, runs};
 use crate::protocol::channels::{Action, Message, Payload, ReplyTo, Status};
-use crate::session::Namespace;
 use crate::shard::{ChannelKey, Command, Delivered, Delivery, Heard, Push, Refusal, Reply, TopicKey, owner_of_session};
 
 /// Takes in one message of the client.
@@ -39,7 +38,7 @@ fn act(world: &Rc<World>, link: &Rc<Link>, action: Action<'_>) {
     match action {
         Action::Join { channel, topic, payload } => join(world, link, channel, &topic, &payload),
         Action::Event { topic, event, payload, reply, .. } => perform(world, link, &topic, &event, &payload, reply),
-        Action::Leave { channel, topic } => leave(world, link.id, channel, &topic),
+        Action::Leave { channel, topic } => leave(world, link, channel, &topic),
     }
 }
 
@@ -60,14 +59,16 @@ fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: 
             return link.socket.borrow_mut().refused(channel, &response, &mut out);
         }
     };
-    let key = key_of(&topic);
+    let key = link.key_of(&topic);
     world.with_hub(|hub| hub.begin_join(&key));
     let joiner = Joiner { link: Rc::clone(link), channel, topic, key };
     match call {
         Ask::One(to, command) => {
-            world.call(None, to, command, Box::new(move |world, reply| joiner.decide(world, vec![reply])));
+            world.call(link.access(), to, command, Box::new(move |world, reply| joiner.decide(world, vec![reply])));
         }
-        Ask::Every(command) => world.gather(None, &command, move |world, replies| joiner.decide(world, replies)),
+        Ask::Every(command) => {
+            world.gather(link.access(), &command, move |world, replies| joiner.decide(world, replies))
+        }
     }
 }
 
@@ -142,6 +143,13 @@ fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload
     let call = topics::parse(topic)
         .map_err(|_| topics::not_found())
         .and_then(|topic| topics::event(&topic, event, payload, &link.identity, &world.context()));
+    let call = call.and_then(|call| match link.principal() {
+        Some(principal) => {
+            let taken = world.auth.limiter().take_principal(principal.fingerprint);
+            taken.map(|()| call).map_err(|error| error.event_response())
+        }
+        None => Ok(call),
+    });
     let (to, command) = match call {
         Ok(call) => call,
         Err(response) => return answer(world, link, reply, Err(response.into())),
@@ -156,7 +164,7 @@ fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload
         answer(world, &asker, reply, topics::event_reply(&asker.identity, result));
         asker.wake();
     };
-    world.call(None, to, command, Box::new(done));
+    world.call(link.access(), to, command, Box::new(done));
 }
 
 fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<CompactString, CompactString>) {
@@ -166,7 +174,7 @@ fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<C
     };
     let left = link.socket.borrow_mut().reply(reply, status, response, &mut link.outbox(world));
     if let Some(Action::Leave { channel, topic }) = left {
-        leave(world, link.id, channel, &topic); // it had waited for this reply
+        leave(world, link, channel, &topic); // it had waited for this reply
     }
 }
 
@@ -175,13 +183,15 @@ pub(super) fn depart_all(world: &Rc<World>, link: &Link) {
     let channels: Vec<_> =
         link.socket.borrow().channels().map(|(channel, topic)| (channel, topic.to_owned())).collect();
     for (channel, topic) in channels {
-        leave(world, link.id, channel, &topic);
+        leave(world, link, channel, &topic);
     }
 }
 
 /// Takes a channel off its topic; the owner is told when it was this shard's last.
-fn leave(world: &Rc<World>, connection: u64, channel: u32, topic: &str) {
-    let key = topics::parse(topic).map(|topic| key_of(&topic)).expect("a joined topic was parsed when it was joined");
+fn leave(world: &Rc<World>, link: &Link, channel: u32, topic: &str) {
+    let connection = link.id;
+    let key =
+        topics::parse(topic).map(|topic| link.key_of(&topic)).expect("a joined topic was parsed when it was joined");
     if world.with_hub(|hub| hub.leave(&key, ChannelKey { connection, channel })) {
         unsubscribe(world, &key);
     }
@@ -200,12 +210,5 @@ pub(super) fn unsubscribe(world: &Rc<World>, key: &TopicKey) {
                 world.tell(crate::shard::ShardId(shard), command);
             }
         }
-    }
-}
-
-fn key_of(topic: &Topic) -> TopicKey {
-    match topic {
-        Topic::Session(session) => TopicKey::Session(*session),
-        Topic::Inbox(user_id) => TopicKey::Inbox(Namespace::default().scoped(user_id).into_owned()),
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use glommio::timer::sleep;
 use storage::File;
 
+use super::authority::ServerAuth;
 use super::disk::{self, Disk};
 use super::handshakes::Handshakes;
 use super::listener::{self, Door};
@@ -41,6 +42,7 @@ pub(super) struct Start {
     pub(super) resolver: Resolver,
     pub(super) trust: Trust,
     pub(super) tls: Option<Arc<ServerTls>>,
+    pub(super) auth: Arc<ServerAuth>,
 }
 
 /// Runs a shard to the end of its drain.
@@ -60,6 +62,7 @@ pub(super) async fn run(start: Start) {
         resolver,
         trust,
         tls,
+        auth,
     } = start;
     pulse.attach();
     let mut shard = match open() {
@@ -81,7 +84,7 @@ pub(super) async fn run(start: Start) {
             return;
         }
     };
-    let world = World::new(id, shards, config, state, metrics.of_shard(id), shard, outbound, disk);
+    let world = World::new(id, shards, config, state, auth, metrics.of_shard(id), shard, outbound, disk);
     world.read_clock();
     meet_peers(&world, posts).await;
     glommio::spawn_local(send_mail(Rc::clone(&world))).detach();
@@ -170,6 +173,7 @@ async fn beat(world: &Rc<World>, accept: impl Future<Output = ()> + 'static) {
 fn heartbeat(world: &Rc<World>, next_sweep_us: &mut u64) {
     const SWEEP_US: u64 = 1_000_000;
     world.read_clock();
+    world.renew_trusted();
     world.tick();
     if world.mail_waits() {
         world.flush_mail();
@@ -179,6 +183,7 @@ fn heartbeat(world: &Rc<World>, next_sweep_us: &mut u64) {
         *next_sweep_us = now_us + SWEEP_US;
         world.io.watches.sweep(now_us);
         super::longpoll::sweep(world);
+        world.sweep_tenures();
         world.outbound.close_idle(Instant::now());
         world.publish_status();
     }

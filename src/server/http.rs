@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -14,9 +15,11 @@ use super::streaming::{Speech, Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{events, flow, longpoll, plain_socket, websocket};
+use super::{authority, events, flow, keys, longpoll, plain_socket, websocket};
 use crate::api::ask_plan::{AskPlan, AskRender, Begin};
+use crate::api::auth::Principal;
 use crate::api::cors::Envelope;
+use crate::api::error::{ApiError, Kind};
 use crate::api::{self, Health, Route, Target};
 use crate::limits;
 use crate::protocol::Roomy;
@@ -34,6 +37,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: world.config.body_bytes_max,
     };
+    let address = if world.auth.limiter().counts_addresses() { stream.peer() } else { None };
     let connection = Connection {
         wire: Wire::new(Rc::clone(&world.io), stream),
         world,
@@ -43,6 +47,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         request_began: false,
         request_until_us: 0,
         admitted,
+        address,
     };
     connection.run().await;
 }
@@ -57,6 +62,8 @@ struct Connection {
     request_began: bool,
     request_until_us: u64,
     admitted: Admitted,
+    /// Where the client is, if that matters.
+    address: Option<IpAddr>,
 }
 
 /// What follows a request.
@@ -168,7 +175,7 @@ impl Connection {
         let head_only = request.method == Method::Head;
         let version = request.version;
         let mut keep_alive = request.keep_alive && !world.state.is_draining();
-        let answer = respond(&world, request).await;
+        let answer = let_in(&world, self.address, request).await;
         let response = match answer {
             Answer::Response(response) => response,
             Answer::Awaited(awaited) => {
@@ -312,14 +319,29 @@ struct Awaited {
     envelope: Envelope,
 }
 
-async fn respond(world: &Rc<World>, request: Request) -> Answer {
-    let access: Option<Box<Access>> = None;
+/// Answers a request of whoever may send it; what of the answer goes on ends when he no longer may.
+async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request) -> Answer {
+    let principal = match authority::admit(world, address, &mut request) {
+        Ok(principal) => principal,
+        Err(refusal) => return Answer::Response(refusal),
+    };
+    match respond(world, address, &principal, request).await {
+        Answer::Stream(streaming) if !principal.is_open => {
+            Answer::Stream(Box::new(streaming.held_by(world, &principal)))
+        }
+        answer => answer,
+    }
+}
+
+async fn respond(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Principal>, request: Request) -> Answer {
+    let access = principal.access();
+    let holder = || (!principal.is_open).then(|| Rc::clone(principal));
     Answer::Response(match api::route(&request, &world.context()) {
-        Route::Socket(connect, envelope) => match websocket::Opening::accept(world, &request, connect) {
+        Route::Socket(connect, envelope) => match websocket::Opening::accept(world, holder(), &request, connect) {
             Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Phoenix(opening)), response),
             Err(refusal) => envelope.seal(refusal),
         },
-        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, access, &request, plan) {
+        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, holder(), &request, plan) {
             Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Plain(opening)), response),
             Err(refusal) => envelope.seal(refusal),
         },
@@ -345,10 +367,15 @@ async fn respond(world: &Rc<World>, request: Request) -> Answer {
             flow::Ended::Response(response) => envelope.seal(response),
             flow::Ended::Ask(plan) => return ask(world, access, *plan, envelope).await,
         },
-        Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, request).await),
+        Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, holder(), request).await),
+        Route::Keys(request, envelope) => envelope.seal(keys::serve(world, principal, request).await),
+        Route::Exchange(exchange, body, envelope) => envelope.seal(keys::exchanged(world, address, exchange, &body)),
         Route::Health(probe, envelope) => {
             let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };
             envelope.seal(api::health::health(probe, &troubles))
+        }
+        Route::Metrics(envelope) if !principal.may_see_the_server() => {
+            envelope.seal(ApiError::from(Kind::Forbidden).response())
         }
         Route::Metrics(envelope) => {
             // Each shard publishes what it counted before it answers; a refusal leaves its last second's numbers.

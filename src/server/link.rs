@@ -3,19 +3,25 @@
 //! Everything that is for the client goes through the outbox in order; the carrier takes it from there when its task runs, so
 //! that all that a turn produced leaves with one send. What the client's messages do stands in `channel`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use super::channel;
 use super::metrics::{CloseReason, Level, Which};
+use super::tenure::Tenure;
 use super::websocket::code;
 use super::world::World;
+use crate::api::auth::Principal;
+use crate::api::routes::Connect;
+use crate::api::topics::Topic;
 use crate::limits;
 use crate::protocol::Roomy;
 use crate::protocol::channels::{Malformed, Message, Outlet, Socket, Vsn, decode_binary, decode_text};
 use crate::protocol::ws;
+use crate::session::Namespace;
+use crate::shard::{Access, TopicKey};
 
 /// Bytes around a chunk in its frame at the most: the envelope of `stream_chunk` with topic, run and index.
 const CHUNK_ENVELOPE_BYTES: usize = 256;
@@ -79,10 +85,18 @@ pub(super) struct Goodbye {
     pub(super) at_once: bool,
 }
 
+/// Whose a link is, and how long.
+struct Holder {
+    principal: Rc<Principal>,
+    tenure: OnceCell<Tenure>,
+}
+
 /// See the top of the file.
 pub(super) struct Link {
     pub(super) id: u64,
     pub(super) identity: Box<str>,
+    /// Who it is for sure; nobody in open mode. Boxed: most servers have none.
+    holder: Option<Box<Holder>>,
     pub(super) vsn: Vsn,
     pub(super) carrier: Carrier,
     pub(super) socket: RefCell<Socket>,
@@ -97,7 +111,14 @@ pub(super) struct Link {
 
 impl Link {
     /// Opens a socket of this shard.
-    pub(super) fn open(world: &World, identity: String, vsn: Vsn, carrier: Carrier) -> Rc<Self> {
+    pub(super) fn open(
+        world: &World,
+        connect: Connect,
+        carrier: Carrier,
+        principal: Option<Rc<Principal>>,
+    ) -> Rc<Self> {
+        let Connect { identity, vsn } = connect;
+        let holder = principal.map(|principal| Box::new(Holder { principal, tenure: OnceCell::new() }));
         let mut links = world.links.borrow_mut();
         let entry = links.vacant_entry();
         let generation = world.links_opened.get().wrapping_add(1) & GENERATION_MAX;
@@ -105,6 +126,7 @@ impl Link {
         let link = Rc::new(Self {
             id: u64::from(generation) << 32 | entry.key() as u64,
             identity: identity.into_boxed_str(),
+            holder,
             vsn,
             carrier,
             socket: RefCell::new(Socket::new(vsn, limits::CHANNELS_MAX)),
@@ -114,11 +136,41 @@ impl Link {
             is_running: Cell::new(false),
         });
         entry.insert(Rc::clone(&link));
+        if let Some(holder) = &link.holder {
+            let held = Rc::downgrade(&link);
+            let tenure = world.tenures.begin(&holder.principal, move |reason| {
+                if let Some(link) = held.upgrade() {
+                    link.say_goodbye(Goodbye { code: code::POLICY_VIOLATION, reason, at_once: false });
+                }
+            });
+            holder.tenure.get_or_init(|| tenure);
+        }
         world.metrics.count(Which::SocketsOpened);
         if let Carrier::WebSocket { .. } = link.carrier {
             world.metrics.rise(Level::SocketsOpen);
         }
         link
+    }
+
+    /// Who it is for sure; `None` in open mode.
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.holder.as_ref().map(|holder| &*holder.principal)
+    }
+
+    /// What goes with each command of its client.
+    pub(super) fn access(&self) -> Option<Box<Access>> {
+        self.principal().and_then(Principal::access)
+    }
+
+    /// The key of a topic that its client names.
+    pub(super) fn key_of(&self, topic: &Topic) -> TopicKey {
+        match topic {
+            Topic::Session(session) => TopicKey::Session(*session),
+            Topic::Inbox(user_id) => TopicKey::Inbox(match self.principal() {
+                Some(principal) => principal.namespace.scoped(user_id).into_owned(),
+                None => Namespace::default().scoped(user_id).into_owned(),
+            }),
+        }
     }
 
     /// The open link with that id, if it is still the same one.

@@ -10,6 +10,8 @@ use super::channel;
 use super::http;
 use super::link::{Carrier, Link, LongPoll};
 use super::world::World;
+use crate::api::admission;
+use crate::api::auth::Principal;
 use crate::api::longpoll::{self as requests, LongPollRequest};
 use crate::api::routes::Connect;
 use crate::limits;
@@ -21,20 +23,20 @@ use crate::shard::{Caller, ShardId};
 /// Makes a client try again later; phoenix.js knows no other status for it.
 const TRY_AGAIN: u16 = 500;
 
-/// What is asked of a session that exists.
-pub(super) enum PollRequest {
-    /// Its messages, or a wait for them.
-    Take(Token),
-    /// A batch of the client's messages.
-    Publish(Token, Result<Vec<Message<'static>>, Malformed>),
+/// A request to a session that exists.
+pub(super) struct PollRequest {
+    token: Token,
+    /// Whose it is; nobody's in open mode.
+    by: Option<Box<Principal>>,
+    wish: Wish,
 }
 
-impl PollRequest {
-    fn token(&self) -> Token {
-        match self {
-            Self::Take(token) | Self::Publish(token, _) => *token,
-        }
-    }
+/// What is asked of it.
+enum Wish {
+    /// Its messages, or a wait for them.
+    Take,
+    /// A batch of the client's messages.
+    Publish(Result<Vec<Message<'static>>, Malformed>),
 }
 
 /// What comes of it.
@@ -52,13 +54,14 @@ pub(super) enum PollAnswer {
 }
 
 /// Answers a request to `/socket/longpoll`.
-pub(super) async fn serve(world: &Rc<World>, request: LongPollRequest) -> Response {
-    let (request, otherwise) = match request {
-        LongPollRequest::Open(connect) => return open(world, connect),
-        LongPollRequest::Poll { token, otherwise } => (PollRequest::Take(token), otherwise),
-        LongPollRequest::Batch { token, messages } => (PollRequest::Publish(token, messages), None),
+pub(super) async fn serve(world: &Rc<World>, principal: Option<Rc<Principal>>, request: LongPollRequest) -> Response {
+    let (token, wish, otherwise) = match request {
+        LongPollRequest::Open(connect) => return open(world, principal, connect),
+        LongPollRequest::Poll { token, otherwise } => (token, Wish::Take, otherwise),
+        LongPollRequest::Batch { token, messages } => (token, Wish::Publish(messages), None),
     };
-    let token = request.token();
+    let by = principal.as_ref().map(|principal| Box::new(Principal::clone(principal)));
+    let request = PollRequest { token, by, wish };
     let holder = ShardId(token.shard);
     let answer = if holder == world.id {
         answer(world, request).await
@@ -70,20 +73,23 @@ pub(super) async fn serve(world: &Rc<World>, request: LongPollRequest) -> Respon
     match (answer, otherwise) {
         (PollAnswer::Messages(messages), _) => requests::answer(wire::polled(token, &messages)),
         (PollAnswer::Taken, _) => bare(200),
-        (PollAnswer::Gone, Some(connect)) => open(world, connect),
+        (PollAnswer::Gone, Some(connect)) => open(world, principal, connect),
         (PollAnswer::Gone, None) => bare(410),
         (PollAnswer::Busy, _) => bare(408),
         (PollAnswer::Overloaded, _) => bare(TRY_AGAIN),
     }
 }
 
-fn open(world: &Rc<World>, connect: Connect) -> Response {
+fn open(world: &Rc<World>, principal: Option<Rc<Principal>>, connect: Connect) -> Response {
+    if principal.as_ref().is_some_and(|by| admission::admit_identity(by, &connect.identity).is_err()) {
+        return bare(403);
+    }
     if world.long_polls.borrow().len() >= limits::LONG_POLL_SESSIONS_MAX || world.state.is_draining() {
         return bare(TRY_AGAIN);
     }
     let token = Token { random: world.context().random, shard: world.id.0 };
     let carrier = Carrier::long_poll(world.now().mono_us);
-    let link = Link::open(world, connect.identity, connect.vsn, carrier);
+    let link = Link::open(world, connect, carrier, principal);
     world.long_polls.borrow_mut().insert(token, link);
     requests::answer(wire::opened(token))
 }
@@ -104,12 +110,12 @@ pub(super) fn answer_by_mail(world: &Rc<World>, from: Caller, request: PollReque
 }
 
 async fn answer(world: &Rc<World>, request: PollRequest) -> PollAnswer {
-    let token = request.token();
+    let PollRequest { token, by, wish } = request;
     let link = world.long_polls.borrow().get(&token).cloned();
-    let Some(link) = link else { return PollAnswer::Gone };
-    let answer = match request {
-        PollRequest::Take(_) => take_messages(world, &link).await,
-        PollRequest::Publish(_, batch) => publish(world, &link, batch).await,
+    let Some(link) = link.filter(|link| is_same(link.principal(), by.as_deref())) else { return PollAnswer::Gone };
+    let answer = match wish {
+        Wish::Take => take_messages(world, &link).await,
+        Wish::Publish(batch) => publish(world, &link, batch).await,
     };
     if link.goodbye().is_some() || !link.is_open() {
         world.long_polls.borrow_mut().remove(&token);
@@ -119,6 +125,12 @@ async fn answer(world: &Rc<World>, request: PollRequest) -> PollAnswer {
         }
     }
     answer
+}
+
+/// Whether who asks is who opened the session, if with a newer token: for anybody else it is not there.
+fn is_same(holder: Option<&Principal>, by: Option<&Principal>) -> bool {
+    let who = |principal: &Principal| (principal.namespace.clone(), principal.user.clone(), principal.scope.clone());
+    holder.map(who) == by.map(who)
 }
 
 async fn take_messages(world: &Rc<World>, link: &Rc<Link>) -> PollAnswer {

@@ -73,6 +73,7 @@ pub(super) enum CloseReason {
     TooMany,
     Drain,
     Handshake,
+    Expired,
 }
 
 /// The families, shared by all shards, and the registry that renders them.

@@ -5,6 +5,7 @@
 //! what a request means is `api`'s, what happens is `shard`'s.
 
 mod ask;
+mod authority;
 mod calm;
 mod channel;
 mod clock;
@@ -16,6 +17,8 @@ mod fanout;
 mod flow;
 mod handshakes;
 mod http;
+mod keys;
+mod limiter;
 mod link;
 mod listener;
 mod longpoll;
@@ -27,6 +30,7 @@ mod ring;
 mod slice;
 mod state;
 mod streaming;
+mod tenure;
 mod tls;
 mod watch;
 mod watcher;
@@ -51,10 +55,12 @@ use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use nix::sys::signal::{SigSet, Signal};
 use storage::File;
 
+use crate::api::auth::Mode;
 use crate::config::{Durability, ServeConfig};
 use crate::limits;
 use crate::session::AgentConfig;
 use crate::shard::{ECHO_AGENT, Shard, ShardId};
+use authority::ServerAuth;
 use metrics::Metrics;
 use state::SharedState;
 use tls::ServerTls;
@@ -66,12 +72,13 @@ use tls::ServerTls;
 pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let signals = block_signals()?;
     let tls = ServerTls::of_config(&config)?.map(Arc::new);
+    let auth = Arc::new(ServerAuth::of_config(&config.auth, config.address())?);
     let config = Arc::new(config);
     let shards = config.shard_count();
     ring::probe()?;
     let (address, sockets) = listener::listen(config.address(), shards)?;
     let state = Arc::new(SharedState::new(shards));
-    heed_signals(signals, Arc::clone(&state), tls.clone())?;
+    heed_signals(signals, Arc::clone(&state), tls.clone(), Arc::clone(&auth))?;
     let opening = Opening::of_folder(&config, shards)?;
     let recovered = describe(&opening.recovered.report);
     let (opened, answers) = mpsc::channel();
@@ -98,6 +105,7 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
             resolver: resolver.clone(),
             trust: trust.clone(),
             tls: tls.clone(),
+            auth: Arc::clone(&auth),
         };
         threads.push(start_executor(&config, start)?);
     }
@@ -124,11 +132,17 @@ fn block_signals() -> anyhow::Result<SigSet> {
 
 /// SIGHUP reloads what can be reloaded. The first of the others starts the drain, a second one ends the process at once: recovery takes
 /// care of the rest. While the server is still starting there is nothing to drain, so the first one ends it.
-fn heed_signals(signals: SigSet, state: Arc<SharedState>, tls: Option<Arc<ServerTls>>) -> anyhow::Result<()> {
+fn heed_signals(
+    signals: SigSet,
+    state: Arc<SharedState>,
+    tls: Option<Arc<ServerTls>>,
+    auth: Arc<ServerAuth>,
+) -> anyhow::Result<()> {
     let heed = move || {
         while let Ok(signal) = signals.wait() {
             if signal == Signal::SIGHUP {
                 reload(tls.as_deref());
+                reload_auth(&auth);
                 continue;
             }
             if state.is_draining() || !state.is_serving() {
@@ -149,6 +163,15 @@ fn reload(tls: Option<&ServerTls>) {
         None => tracing::info!("SIGHUP: there is nothing to reload without --tls-cert"),
         Some(Ok(())) => tracing::info!("the TLS certificate was reloaded, new connections get it"),
         Some(Err(error)) => tracing::error!(%error, "the TLS certificate was not reloaded, the old one stays"),
+    }
+}
+
+/// As for the certificate.
+fn reload_auth(auth: &ServerAuth) {
+    match auth.reload() {
+        Ok(()) if auth.mode() == Mode::Open => {}
+        Ok(()) => tracing::info!("what tokens are checked with was reloaded"),
+        Err(error) => tracing::error!(%error, "what tokens are checked with was not reloaded, the old stays"),
     }
 }
 

@@ -6,7 +6,7 @@
 //! Invariants: answers come in the order of their asks; of the asks that wait there are `ASKS_QUEUED_MAX`, then the socket is not
 //! read; a client that does not read is cut at its outbox's bound; with the connection everything of it ends but the runs.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -17,12 +17,14 @@ use super::flow::{self, SocketEnded};
 use super::link::Goodbye;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Level, Which};
+use super::tenure::Tenure;
 use super::watch::{Ending, Watch};
 use super::websocket::{Conversation, Peer, code};
 use super::wire::Wire;
 use super::world::World;
 use crate::api::Target;
 use crate::api::ask_plan::{SocketAsk, SocketFlow, SocketPlan, SocketRender, Taken};
+use crate::api::auth::Principal;
 use crate::limits;
 use crate::protocol::Roomy;
 use crate::protocol::http::{Request, Response};
@@ -34,6 +36,7 @@ use crate::shard::{Access, Command};
 pub(super) struct Opening {
     upgrade: ws::Upgrade,
     access: Option<Box<Access>>,
+    principal: Option<Rc<Principal>>,
     plan: SocketPlan,
 }
 
@@ -44,13 +47,14 @@ impl Opening {
     /// The refusal to send instead.
     pub(super) fn accept(
         world: &World,
-        access: Option<Box<Access>>,
+        principal: Option<Rc<Principal>>,
         request: &Request,
         plan: SocketPlan,
     ) -> Result<(Self, Response), Response> {
         let options = HandshakeOptions { deflate: world.config.ws_deflate, subprotocols: &[] };
         let (upgrade, response) = ws::accept(request, &options)?;
-        Ok((Self { upgrade, access, plan }, response))
+        let access = principal.as_ref().and_then(|principal| principal.access());
+        Ok((Self { upgrade, access, principal, plan }, response))
     }
 }
 
@@ -63,12 +67,15 @@ pub(super) fn converse(
     out: Vec<u8>,
     admitted: Admitted,
 ) -> Conversation<PlainPeer> {
-    let Opening { upgrade, access, plan } = opening;
+    let Opening { upgrade, access, principal, plan } = opening;
     let limits = ws::Limits { message_bytes_max: world.config.body_bytes_max, fragments_max: limits::WS_FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
     decoder.push(rest);
     let idle_s = world.config.socket_idle_s;
     let socket = PlainSocket::open(world, access, plan.render, upgrade.deflate, out);
+    if let Some(principal) = &principal {
+        socket.hold(principal);
+    }
     Conversation::new(wire, decoder, idle_s, PlainPeer { socket, _admitted: admitted })
 }
 
@@ -106,6 +113,7 @@ struct PlainSocket {
     is_answering: Cell<bool>,
     /// The session of the answer under way.
     session: Cell<Option<SessionId>>,
+    tenure: OnceCell<Tenure>,
 }
 
 impl PlainSocket {
@@ -136,9 +144,22 @@ impl PlainSocket {
             answering: RefCell::default(),
             is_answering: Cell::new(false),
             session: Cell::new(None),
+            tenure: OnceCell::new(),
         });
         greetings.iter().for_each(|frame| socket.send(frame));
         socket
+    }
+
+    /// Ends with the tenure of `principal`.
+    fn hold(self: &Rc<Self>, principal: &Rc<Principal>) {
+        let held = Rc::downgrade(self);
+        let tenure = self.world.tenures.begin(principal, move |reason| {
+            if let Some(socket) = held.upgrade() {
+                socket.goodbye.set(Some(Goodbye { code: code::POLICY_VIOLATION, reason, at_once: false }));
+                socket.wake();
+            }
+        });
+        self.tenure.get_or_init(|| tenure);
     }
 
     fn take(self: &Rc<Self>, taken: Taken) {

@@ -10,17 +10,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::ask::{Asking, Told};
+use super::tenure::Tenure;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
+use super::world::World;
 use crate::api::ask_plan::AskRender;
+use crate::api::auth::Principal;
 use crate::limits;
 use crate::protocol::http::{self, RequestDecoder, Response};
 
@@ -41,6 +44,51 @@ pub(super) struct Streaming {
     pub(super) head: Response,
     /// Its content.
     pub(super) source: Box<dyn Source>,
+}
+
+impl Streaming {
+    /// The same, ended when its reader's tenure is over.
+    pub(super) fn held_by(self, world: &World, principal: &Rc<Principal>) -> Self {
+        let over = Rc::new(Over::default());
+        let told = Rc::clone(&over);
+        let tenure = world.tenures.begin(principal, move |_| told.tell());
+        Self { head: self.head, source: Box::new(Held { source: self.source, over, _tenure: tenure }) }
+    }
+}
+
+/// Whether a tenure is over, and who is to know.
+#[derive(Default)]
+struct Over {
+    is_over: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Over {
+    fn tell(&self) {
+        self.is_over.set(true);
+        self.waker.borrow_mut().take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A source that ends with a tenure.
+struct Held {
+    source: Box<dyn Source>,
+    over: Rc<Over>,
+    _tenure: Tenure,
+}
+
+impl Source for Held {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        if self.over.is_over.get() {
+            return Poll::Ready(None);
+        }
+        *self.over.waker.borrow_mut() = Some(cx.waker().clone());
+        self.source.poll_piece(cx)
+    }
+
+    fn outlives_drain(&self) -> bool {
+        self.source.outlives_drain()
+    }
 }
 
 /// The connection that a stream goes over.

@@ -14,6 +14,9 @@ use super::metrics::CloseReason;
 use super::watch::Ending;
 use super::wire::{Linger, Wire, WireError};
 use super::world::World;
+use crate::api::admission;
+use crate::api::auth::Principal;
+use crate::api::error::{ApiError, Kind};
 use crate::api::routes::Connect;
 use crate::limits;
 use crate::protocol::Roomy;
@@ -23,6 +26,7 @@ use crate::protocol::ws::{self, Decoder, Event, HandshakeOptions, Role};
 /// Close codes that the server itself sends.
 pub(super) mod code {
     pub(in crate::server) const PROTOCOL_ERROR: u16 = 1002;
+    pub(in crate::server) const POLICY_VIOLATION: u16 = 1008;
     pub(in crate::server) const INTERNAL_ERROR: u16 = 1011;
     pub(in crate::server) const SERVICE_RESTART: u16 = 1012;
     pub(in crate::server) const TRY_AGAIN_LATER: u16 = 1013;
@@ -61,6 +65,7 @@ pub(super) trait Peer {
 pub(super) struct Opening {
     upgrade: ws::Upgrade,
     connect: Connect,
+    principal: Option<Rc<Principal>>,
 }
 
 impl Opening {
@@ -68,10 +73,19 @@ impl Opening {
     ///
     /// # Errors
     /// The refusal to send instead.
-    pub(super) fn accept(world: &World, request: &Request, connect: Connect) -> Result<(Self, Response), Response> {
+    pub(super) fn accept(
+        world: &World,
+        principal: Option<Rc<Principal>>,
+        request: &Request,
+        connect: Connect,
+    ) -> Result<(Self, Response), Response> {
+        if let Some(principal) = &principal {
+            let admitted = admission::admit_identity(principal, &connect.identity);
+            admitted.map_err(|_| ApiError::from(Kind::SocketRefused).response())?;
+        }
         let options = HandshakeOptions { deflate: world.config.ws_deflate, subprotocols: &["phoenix"] };
         let (upgrade, response) = ws::accept(request, &options)?;
-        Ok((Self { upgrade, connect }, response))
+        Ok((Self { upgrade, connect, principal }, response))
     }
 }
 
@@ -84,9 +98,9 @@ pub(super) fn phoenix(
     out: Vec<u8>,
     admitted: Admitted,
 ) -> Conversation<PhoenixPeer> {
-    let Opening { upgrade, connect } = opening;
+    let Opening { upgrade, connect, principal } = opening;
     let carrier = Carrier::web_socket(out, upgrade.deflate);
-    let link = Link::open(&world, connect.identity, connect.vsn, carrier);
+    let link = Link::open(&world, connect, carrier, principal);
     let limits = ws::Limits { message_bytes_max: world.config.body_bytes_max, fragments_max: limits::WS_FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
     decoder.push(rest);

@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use slab::Slab;
 use storage::{File, Sync, Work};
 
+use super::authority::{ServerAuth, Trusted};
 use super::calm::Calm;
 use super::channel;
 use super::disk::{self, Disk};
@@ -22,14 +23,16 @@ use super::mailbox::{Bell, Event, Mail, Outbound as Peer};
 use super::metrics::{Level, ShardMetrics, Which};
 use super::outbound::Outbound;
 use super::state::SharedState;
+use super::tenure::{self, Tenures};
 use super::watcher::Watcher;
 use super::webhook;
 use super::wire::WireIo;
+use crate::api::auth::{Authority, Principal};
 use crate::api::{self, Target};
 use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
 use crate::protocol::ws;
-use crate::session::AgentPut;
+use crate::session::DirectoryNote;
 use crate::shard::{
     Access, Caller, Command, Delivery, Hub, Input, Now, Out, Output, Push, Refusal, Reply, Shard, ShardId,
 };
@@ -48,6 +51,12 @@ pub(super) struct World {
     pub(super) shards: u16,
     pub(super) config: Arc<ServeConfig>,
     pub(super) state: Arc<SharedState>,
+    pub(super) auth: Arc<ServerAuth>,
+    /// The shard's own of [`ServerAuth::current`].
+    pub(super) trusted: RefCell<Arc<Trusted>>,
+    pub(super) tenures: Tenures,
+    /// Who everybody is in open mode.
+    pub(super) anyone: Rc<Principal>,
     pub(super) metrics: ShardMetrics,
     pub(super) io: Rc<WireIo>,
     pub(super) links: RefCell<Slab<Rc<Link>>>,
@@ -81,6 +90,7 @@ impl World {
         shards: u16,
         config: Arc<ServeConfig>,
         state: Arc<SharedState>,
+        auth: Arc<ServerAuth>,
         metrics: ShardMetrics,
         shard: Shard<File>,
         outbound: Rc<Outbound>,
@@ -91,6 +101,10 @@ impl World {
             shards,
             config,
             state,
+            trusted: RefCell::new(auth.current()),
+            auth,
+            tenures: Tenures::default(),
+            anyone: Rc::new(Principal::anyone()),
             metrics,
             io: Rc::default(),
             links: RefCell::default(),
@@ -147,7 +161,7 @@ impl World {
     /// The registrations that this shard keeps, for all others; nothing on a shard without the directory.
     pub(super) fn spread_all(self: &Rc<Self>, done: impl FnOnce() + 'static) {
         let notes = self.shard.borrow().registrations();
-        let command = Command::LearnAgents { notes, complete: true };
+        let command = Command::Learn { notes, complete: true };
         self.gather(None, &command, move |_, _| done());
     }
 
@@ -162,7 +176,7 @@ impl World {
         let mail = Mail::Command(caller, access, command);
         let refused = self.with_peer(to, |peer| match &mail {
             // A shard that missed one would not know an agent; there are as many of them as registrations under way.
-            Mail::Command(_, _, Command::LearnAgents { .. }) => {
+            Mail::Command(_, _, Command::Learn { .. }) => {
                 peer.command_unbounded(mail);
                 false
             }
@@ -221,9 +235,27 @@ impl World {
         if let Input::Call { command: Command::ReadStatus, .. } = input {
             self.publish_status();
         }
+        let is_revocation = tenure::revokes(&input);
         self.shard.borrow_mut().take(self.now(), input, &mut self.outputs.borrow_mut().fresh);
+        if is_revocation {
+            self.sweep_tenures();
+        }
         self.turn_bell.ring();
         self.perform_all();
+    }
+
+    /// Everything that decides whom to let in.
+    pub(super) fn with_authority<R>(&self, ask: impl FnOnce(&Authority<'_>) -> R) -> R {
+        let (trusted, shard) = (self.trusted.borrow(), self.shard.borrow());
+        ask(&Authority { settings: &trusted.settings, keyring: shard.keyring(), keys: &trusted.keys })
+    }
+
+    /// Fresh random bits, for whatever must not be guessed.
+    pub(super) fn random<T>(&self) -> T
+    where
+        rand::distr::StandardUniform: rand::distr::Distribution<T>,
+    {
+        self.random.borrow_mut().random()
     }
 
     /// Answers and pushes what became durable.
@@ -278,8 +310,8 @@ impl World {
     }
 
     /// Tells every shard of registrations; when all know, `to` is answered.
-    pub(super) fn spread(self: &Rc<Self>, notes: Vec<AgentPut>, complete: bool, to: Caller, reply: Reply) {
-        self.gather(None, &Command::LearnAgents { notes, complete }, move |world, replies| {
+    pub(super) fn spread(self: &Rc<Self>, notes: Vec<DirectoryNote>, complete: bool, to: Caller, reply: Reply) {
+        self.gather(None, &Command::Learn { notes, complete }, move |world, replies| {
             let refused = replies.into_iter().find_map(Result::err);
             world.perform(Output::Reply { to, reply: refused.map_or(Ok(reply), Err) });
         });

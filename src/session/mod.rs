@@ -28,7 +28,9 @@ pub use key_note::{KeyPut, KeyScope, SecretHash};
 pub use main_id::main_id;
 pub use message::{MessageMeta, MessageParts, RunPart, Sender};
 pub use namespace::{DEFAULT_NAMESPACE, Namespace, scoped, split};
-pub use note::{AgentPut, CursorMoved, SessionCreated, SessionParts, SessionRenamed, SessionStatus, kind};
+pub use note::{
+    AgentPut, CursorMoved, DirectoryNote, SessionCreated, SessionParts, SessionRenamed, SessionStatus, kind,
+};
 pub use run_note::{ChunkMeta, RunNote, SessionCompacted};
 pub use team_spec::{TeamMode, TeamSpec};
 pub use time::{push_rfc3339, rfc3339};

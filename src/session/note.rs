@@ -4,7 +4,7 @@
 //! A note says what holds from then on, in absolute terms: folding one twice, or an older one before a newer one again,
 //! ends in the same state.
 
-use super::{AgentConfig, Json, Namespace, SessionId, message, time};
+use super::{AgentConfig, Json, KeyPut, Namespace, SessionId, message, time};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -170,6 +170,15 @@ impl AgentPut {
         let former_id = (!meta.is_empty()).then(|| std::str::from_utf8(meta).map(str::to_owned)).transpose().ok()?;
         Some(Self { former_id, agent: AgentConfig::from_note(payload).ok()? })
     }
+}
+
+/// What the directory's shard keeps for all others.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DirectoryNote {
+    /// An agent was registered or changed.
+    Agent(AgentPut),
+    /// An API key was made or revoked.
+    Key(KeyPut),
 }
 
 /// A session as clients read it.

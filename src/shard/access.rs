@@ -131,6 +131,8 @@ impl<M: Medium> Shard<M> {
             },
             Command::WatchInbox { user_id } | Command::Route { user_id, .. } => reach.is_user(user_id),
             Command::Agents(command) => may_ask_for_agents(reach, command),
+            // Keys of all namespaces: asked for by the server alone, once it has made sure of an administrator.
+            Command::Keys(_) => *access == Access::default(),
             Command::ReadDeliveries { agent_id } => match reach {
                 Reach::All => true,
                 Reach::Agent(agent) => **agent == **agent_id,
@@ -150,7 +152,7 @@ impl<M: Medium> Shard<M> {
             // The server's own, which were admitted above.
             Command::Unsubscribe { .. }
             | Command::UnwatchInbox { .. }
-            | Command::LearnAgents { .. }
+            | Command::Learn { .. }
             | Command::Dispatch { .. }
             | Command::ReadStatus => true,
         };
@@ -205,7 +207,7 @@ fn is_own(command: &Command) -> bool {
         command,
         Command::Unsubscribe { .. }
             | Command::UnwatchInbox { .. }
-            | Command::LearnAgents { .. }
+            | Command::Learn { .. }
             | Command::Dispatch { .. }
             | Command::ReadStatus
     )

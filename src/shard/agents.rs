@@ -1,9 +1,10 @@
-//! Agents: the directory's registrations, their calls' reports, and the chunks that an agent sends over its own socket.
+//! Agents and keys: the directory's registrations, their calls' reports, and the chunks that an agent sends over its own socket.
 
 use super::commit::Effect;
 use super::directory::Decision;
-use super::{AgentCommand, Caller, Now, Out, Outcome, Output, Push, Refusal, Reply, Shard, ShardId, Stop};
-use crate::session::{AgentPut, Json, Namespace, SessionId, kind};
+use super::keyring::KeyDecision;
+use super::{AgentCommand, Caller, KeyCommand, Now, Out, Outcome, Output, Push, Refusal, Reply, Shard, ShardId, Stop};
+use crate::session::{AgentPut, DirectoryNote, Json, KeyPut, Namespace, SessionId, kind};
 use storage::{Key, Kind, Lsn, Medium, NewRecord};
 
 impl<M: Medium> Shard<M> {
@@ -41,9 +42,56 @@ impl<M: Medium> Shard<M> {
         Ok(self.log.append(record)?.lsn)
     }
 
-    /// Every registration, for the other shards. Empty on shards that have no directory.
-    pub fn registrations(&self) -> Vec<AgentPut> {
-        self.directory.as_ref().map(super::directory::Directory::all).unwrap_or_default()
+    pub(super) fn keys(&mut self, now: Now, from: Caller, command: &KeyCommand) -> Result<Outcome, Stop> {
+        let note = match self.keyring.decide(command, now.unix_us) {
+            KeyDecision::Reply(reply) => return Ok(Outcome::Reply(reply)),
+            KeyDecision::Refuse(refusal) if self.keyring.has_pending() => return Err(Stop::Behind(refusal)),
+            KeyDecision::Refuse(refusal) => return Err(refusal.into()),
+            KeyDecision::Put(note) => *note,
+        };
+        let lsn = self.append_key(now, &note)?;
+        self.keyring.push(note);
+        self.commits.push(lsn, from, Effect::KeyPut);
+        Ok(Outcome::Later)
+    }
+
+    fn append_key(&mut self, now: Now, note: &KeyPut) -> Result<Lsn, Stop> {
+        let record = NewRecord {
+            kind: Kind(kind::KEY_PUT),
+            flags: 0,
+            key: Key(xxhash_rust::xxh3::xxh3_128(note.id.to_string().as_bytes())),
+            seq: 0,
+            time_us: now.unix_us,
+            meta: &[],
+            payload: &[&note.render()],
+        };
+        Ok(self.log.append(record)?.lsn)
+    }
+
+    /// Takes in what the directory's shard tells.
+    pub(super) fn learn(&mut self, notes: &[DirectoryNote], complete: bool) -> Outcome {
+        let mut agents = Vec::new();
+        for note in notes {
+            match note {
+                DirectoryNote::Agent(agent) => agents.push(agent.clone()),
+                DirectoryNote::Key(key) => self.keyring.fold(key.clone()),
+            }
+        }
+        self.roster.learn(&mut self.catalog.names, agents, complete);
+        self.router.forget();
+        Outcome::Reply(Reply::Done)
+    }
+
+    /// Everything that the directory's shard keeps, for the others. Empty on those.
+    pub fn registrations(&self) -> Vec<DirectoryNote> {
+        let Some(directory) = &self.directory else { return Vec::new() };
+        let agents = directory.all().into_iter().map(DirectoryNote::Agent);
+        agents.chain(self.keyring.all().cloned().map(DirectoryNote::Key)).collect()
+    }
+
+    /// The API keys.
+    pub fn keyring(&self) -> &super::Keyring {
+        &self.keyring
     }
 
     pub(super) fn deliveries(&mut self, namespace: &Namespace, agent_id: &str) -> Result<Outcome, Stop> {

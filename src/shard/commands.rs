@@ -58,11 +58,8 @@ impl<M: Medium> Shard<M> {
                 Ok(Outcome::Silent)
             }
             Command::Agents(command) => self.agents(now, from, namespace, command),
-            Command::LearnAgents { notes, complete } => {
-                self.roster.learn(&mut self.catalog.names, notes.clone(), *complete);
-                self.router.forget();
-                Ok(Outcome::Reply(Reply::Done))
-            }
+            Command::Keys(command) => self.keys(now, from, command),
+            Command::Learn { notes, complete } => Ok(self.learn(notes, *complete)),
             Command::Route { message, .. } => self.route(namespace, message),
             Command::StopRun { session, run, identity } => {
                 self.stop_run(from, *session, *run, identity.as_deref(), out)

@@ -127,6 +127,8 @@ pub enum Effect {
         /// When.
         time_us: u64,
     },
+    /// The keyring's oldest pending note.
+    KeyPut,
     /// Nothing; a retry of an append that is in the queue is answered with it.
     Replayed {
         /// Which message.
@@ -163,7 +165,12 @@ impl Effect {
             | Self::RunClosed { slot, .. }
             | Self::Compacted { slot, .. }
             | Self::Deleted { slot, .. } => Some(*slot),
-            Self::AgentPut { .. } | Self::Replayed { .. } | Self::Stopped(_) | Self::Marked | Self::Refused(_) => None,
+            Self::AgentPut { .. }
+            | Self::KeyPut
+            | Self::Replayed { .. }
+            | Self::Stopped(_)
+            | Self::Marked
+            | Self::Refused(_) => None,
         }
     }
 
@@ -178,6 +185,7 @@ impl Effect {
             Self::Deleted { .. }
             | Self::Replayed { json: None, .. }
             | Self::AgentPut { .. }
+            | Self::KeyPut
             | Self::RunClosed { .. }
             | Self::Compacted { .. }
             | Self::CursorMoved { facts: None, .. }

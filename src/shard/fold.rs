@@ -7,10 +7,11 @@
 use super::catalog::{Catalog, Compacted, Entry, Rare, Rating};
 use super::directory::Directory;
 use super::folded::FoldedRun;
+use super::keyring::Keyring;
 use super::mains::Mains;
 use super::names::NameId;
 use crate::session::{
-    AgentPut, ChunkMeta, CursorMoved, Feedback, MessageMeta, RunId, RunNote, RunPart, Sender, SessionCompacted,
+    AgentPut, ChunkMeta, CursorMoved, Feedback, KeyPut, MessageMeta, RunId, RunNote, RunPart, Sender, SessionCompacted,
     SessionCreated, SessionId, kind, scoped,
 };
 use hashbrown::HashMap;
@@ -26,6 +27,8 @@ pub(super) struct Folding {
     pub(super) runs: HashMap<Slot, FoldedRun>,
     /// Main sessions that were deleted.
     pub(super) mains: Mains,
+    /// On the directory's shard: the others are told.
+    pub(super) keyring: Keyring,
     /// The greatest run.
     pub(super) last_run: RunId,
     /// The time of the latest message.
@@ -51,6 +54,7 @@ impl Folding {
             directory,
             runs,
             mains: Mains::default(),
+            keyring: Keyring::default(),
             last_run: RunId::default(),
             last_stamp_us: 0,
             unreadable: None,
@@ -204,7 +208,7 @@ impl Fold for Folding {
             },
             None if state.is_empty() => Some(()),
             None => self.mains.fold_snapshot(state).and_then(|()| match &mut self.directory {
-                Some(directory) => directory.fold_snapshot(state),
+                Some(directory) => directory.fold_snapshot(state).and(self.keyring.fold_snapshot(state)),
                 None => Some(()),
             }),
         };
@@ -225,6 +229,13 @@ impl Fold for Folding {
                 }
                 None => Some(()),
             },
+            None if record.kind.0 == kind::KEY_PUT => {
+                let is_directory = self.directory.is_some();
+                KeyPut::parse(record.payload)
+                    .filter(|_| is_directory)
+                    .map(|note| self.keyring.fold(note))
+                    .or((!is_directory).then_some(()))
+            }
             None => None,
         };
         if understood.is_none() {

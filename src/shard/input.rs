@@ -1,7 +1,7 @@
 //! What a shard is told: commands, finished disk work, time.
 
 use super::{Access, CallEvent, ShardId, Terms};
-use crate::session::{AgentPut, Feedback, Json, MessageId, RunId, SessionId};
+use crate::session::{DirectoryNote, Feedback, Json, KeyId, KeyPut, MessageId, RunId, SessionId};
 use compact_str::CompactString;
 
 /// The time of a turn, read once by the driver.
@@ -129,6 +129,20 @@ pub enum AgentCommand {
     Disable {
         /// Its id.
         id: String,
+    },
+}
+
+/// What is asked of the list of API keys.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyCommand {
+    /// All, oldest first, revoked ones included.
+    List,
+    /// A new one.
+    Create(Box<KeyPut>),
+    /// Opens nothing any more. Repeatable.
+    Revoke {
+        /// Which.
+        id: KeyId,
     },
 }
 
@@ -336,10 +350,12 @@ pub enum Command {
     },
     /// The directory of agents. Only for [`super::DIRECTORY_SHARD`].
     Agents(AgentCommand),
-    /// Registrations, from the directory's shard.
-    LearnAgents {
+    /// The API keys. Only for [`super::DIRECTORY_SHARD`].
+    Keys(KeyCommand),
+    /// What the directory's shard keeps, from there.
+    Learn {
         /// In the order in which they were made.
-        notes: Vec<AgentPut>,
+        notes: Vec<DirectoryNote>,
         /// These are all that there are.
         complete: bool,
     },
@@ -406,8 +422,9 @@ impl Command {
             | Self::WatchInbox { .. }
             | Self::UnwatchInbox { .. }
             | Self::Agents(_)
-            | Self::LearnAgents { .. }
             | Self::Route { .. }
+            | Self::Keys(_)
+            | Self::Learn { .. }
             | Self::ReadDeliveries { .. }
             | Self::ReadStatus => None,
         }
@@ -426,6 +443,7 @@ impl Command {
             | Self::StopRun { .. }
             | Self::Dispatch { .. }
             | Self::MarkRead { .. } => true,
+            Self::Keys(command) => !matches!(command, KeyCommand::List),
             Self::Agents(command) => !matches!(command, AgentCommand::List { .. } | AgentCommand::Read { .. }),
             _ => false,
         }

@@ -33,6 +33,7 @@ mod hub;
 mod inbox;
 mod inbox_view;
 mod input;
+mod keyring;
 mod mains;
 mod names;
 mod order;
@@ -67,6 +68,7 @@ pub use call::*;
 pub use fold::Unreadable;
 pub use hub::{ChannelKey, Delivered, Delivery, Heard, Hub, TopicKey};
 pub use input::*;
+pub use keyring::Keyring;
 pub use output::*;
 pub use roster::ECHO_AGENT;
 pub use routing::*;
@@ -107,6 +109,7 @@ pub struct Shard<M: Medium> {
     mains: Mains,
     roster: Roster,
     router: Router,
+    keyring: Keyring,
     runs: Runs,
     reports: Reports,
     /// The time of this turn; its wall clock never before that of a message in the log.
@@ -233,6 +236,7 @@ impl<M: Medium> Shard<M> {
             windows: Windows::default(),
             parked: Parked::default(),
             mains: folding.mains,
+            keyring: folding.keyring,
             roster: Roster::with_echo(echo),
             router: Router::default(),
             runs,

@@ -1,7 +1,7 @@
 //! What a shard says: replies, pushes, and the disk work it wants done.
 
 use super::{AgentName, Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
-use crate::session::{AgentPut, Feedback, Json, RunId, SessionId, SessionStatus};
+use crate::session::{DirectoryNote, Feedback, Json, KeyPut, RunId, SessionId, SessionStatus};
 use std::collections::BTreeMap;
 
 /// The answer to a command.
@@ -112,6 +112,10 @@ pub enum Reply {
         /// Who is there for what is for nobody else.
         fallback: Option<AgentName>,
     },
+    /// One API key.
+    Key(Box<KeyPut>),
+    /// API keys, oldest first.
+    Keys(Vec<KeyPut>),
     /// The shard's status.
     Status(Box<ShardStatus>),
 }
@@ -435,14 +439,14 @@ pub enum Output<S, W> {
         /// What.
         push: Push,
     },
-    /// Tell every shard of a registration ([`super::Command::LearnAgents`]); answer when all of them know.
+    /// Tell every shard of what the directory keeps ([`super::Command::Learn`]); answer when all of them know.
     Spread {
         /// Whom to answer.
         to: Caller,
         /// What.
         reply: Reply,
-        /// The registration.
-        note: Box<AgentPut>,
+        /// What is new.
+        note: Box<DirectoryNote>,
     },
     /// Make a call; what comes of it is handed in as [`Input::Called`](super::Input).
     Call(Box<Call>),

@@ -4,7 +4,7 @@ use super::answer::MessageRun;
 use super::commit::{Effect, Facts, Pending};
 use super::names::NameId;
 use super::{Caller, Output, Push, Refusal, Reply, Shard, Standing};
-use crate::session::{Json, SessionId};
+use crate::session::{DirectoryNote, Json, SessionId};
 use storage::{Key, Medium, Slot, Sync, Work};
 
 /// Answers whoever asked, if anybody did.
@@ -51,6 +51,7 @@ impl<M: Medium> Shard<M> {
         }
         if let Some(directory) = &mut self.directory {
             directory.forget_pending();
+            self.keyring.forget_pending();
         }
     }
 
@@ -98,9 +99,11 @@ impl<M: Medium> Shard<M> {
             Effect::Rated { slot, rating } => self.commit_rating(slot, rating),
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
             Effect::AgentPut { time_us } => {
-                let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
-                let (json, note) = directory.commit(time_us);
-                out.push(Output::Spread { to: pending.from, reply: Reply::Agent { json }, note: Box::new(note) });
+                out.push(self.commit_agent(pending.from, time_us));
+                return None;
+            }
+            Effect::KeyPut => {
+                out.push(self.commit_key(pending.from));
                 return None;
             }
             Effect::Replayed { seq, json, asked } => {
@@ -133,6 +136,19 @@ impl<M: Medium> Shard<M> {
         if of_user {
             self.push_inbox(slot, false, out);
         }
+    }
+
+    /// Every shard is told before the answer leaves.
+    fn commit_agent(&mut self, to: Caller, time_us: u64) -> Output<Sync<M>, Work<M>> {
+        let directory = self.directory.as_mut().expect("only the directory's shard appends agents");
+        let (json, note) = directory.commit(time_us);
+        Output::Spread { to, reply: Reply::Agent { json }, note: Box::new(DirectoryNote::Agent(note)) }
+    }
+
+    /// The same: a key that was revoked opens nothing anywhere when its answer leaves.
+    fn commit_key(&mut self, to: Caller) -> Output<Sync<M>, Work<M>> {
+        let key = self.keyring.commit();
+        Output::Spread { to, reply: Reply::Key(Box::new(key.clone())), note: Box::new(DirectoryNote::Key(key)) }
     }
 
     fn commit_message(&mut self, slot: Slot, sender: NameId, own: bool, time_us: u64) {

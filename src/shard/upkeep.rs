@@ -29,11 +29,14 @@ impl<M: Medium> Shard<M> {
         if !self.log.snapshot_due() {
             return;
         }
-        let Self { log, catalog, directory, mains, runs, .. } = self;
+        let Self { log, catalog, directory, keyring, mains, runs, .. } = self;
         log.snapshot_step(SNAPSHOT_STEP, &mut |slot, out| match slot {
             Some(slot) => fold::encode_session(catalog, runs.folded(slot), slot, out),
             None => {
-                directory.iter().for_each(|directory| directory.to_snapshot(out));
+                if let Some(directory) = directory {
+                    directory.to_snapshot(out);
+                    keyring.to_snapshot(out);
+                }
                 mains.to_snapshot(out);
             }
         });

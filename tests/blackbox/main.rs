@@ -31,5 +31,7 @@ mod sessions;
 mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;
+mod tenants;
 mod tls;
+mod tokens;
 mod webhooks;

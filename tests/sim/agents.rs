@@ -4,7 +4,7 @@
 
 use crate::world::{Bug, Event, World};
 use fleetlm::agent::Failure;
-use fleetlm::session::{AgentConfig, AgentPut, Json, RunId, RunNote, SessionId, kind};
+use fleetlm::session::{AgentConfig, AgentPut, DirectoryNote, Json, RunId, RunNote, SessionId, kind};
 use fleetlm::shard::*;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ impl World {
         self.calls.open.clear();
         let on_crash = if self.random.chance(50) { "abort" } else { "retry" };
         for shard in 0..self.shards() {
-            let command = Command::LearnAgents { notes: vec![registration(on_crash)], complete: true };
+            let command = Command::Learn { notes: vec![DirectoryNote::Agent(registration(on_crash))], complete: true };
             let from = Caller { shard: ShardId(shard), token: Caller::NOBODY };
             self.step(ShardId(shard), Input::Call { from, access: None, command });
         }

@@ -14,14 +14,16 @@ pub mod jwt;
 pub mod keys;
 pub mod principal;
 pub mod rate;
-mod stand_in;
 #[cfg(test)]
 mod vectors;
 
 pub use jwks::KeySet;
 pub use jwt::HmacSecret;
-pub use principal::{Authority, Class, Keyring, Mode, Principal, Scope, Settings, TokenPlace};
-pub use stand_in::{Access, Namespace, Reach};
+pub use principal::{Authority, Keyring, Mode, Principal, Scope, Settings, TokenPlace};
+
+use super::table::Class;
+use crate::session::Namespace;
+use crate::shard::{Access, Reach};
 
 /// Why somebody is not let in, or not let do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,10 +6,10 @@
 //! in each dialect.
 
 use super::jwt::{self, Claims, HmacSecret, Trust};
-use super::{Access, AuthError, KeySet, Namespace, Reach, digest_of, keys};
+use super::{Access, AuthError, Class, KeySet, Namespace, Reach, digest_of, keys};
 use crate::api::query;
 use crate::limits::NAME_BYTES_MAX;
-use crate::protocol::http::Request;
+use crate::protocol::http::{RemoteUser, Request};
 use crate::session::{KeyId, KeyPut, KeyScope, SessionId};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -21,21 +21,6 @@ pub const USER_DEFAULT: &str = "default";
 pub const ACTOR_HEADER: &str = "x-user-id";
 /// Begins the subprotocol in which phoenix.js sends its `authToken`.
 const PHOENIX_TOKEN: &str = "base64url.bearer.phx.";
-
-/// What a route asks of its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Nothing, not even a token.
-    Public,
-    /// To read.
-    Read,
-    /// To write messages and sessions.
-    Write,
-    /// To change agents and teams.
-    Manage,
-    /// To make and revoke keys.
-    Admin,
-}
 
 /// Whether tokens matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +51,12 @@ pub struct Settings {
 pub trait Keyring {
     /// The key of this id, revoked or not.
     fn key(&self, id: KeyId) -> Option<&KeyPut>;
+}
+
+impl Keyring for crate::shard::Keyring {
+    fn key(&self, id: KeyId) -> Option<&KeyPut> {
+        self.key(id)
+    }
 }
 
 /// Everything that decides whom to let in.
@@ -161,6 +152,18 @@ impl Principal {
         }
     }
 
+    /// Whoever asks for what is public and need not say who it is: reaches nothing else.
+    pub fn nobody() -> Self {
+        Self { scope: Scope::User, is_open: false, ..Self::anyone() }
+    }
+
+    /// As whom its requests act. `None`: whatever they say themselves, as in open mode.
+    pub fn remote_user(&self) -> Option<RemoteUser> {
+        let user = self.user.as_deref().or((!self.is_open).then_some(USER_DEFAULT))?;
+        let realm = self.namespace.stored().to_owned();
+        Some(RemoteUser { name: user.to_owned(), realm, is_fixed: self.scope == Scope::User })
+    }
+
     /// Who holds `key`.
     fn of_key(key: &KeyPut) -> Self {
         Self {
@@ -219,6 +222,11 @@ impl Principal {
             Class::Manage => self.scope == Scope::All && self.session.is_none(),
             Class::Admin => self.is_admin && self.session.is_none(),
         })
+    }
+
+    /// Whether it may see how the whole server does: nothing of other tenants stands there, but it is about all of them.
+    pub fn may_see_the_server(&self) -> bool {
+        self.namespace.is_default() && matches!(self.scope, Scope::All | Scope::Read) && self.session.is_none()
     }
 
     /// The user as whom a request acts that names `named`; an empty name is none.

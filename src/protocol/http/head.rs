@@ -151,7 +151,7 @@ fn parse_with<'a>(head: &'a [u8], fields: &mut [MaybeUninit<httparse::Header<'a>
     }
     let keep_alive = keep_alive(&headers, version);
     let (path, query) = (target.path.to_owned(), target.query.to_owned());
-    Ok(Request { method, path, query, version, headers, body: Vec::new(), keep_alive })
+    Ok(Request { method, path, query, version, headers, body: Vec::new(), keep_alive, remote_user: None })
 }
 
 /// RFC 9112 section 3.2: no Host in HTTP/1.1, several, or an invalid one: 400.

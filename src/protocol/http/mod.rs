@@ -11,7 +11,7 @@ mod request;
 mod response;
 
 pub use connection::{Limits, RequestDecoder, RequestError, Step};
-pub use request::{Headers, Method, Request, Version};
+pub use request::{Headers, Method, RemoteUser, Request, Version};
 pub use response::{Context, Response, Stream, reason_phrase};
 
 /// What the caller writes when [`Step::SendContinue`] is returned (RFC 9110 section 15.2.1).

@@ -5,7 +5,7 @@
 //! the first one behind which the socket takes it. A plain connection pays nothing: no allocation, no word more than its socket.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -122,6 +122,14 @@ impl Transport {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+        }
+    }
+
+    /// Where the peer is; `None` when it is gone.
+    pub(in crate::server) fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Self::Plain(stream) => stream.peer(),
+            Self::Tls(tls) => tls.get_ref().0.stream.peer(),
         }
     }
 

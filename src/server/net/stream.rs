@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::poller::{Place, Poller};
 
@@ -63,6 +63,12 @@ impl Stream {
         };
         futures_lite::future::or(poll_fn(|cx| stream.poll_connected(cx)), late).await?;
         Ok(stream)
+    }
+
+    /// Where the peer is; `None` when it is gone.
+    pub fn peer(&self) -> Option<IpAddr> {
+        let address = SockRef::from(&self.socket).peer_addr().ok()?;
+        address.as_socket().map(|address| address.ip())
     }
 
     fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

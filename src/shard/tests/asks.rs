@@ -2,7 +2,7 @@
 
 use super::runs::{FIRST, NOW, REST};
 use super::*;
-use crate::session::{AgentConfig, AgentPut, Namespace, main_id};
+use crate::session::{AgentConfig, AgentPut, DirectoryNote, Namespace, main_id};
 
 fn main_of(user: &str) -> SessionId {
     main_id("", user, "bot")
@@ -108,7 +108,7 @@ fn a_message_behind_a_deletion_in_flight_begins_the_next_generation() {
 fn who_is_not_there_to_answer_is_not_asked_and_nothing_is_made() {
     let mut bench = Bench::new();
     assert_eq!(bench.asks(question("alice", "hi")), Err(Refusal::Overloaded), "who is registered is not known yet");
-    assert_eq!(bench.call(Command::LearnAgents { notes: Vec::new(), complete: true }), Ok(Reply::Done));
+    assert_eq!(bench.call(Command::Learn { notes: Vec::new(), complete: true }), Ok(Reply::Done));
     assert_eq!(bench.asks(question("alice", "hi")), Err(Refusal::AgentNotFound));
     bench.learn(r#""status":"disabled""#);
     assert_eq!(bench.asks(question("alice", "hi")), Err(Refusal::AgentDisabled));
@@ -238,8 +238,8 @@ fn an_agent_answers_in_its_own_namespace_only() {
     assert_eq!(ask(&mut bench), Err(Refusal::AgentNotFound), "bot is registered elsewhere");
     let mut agent = AgentConfig::create(&json(r#"{"id":"bot","name":"Theirs","origin_url":"http://b"}"#), 5).unwrap();
     agent.namespace = "acme".to_owned();
-    let notes = vec![AgentPut { former_id: None, agent }];
-    bench.call(Command::LearnAgents { notes, complete: false }).unwrap();
+    let notes = vec![DirectoryNote::Agent(AgentPut { former_id: None, agent })];
+    bench.call(Command::Learn { notes, complete: false }).unwrap();
     match ask(&mut bench) {
         Ok(Reply::Asked(asked)) => assert_eq!((asked.agent.id.as_str(), asked.agent.name.as_str()), ("bot", "Theirs")),
         other => panic!("unexpected {other:?}"),

@@ -125,7 +125,7 @@ impl Bench {
                 Output::StopCall { run, .. } => self.stopped.push(run),
                 Output::Spread { to, reply, note } => {
                     let from = Caller { shard: HERE, token: Caller::NOBODY };
-                    let command = Command::LearnAgents { notes: vec![*note], complete: false };
+                    let command = Command::Learn { notes: vec![*note], complete: false };
                     let mut out = Vec::new();
                     self.shard.step(self.now(), Input::Call { from, access: None, command }, &mut out);
                     assert!(matches!(out[..], [Output::Reply { .. }]), "a shard that learns says that it did");

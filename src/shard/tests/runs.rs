@@ -3,7 +3,7 @@
 use super::*;
 use crate::agent::Failure;
 use crate::limits::{CALLS_MAX, RUN_MESSAGES_MAX};
-use crate::session::{AgentConfig, AgentPut};
+use crate::session::{AgentConfig, AgentPut, DirectoryNote};
 
 pub(super) const FIRST: [&str; 3] =
     [r#"{"type":"start"}"#, r#"{"type":"text-start","id":"0"}"#, r#"{"type":"text-delta","id":"0","delta":"Hel"}"#];
@@ -21,8 +21,8 @@ impl Bench {
         let comma = if fields.is_empty() { "" } else { "," };
         let agent = format!(r#"{{"id":"bot","name":"B","origin_url":"http://b"{comma}{fields}}}"#);
         let agent = AgentConfig::create(&json(&agent), 5).unwrap();
-        let notes = vec![AgentPut { former_id: None, agent }];
-        assert_eq!(self.call(Command::LearnAgents { notes, complete: true }), Ok(Reply::Done));
+        let notes = vec![DirectoryNote::Agent(AgentPut { former_id: None, agent })];
+        assert_eq!(self.call(Command::Learn { notes, complete: true }), Ok(Reply::Done));
     }
 
     pub(super) fn pass_ms(&mut self, ms: u64) {

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod authority;
 pub mod folder;
+pub mod guard;
 pub mod http;
 pub mod phoenix;
 pub mod rest;

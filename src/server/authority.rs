@@ -1,0 +1,252 @@
+//! Who is let in, as the operator has set it: secrets and keys from files, read before the shards run and again on SIGHUP, and the check
+//! that every request passes.
+//!
+//! Invariants: in open mode nothing is looked at; files that cannot be used change nothing while the server runs; no secret is logged
+//! or shown. Each shard has a copy that its heartbeat renews, so that requests of all cores do not count on one number.
+
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, RwLock};
+
+use rand::Rng;
+
+use super::limiter::Limiter;
+use super::world::World;
+use crate::api::admission;
+use crate::api::auth::jwks::KeySetError;
+use crate::api::auth::{HmacSecret, KeySet, Mode, Principal, Settings, keys};
+use crate::api::error::{ApiError, Kind};
+use crate::api::origin::{self, Origins};
+use crate::config::{AuthConfig, AuthMode, Secret};
+use crate::limits::JWT_SECRET_BYTES_MIN;
+use crate::protocol::http::{Request, Response};
+use crate::session::KeyPut;
+
+/// Why nobody can be let in as the operator wants it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuthConfigError {
+    #[error(
+        "listening on {address} without authentication would let everybody in: give --auth required, or --insecure-open if \
+         something else keeps strangers away"
+    )]
+    Exposed { address: SocketAddr },
+    #[error("cannot read {flag} {path}: {why}")]
+    Unreadable { flag: &'static str, path: PathBuf, why: std::io::Error },
+    #[error("the secret of tokens has fewer than {JWT_SECRET_BYTES_MIN} bytes")]
+    ShortSecret,
+    #[error("{path} holds no API key (flk_..)")]
+    NoKey { path: PathBuf },
+    #[error("cannot use the keys in {path}: {why}")]
+    Keys { path: PathBuf, why: KeySetError },
+}
+
+/// What requests are checked with.
+pub(super) struct Trusted {
+    pub(super) settings: Settings,
+    pub(super) keys: KeySet,
+}
+
+/// See the top of the file. One per process.
+pub(super) struct ServerAuth {
+    mode: Mode,
+    config: AuthConfig,
+    /// Signs tokens where the operator has set no secret; they end with the process.
+    own_secret: [u8; 32],
+    trusted: RwLock<Arc<Trusted>>,
+    limiter: Limiter,
+    origins: Origins,
+}
+
+impl fmt::Debug for ServerAuth {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerAuth").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl ServerAuth {
+    /// What the operator asked for, on a server that listens on `address`.
+    ///
+    /// # Errors
+    /// [`AuthConfigError`], with what to do about it.
+    pub(super) fn of_config(config: &AuthConfig, address: SocketAddr) -> Result<Self, AuthConfigError> {
+        let mode = match config.auth {
+            AuthMode::Open => Mode::Open,
+            AuthMode::Required => Mode::Required,
+        };
+        if mode == Mode::Open && !config.insecure_open && !address.ip().is_loopback() {
+            return Err(AuthConfigError::Exposed { address });
+        }
+        let own_secret: [u8; 32] = rand::rng().random();
+        let trusted = RwLock::new(Arc::new(read(config, mode, &own_secret)?));
+        let default_origins = if mode == Mode::Required || config.insecure_open { Origins::Any } else { Origins::Near };
+        let origins = Origins::listed(&config.allow_origin).unwrap_or(default_origins);
+        let limiter = Limiter::of_config(config);
+        Ok(Self { mode, config: config.clone(), own_secret, trusted, limiter, origins })
+    }
+
+    /// Whether tokens matter.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How often somebody may ask.
+    pub(super) fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// Which web pages may connect.
+    pub(super) fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// What requests are checked with from now on.
+    pub(super) fn current(&self) -> Arc<Trusted> {
+        Arc::clone(&self.trusted.read().expect("no thread panics with this lock: panics abort"))
+    }
+
+    /// Reads the files again. Blocks: not for a shard's thread.
+    ///
+    /// # Errors
+    /// [`AuthConfigError`]; what was read before stays.
+    pub(super) fn reload(&self) -> Result<(), AuthConfigError> {
+        let fresh = Arc::new(read(&self.config, self.mode, &self.own_secret)?);
+        *self.trusted.write().expect("no thread panics with this lock: panics abort") = fresh;
+        Ok(())
+    }
+}
+
+fn read(config: &AuthConfig, mode: Mode, own_secret: &[u8; 32]) -> Result<Trusted, AuthConfigError> {
+    let unreadable = |flag, path: &Option<PathBuf>| {
+        let path = path.clone().unwrap_or_default();
+        move |why| AuthConfigError::Unreadable { flag, path, why }
+    };
+    let secret = config.jwt_secret().map_err(unreadable("--jwt-secret-file", &config.jwt_secret_file))?;
+    let secret = secret.as_ref().map_or(&own_secret[..], |secret| secret.reveal().as_bytes());
+    let secret = HmacSecret::new(secret).map_err(|_| AuthConfigError::ShortSecret)?;
+    let admin = config.admin_key_file.as_deref().map(admin_of).transpose()?;
+    let keys = match &config.jwks {
+        Some(source) => keys_of(source.into())?,
+        None => KeySet::default(),
+    };
+    let (audience, issuer) = (config.jwt_audience.clone(), config.jwt_issuer.clone());
+    Ok(Trusted { settings: Settings { mode, secret, audience, issuer, admin }, keys })
+}
+
+fn admin_of(path: &Path) -> Result<KeyPut, AuthConfigError> {
+    let flag = "--admin-key-file";
+    let text = Secret::of_file(path).map_err(|why| AuthConfigError::Unreadable { flag, path: path.to_owned(), why })?;
+    keys::admin(text.reveal()).ok_or_else(|| AuthConfigError::NoKey { path: path.to_owned() })
+}
+
+fn keys_of(path: PathBuf) -> Result<KeySet, AuthConfigError> {
+    match fs::read(&path) {
+        Ok(json) => KeySet::parse(&json).map_err(|why| AuthConfigError::Keys { path, why }),
+        Err(why) => Err(AuthConfigError::Unreadable { flag: "--jwks", path, why }),
+    }
+}
+
+impl World {
+    /// Takes over what the operator has changed.
+    pub(super) fn renew_trusted(&self) {
+        if self.auth.mode() == Mode::Required {
+            *self.trusted.borrow_mut() = self.auth.current();
+        }
+    }
+}
+
+/// Who sends `request` from `address`; it is marked with as whom it acts.
+///
+/// # Errors
+/// The refusal to answer instead.
+pub(super) fn admit(
+    world: &Rc<World>,
+    address: Option<IpAddr>,
+    request: &mut Request,
+) -> Result<Rc<Principal>, Response> {
+    decide(world, address, request).map_err(|error| admission::refused(request, &error, &world.context()))
+}
+
+fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> Result<Rc<Principal>, ApiError> {
+    let (auth, limiter) = (&world.auth, world.auth.limiter());
+    limiter.take_address(address)?;
+    if request.headers.first("origin").is_some()
+        && origin::is_concerned(&request.path)
+        && !auth.origins().admit(request)
+    {
+        return Err(Kind::Forbidden.into());
+    }
+    if auth.mode() == Mode::Open {
+        return Ok(Rc::clone(&world.anyone));
+    }
+    limiter.check_failures(address)?;
+    let now_us = world.now().unix_us;
+    match world.with_authority(|authority| admission::admit(request, authority, now_us)) {
+        Ok(principal) => {
+            limiter.take_principal(principal.fingerprint)?;
+            request.remote_user = principal.remote_user();
+            Ok(Rc::new(principal))
+        }
+        Err(error) => {
+            if error.is_unauthenticated() {
+                limiter.take_failure(address)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Cli;
+    use clap::Parser;
+
+    fn made(flags: &[&str]) -> Result<ServerAuth, AuthConfigError> {
+        let serve = Cli::parse_from([&["fleetlm"], flags].concat()).serve;
+        ServerAuth::of_config(&serve.auth, serve.address())
+    }
+
+    #[test]
+    fn an_open_server_is_reached_from_its_own_machine_only_unless_the_operator_says_so() {
+        for open in [&[][..], &["--listen", "[::1]:1"], &["--listen", "127.0.0.9:1"]] {
+            assert_eq!(made(open).unwrap().mode(), Mode::Open);
+        }
+        for exposed in [&["--listen", "0.0.0.0:1"][..], &["--port", "1"], &["--listen", "[::]:1"]] {
+            let error = made(exposed).unwrap_err().to_string();
+            assert!(error.contains("--auth required") && error.contains("--insecure-open"), "{error}");
+            assert!(made(&[exposed, &["--insecure-open"]].concat()).is_ok());
+            assert!(made(&[exposed, &["--auth", "required"]].concat()).is_ok());
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_named_and_their_content_is_not() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "hush").unwrap();
+        let path = file.path().to_str().unwrap();
+        for flag in ["--jwt-secret-file", "--jwks", "--admin-key-file"] {
+            let error = made(&[flag, path]).unwrap_err().to_string();
+            assert!(!error.contains("hush"), "{error}");
+            let error = made(&[flag, "/nowhere/at/all"]).unwrap_err().to_string();
+            assert!(error.contains("/nowhere/at/all") && error.contains(flag), "{error}");
+        }
+        fs::write(file.path(), "x".repeat(32)).unwrap();
+        assert!(made(&["--jwt-secret-file", path]).is_ok());
+    }
+
+    #[test]
+    fn a_reload_that_fails_leaves_what_was_there() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "x".repeat(32)).unwrap();
+        let auth = made(&["--jwt-secret-file", file.path().to_str().unwrap()]).unwrap();
+        let before = auth.current();
+        fs::write(file.path(), "short").unwrap();
+        assert!(auth.reload().is_err() && Arc::ptr_eq(&before, &auth.current()));
+        fs::write(file.path(), "y".repeat(32)).unwrap();
+        assert!(auth.reload().is_ok() && !Arc::ptr_eq(&before, &auth.current()));
+    }
+}

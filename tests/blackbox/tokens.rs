@@ -1,0 +1,272 @@
+//! Keys and tokens at every door: who is let in, what he may do there, and when he has to leave.
+
+use crate::harness::guard::{ADMIN, Guarded, SECRET, call_as, now_s, signed, signed_text, user_token};
+use crate::harness::http::request;
+use crate::harness::websocket::upgrade_request;
+use crate::harness::{Answer, Folder, Options, Server, Socket, Value, json, server};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+const UPGRADE: &str = "user_id=alice&vsn=2.0.0";
+
+fn upgraded(server: &Server, query: &str, more: &str) -> u16 {
+    let mut connection = server.connect();
+    connection.send(upgrade_request(query, more));
+    connection.answer().status
+}
+
+fn polled(server: &Server, query: &str, headers: &[(&str, &str)]) -> Value {
+    let mut connection = server.connect();
+    connection.send(request("GET", &format!("/socket/longpoll?{query}"), headers, None));
+    connection.answer().expect(200)
+}
+
+fn error_of(answer: &Answer) -> String {
+    let body = answer.json();
+    let text = if body["detail"].is_string() { &body["detail"] } else { &body["error"] };
+    text.as_str().unwrap_or_else(|| panic!("an error has a text: {body}")).to_owned()
+}
+
+#[test]
+fn an_open_server_on_an_address_for_all_does_not_start_unless_told_to() {
+    let folder = Folder::new();
+    let exposed = |flags: &[&str]| {
+        let options = Options { listen: "0.0.0.0:0".to_owned(), ..Options::default() }.flags(flags);
+        Server::try_on(folder.path(), &options)
+    };
+    let Err((status, log)) = exposed(&[]) else { panic!("it starts") };
+    assert!(!status.success() && log.contains("--auth required") && log.contains("--insecure-open"), "{log}");
+    assert!(exposed(&["--insecure-open"]).is_ok());
+    assert!(exposed(&["--auth", "required"]).is_ok());
+    let by_port = server::binary().env("PORT", "0").arg("--data-dir").arg(folder.path()).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&by_port.stderr).contains("--insecure-open"));
+}
+
+#[test]
+fn without_a_token_every_door_is_closed_in_the_words_of_its_dialect() {
+    let guarded = Guarded::start(&[]);
+    for (method, path, text) in [
+        ("GET", "/api/sessions", "Not authenticated"),
+        ("GET", "/api/agents", "Not authenticated"),
+        ("POST", "/api/agents/x/chat", "Not authenticated"),
+        ("POST", "/teams/x/chat", "Not authenticated"),
+        ("POST", "/api/chat/message", "Not authenticated"),
+        ("GET", "/api/chat/ws", "Not authenticated"),
+        ("GET", "/api/events", "Missing authorization token"),
+        ("GET", "/api/sessions/x/messages?beforeSeq=1", "Missing authorization token"),
+        ("GET", "/api/sessions/x/messages?after_seq=1", "Not authenticated"),
+        ("GET", "/metrics", "Not authenticated"),
+        ("GET", "/api/keys", "Not authenticated"),
+        ("GET", "/no/such/path", "Not authenticated"),
+    ] {
+        let answer = guarded.server.call(method, path, &[], None);
+        assert_eq!((answer.status, error_of(&answer).as_str()), (401, text), "{method} {path}");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        let is_teammate = path.contains("teams") || path.ends_with("/chat");
+        assert_eq!(answer.json()["detail"].is_string(), is_teammate, "{path}");
+    }
+    assert_eq!(upgraded(&guarded.server, UPGRADE, ""), 401);
+    assert_eq!(polled(&guarded.server, UPGRADE, &[])["status"], 403);
+    assert_eq!(guarded.server.get("/health/ready").status, 200);
+    assert_eq!(guarded.server.call("OPTIONS", "/api/sessions", &[], None).status, 204);
+}
+
+/// Each with what it is.
+fn bad_tokens() -> Vec<(&'static str, String)> {
+    let claims = |more: Value| {
+        let mut claims = json!({"sub": "alice", "exp": now_s() + 60});
+        let more = more.as_object().expect("an object").clone();
+        claims.as_object_mut().expect("an object").extend(more);
+        signed(&json!({"alg": "HS256"}), &claims)
+    };
+    let good = user_token("default", "alice", 60);
+    let exp = now_s() + 60;
+    vec![
+        ("nothing", String::new()),
+        ("a word", "x".to_owned()),
+        ("an unknown key", ADMIN.replace("M954CH", "M954CJ")),
+        ("a key with another secret", ADMIN.replace("_AbCd", "_BbCd")),
+        ("half a key", ADMIN[..40].to_owned()),
+        ("no algorithm", signed(&json!({"alg": "none"}), &json!({"sub": "alice", "exp": exp}))),
+        ("another algorithm", signed(&json!({"alg": "HS512"}), &json!({"sub": "alice", "exp": exp}))),
+        ("a public key's algorithm", signed(&json!({"alg": "RS256"}), &json!({"sub": "alice", "exp": exp}))),
+        ("critical extensions", signed(&json!({"alg": "HS256", "crit": ["b64"]}), &json!({"sub": "a", "exp": exp}))),
+        ("another secret", signed_text(r#"{"alg":"HS256"}"#, &json!({"sub": "a", "exp": exp}).to_string(), "other")),
+        ("no signature", good.rsplit_once('.').expect("it has dots").0.to_owned() + "."),
+        ("a dot more", format!("{good}.")),
+        ("bad base64", format!("{good}!")),
+        ("an end long ago", signed(&json!({"alg": "HS256"}), &json!({"sub": "alice", "exp": 1}))),
+        ("no end", signed(&json!({"alg": "HS256"}), &json!({"sub": "alice"}))),
+        ("an end as text", claims(json!({"exp": "9999999999"}))),
+        ("an end with a fraction", claims(json!({"exp": 9_999_999_999.5}))),
+        ("a beginning far off", claims(json!({"nbf": exp + 600}))),
+        ("somebody else's audience", claims(json!({"aud": "others"}))),
+        ("no user", signed(&json!({"alg": "HS256"}), &json!({"exp": exp}))),
+        ("a namespace that is none", claims(json!({"ns": "a/b"}))),
+        ("a scope that is none", claims(json!({"scope": "admin"}))),
+        ("a key that is not there", claims(json!({"key": "01K6GR2EV9Z7PSMEVVJ5M954CJ"}))),
+        ("claims twice", signed_text(r#"{"alg":"HS256"}"#, &format!(r#"{{"sub":"a","sub":"b","exp":{exp}}}"#), SECRET)),
+        ("nine kilobytes", claims(json!({"padding": "x".repeat(9 * 1024)}))),
+    ]
+}
+
+#[test]
+fn bad_tokens_of_every_kind_open_no_door() {
+    let guarded = Guarded::start(&[]);
+    let server = &guarded.server;
+    for (what, token) in bad_tokens() {
+        // An address of that length is refused before anybody looks for a token in it.
+        let in_query = if token.len() > 8 * 1024 { 414 } else { 401 };
+        for path in ["/api/sessions", "/agents/x/history", "/api/chat/history", "/api/events"] {
+            assert_eq!(guarded.call(&token, "GET", path, None).status, 401, "{what} at {path}");
+        }
+        for path in ["/api/events", "/api/chat/ws"] {
+            assert_eq!(server.get(&format!("{path}?token={token}")).status, in_query, "{what} at {path}");
+        }
+        let (query, encoded) = (format!("{UPGRADE}&auth_token={token}"), STANDARD_NO_PAD.encode(&token));
+        assert_eq!(upgraded(server, &query, ""), in_query, "{what} in the socket's query");
+        let offered = format!("sec-websocket-protocol: phoenix, base64url.bearer.phx.{encoded}\r\n");
+        assert_eq!(upgraded(server, UPGRADE, &offered), 401, "{what} in the subprotocol");
+        if in_query == 401 {
+            assert_eq!(polled(server, &query, &[])["status"], 403, "{what} in the poll's query");
+        }
+        assert_eq!(polled(server, UPGRADE, &[("x-phoenix-authtoken", &token)])["status"], 403, "{what} in its header");
+    }
+    let basic = [("authorization", "Basic YTpi")];
+    assert_eq!(server.call("GET", "/api/sessions", &basic, None).status, 401);
+    let query = format!("/api/sessions?token={ADMIN}");
+    assert_eq!(server.get(&query).status, 401, "addresses are written to logs");
+}
+
+#[test]
+fn a_good_token_opens_the_socket_wherever_phoenix_puts_it() {
+    let guarded = Guarded::start(&[]);
+    let (server, token) = (&guarded.server, user_token("default", "alice", 600));
+    assert_eq!(upgraded(server, &format!("{UPGRADE}&auth_token={token}"), ""), 101);
+    let encoded = STANDARD_NO_PAD.encode(&token);
+    let offered = format!("sec-websocket-protocol: phoenix, base64url.bearer.phx.{encoded}\r\n");
+    assert_eq!(upgraded(server, UPGRADE, &offered), 101);
+    assert_eq!(upgraded(server, "vsn=2.0.0", &offered), 101, "a user need not say who it is");
+    assert_eq!(upgraded(server, "user_id=bob&vsn=2.0.0", &offered), 403, "and is nobody else");
+    assert_eq!(upgraded(server, "agent_id=bot&vsn=2.0.0", &offered), 403);
+    assert_eq!(polled(server, UPGRADE, &[("x-phoenix-authtoken", &token)])["status"], 410);
+    assert_eq!(polled(server, "user_id=bob&vsn=2.0.0", &[("x-phoenix-authtoken", &token)])["status"], 403);
+}
+
+#[test]
+fn a_user_is_itself_and_reaches_its_own_sessions_only() {
+    let guarded = Guarded::start(&[]);
+    let [alice, bob] = ["alice", "bob"].map(|user| user_token("default", user, 600));
+    let made = guarded.call(&alice, "POST", "/api/sessions", Some(&json!({"agent_id": "bot"}))).expect(201);
+    assert_eq!(made["session"]["user_id"], "alice");
+    let session = made["session"]["id"].as_str().expect("an id");
+    let path = format!("/api/sessions/{session}/messages");
+    let say = |token: &str, body: Value| guarded.call(token, "POST", &path, Some(&body)).status;
+    assert_eq!(say(&alice, json!({"content": {"text": "hi"}})), 200);
+    assert_eq!(say(&alice, json!({"user_id": "bob", "content": {"text": "hi"}})), 403);
+    assert_eq!(say(&alice, json!({"agent_id": "bot", "content": {"text": "hi"}})), 403);
+    assert_eq!(say(&bob, json!({"content": {"text": "hi"}})), 403);
+    assert_eq!(guarded.call(&bob, "GET", &path, None).status, 403);
+    let other = json!({"user_id": "bob", "agent_id": "bot"});
+    assert_eq!(guarded.call(&alice, "POST", "/api/sessions", Some(&other)).status, 403);
+    let listed = |token: &str| {
+        let list = guarded.call(token, "GET", "/api/sessions", None).expect(200);
+        list["sessions"].as_array().expect("a list").len()
+    };
+    assert_eq!((listed(&alice), listed(&bob)), (1, 0));
+    let agent = json!({"agent": {"id": "x", "name": "x", "origin_url": "http://localhost"}});
+    assert_eq!(guarded.call(&alice, "POST", "/api/agents", Some(&agent)).status, 403);
+    assert_eq!(guarded.call(&alice, "GET", "/metrics", None).status, 403);
+    assert_eq!(guarded.call(&alice, "GET", "/api/keys", None).status, 403);
+}
+
+#[test]
+fn a_key_opens_what_its_scope_says_lives_through_a_restart_and_dies_when_it_is_revoked() {
+    let guarded = Guarded::start(&[]);
+    let (id, all) = guarded.key(&json!({"name": "shop"}));
+    let (_, read) = guarded.key(&json!({"name": "eyes", "scope": "read"}));
+    let (_, agent) = guarded.key(&json!({"name": "bot", "scope": "agent:bot"}));
+    let session = |agent_id: &str| json!({"user_id": "alice", "agent_id": agent_id});
+    let status = |key: &str, body: &Value| guarded.call(key, "POST", "/api/sessions", Some(body)).status;
+    assert_eq!([&all, &read, &agent].map(|key| status(key, &session("bot"))), [201, 403, 201]);
+    assert_eq!([&all, &read, &agent].map(|key| status(key, &session("other"))), [201, 403, 403]);
+    assert_eq!(guarded.call(&read, "GET", "/api/sessions", None).status, 200);
+    assert_eq!(guarded.call(&all, "GET", "/api/keys", None).status, 403);
+    let listed = guarded.call(ADMIN, "GET", "/api/keys", None).expect(200).to_string();
+    assert!(listed.contains(&id) && !listed.contains("flk_") && !listed.contains("hash"), "{listed}");
+    assert_eq!(guarded.call(ADMIN, "POST", "/api/keys", Some(&json!({"scope": "root"}))).status, 422);
+    assert_eq!(guarded.call(ADMIN, "DELETE", "/api/keys/01K6GR2EV9Z7PSMEVVJ5M954CJ", None).status, 404);
+
+    let Guarded { server, folder } = guarded;
+    server.stop();
+    let server = Guarded::on(folder.path(), &[]);
+    assert_eq!(call_as(&server, &all, "GET", "/api/sessions", None).status, 200);
+    let query = format!("user_id=alice&vsn=2.0.0&auth_token={all}");
+    let mut socket = Socket::try_open(&server, &query).expect("the key opens it");
+    let poll = polled(&server, &query, &[]);
+    assert_eq!(call_as(&server, ADMIN, "DELETE", &format!("/api/keys/{id}"), None).status, 200);
+    assert_eq!(call_as(&server, &all, "GET", "/api/sessions", None).status, 401);
+    assert_eq!(socket.close_code(), Some(1008));
+    let again =
+        format!("user_id=alice&vsn=2.0.0&auth_token={ADMIN}&token={}", poll["token"].as_str().expect("a token"));
+    assert_eq!(polled(&server, &again, &[])["status"], 410, "and it is nobody else's");
+    server.stop();
+    let server = Guarded::on(folder.path(), &[]);
+    assert_eq!(call_as(&server, &all, "GET", "/api/sessions", None).status, 401, "it stays revoked");
+    assert_eq!(call_as(&server, &read, "GET", "/api/sessions", None).status, 200);
+}
+
+#[test]
+fn live_connections_end_with_their_token() {
+    let guarded = Guarded::start(&[]);
+    let query = format!("user_id=alice&vsn=2.0.0&auth_token={}", user_token("default", "alice", 2));
+    let mut socket = Socket::try_open(&guarded.server, &query).expect("it is good yet");
+    let poll = polled(&guarded.server, &query, &[]);
+    let (_, code) = socket.drain();
+    assert_eq!(code, Some(1008));
+    let fresh = format!("user_id=alice&vsn=2.0.0&auth_token={}", user_token("default", "alice", 60));
+    let again = format!("{fresh}&token={}", poll["token"].as_str().expect("a token"));
+    assert_eq!(polled(&guarded.server, &again, &[])["status"], 410);
+}
+
+#[test]
+fn a_key_is_exchanged_for_a_token_that_works_and_dies_with_it() {
+    let guarded = Guarded::start(&[]);
+    let (id, key) = guarded.key(&json!({"name": "hub", "namespace": "acme"}));
+    let exchange = |body: &Value| guarded.server.post("/api/auth", body);
+    let given = exchange(&json!({"accessToken": format!("{key}:acme")})).expect(200);
+    let token = given["token"].as_str().expect("a token");
+    assert_eq!(guarded.call(token, "GET", "/api/sessions", None).status, 200);
+    let refused = exchange(&json!({"accessToken": format!("{key}:other")}));
+    assert_eq!((refused.status, error_of(&refused)), (401, "Invalid token".to_owned()));
+    assert_eq!(exchange(&json!({})).status, 400);
+    let login = json!({"email": "a@b.c", "password": key});
+    let logged_in = guarded.server.post("/api/auth/login", &login).expect(200);
+    assert_eq!(logged_in["user"]["email"], "a@b.c");
+    assert_eq!(guarded.server.post("/api/auth/login", &json!({"email": "a@b.c", "password": "x"})).status, 401);
+    assert_eq!(guarded.call(ADMIN, "DELETE", &format!("/api/keys/{id}"), None).status, 200);
+    for token in [token, logged_in["token"].as_str().expect("a token")] {
+        assert_eq!(guarded.call(token, "GET", "/api/sessions", None).status, 401);
+    }
+}
+
+#[test]
+fn no_secret_is_in_the_log() {
+    let guarded = Guarded::start(&["--log", "trace"]);
+    let (_, key) = guarded.key(&json!({"name": "shop"}));
+    let token = user_token("default", "alice", 600);
+    for token in [&key, &token, ADMIN] {
+        guarded.call(token, "GET", "/api/sessions", None);
+        guarded.server.get(&format!("/api/events?token={token}"));
+        let query = format!("{UPGRADE}&auth_token={token}");
+        polled(&guarded.server, &query, &[]);
+        upgraded(&guarded.server, &query, "");
+        guarded.server.post("/api/auth", &json!({"accessToken": token}));
+    }
+    guarded.server.hang_up();
+    guarded.server.logged("what tokens are checked with was reloaded", 1);
+    let log = guarded.server.stop();
+    for secret in [&key[31..], &token[20..], &ADMIN[31..], SECRET, "token=", "Bearer"] {
+        assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
+    }
+}
