@@ -149,6 +149,8 @@ table! {
     AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
     DialectUnclear: 400 Error "{fleetlm} and {hapi} belong to different APIs: send one of them, or the header x-dialect", "", false;
 
+    TeamNotFound: 404 Error "Team not found", "team not found", false;
+    ModeInvalid: 422 Error "mode must be auto, round_robin, parallel, debate, brainstorm or expert", "", false;
     // Messages to a HAPI hub.
     BodyInvalid: 400 Error "Invalid body", "", false;
     MessageEmpty: 400 Error "Message requires text or attachments", "", false;

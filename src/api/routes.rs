@@ -262,6 +262,9 @@ fn chat_plan(
     if let Some((_, endpoint)) = agenfleet::history::endpoint(method, resource) {
         return Some(endpoint.plan(request, params, context));
     }
+    if let Some((_, endpoint)) = teammate::teams::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
     let (_, endpoint) = agenfleet::endpoint(method, resource)?;
     Some(endpoint.plan(request, params, context))
 }
@@ -823,7 +826,7 @@ mod tests {
     #[test]
     fn a_path_of_another_dialect_is_refused_in_its_words() {
         for (request, status, body) in [
-            (get("/teams/t"), 404, r#"{"detail":"Not Found"}"#),
+            (get("/teams/t/u"), 404, r#"{"detail":"Not Found"}"#),
             (post("/api/agents/a/none/chat", "{}"), 404, r#"{"errors":{"detail":"Not Found"}}"#),
             (post("/api/agents/a/chat/none", "{"), 422, r#"{"detail":"Bad Request"}"#),
             (get("/api/chat/none"), 404, r#"{"error":"Not Found"}"#),

@@ -22,7 +22,8 @@ impl<M: Medium> Shard<M> {
     pub(super) fn asked(&self, slot: Slot, seq: u64, json: Option<Json>, replayed: bool, standing: Standing) -> Reply {
         let entry = self.catalog.entry(slot).expect("a session whose message is committed has an entry");
         let (session, agent) = (self.id_of(slot), self.agent_name(entry.agent));
-        Reply::Asked(Box::new(Asked { session, seq, json, replayed, agent, standing }))
+        let team = self.asked_team(entry.agent);
+        Reply::Asked(Box::new(Asked { session, seq, json, replayed, agent, team, standing }))
     }
 
     /// How message `seq` stands.

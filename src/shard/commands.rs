@@ -60,7 +60,7 @@ impl<M: Medium> Shard<M> {
             Command::Agents(command) => self.agents(now, from, namespace, command),
             Command::Keys(command) => self.keys(now, from, command),
             Command::Learn { notes, complete } => Ok(self.learn(notes, *complete)),
-            Command::Route { message, .. } => self.route(namespace, message),
+            Command::Route { message, recent, .. } => self.route(namespace, message, recent.as_deref()),
             Command::StopRun { session, run, identity } => {
                 self.stop_run(from, *session, *run, identity.as_deref(), out)
             }

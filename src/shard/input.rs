@@ -366,6 +366,8 @@ pub enum Command {
         message: String,
         /// Who says it.
         user_id: String,
+        /// With whom he spoke last, if that is known.
+        recent: Option<String>,
     },
     /// Ends the session's run for everybody; what was produced is kept.
     StopRun {

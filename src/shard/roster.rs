@@ -57,9 +57,12 @@ impl Roster {
         self.agents.values()
     }
 
-    /// The built-in agent, if there is to be one.
-    pub(super) fn built_in(&self) -> Option<&AgentConfig> {
-        self.echo.as_ref()
+    /// The built-in agent, if there is to be one and no other has its name in this namespace.
+    pub(super) fn built_in(&self, namespace: &Namespace) -> Option<&AgentConfig> {
+        let is_hidden = |echo: &&AgentConfig| {
+            !self.agents.values().any(|agent| agent.namespace == namespace.stored() && agent.id() == echo.id())
+        };
+        self.echo.as_ref().filter(is_hidden)
     }
 
     /// The name of an agent that is registered or built in.

@@ -1,8 +1,9 @@
 //! Who answers a message that names nobody, as far as a shard's roster tells: the one whom the words of the message clearly call for,
-//! and the one who is there for the rest.
+//! and the one who is there for the rest:
+//! whom the user spoke to last, the default, the oldest, the built-in one.
 //!
 //! What an agent can be found by is read once and forgotten when any registration changes: changes are rare, and reading the profiles
-//! of thousands of agents is not for every message. Not here: the rule of choice (`agent::router`), the user's last agent.
+//! of thousands of agents is not for every message. Not here: the rule of choice (`agent::router`), whom the user spoke to last.
 
 use super::roster::Roster;
 use super::{AgentName, Outcome, Refusal, Reply, Shard, Stop};
@@ -60,7 +61,12 @@ fn name_of(agent: &AgentConfig) -> AgentName {
 
 impl<M: Medium> Shard<M> {
     /// Answers [`super::Command::Route`].
-    pub(super) fn route(&mut self, namespace: &Namespace, message: &str) -> Result<Outcome, Stop> {
+    pub(super) fn route(
+        &mut self,
+        namespace: &Namespace,
+        message: &str,
+        recent: Option<&str>,
+    ) -> Result<Outcome, Stop> {
         if self.roster.is_disabled() {
             return Err(Refusal::AgentDisabled.into());
         }
@@ -70,10 +76,16 @@ impl<M: Medium> Shard<M> {
         let list = self.router.list(namespace, &self.roster);
         let chosen = choose(message, list.iter().map(|listed| &listed.candidate));
         let agent = chosen.map(|place| list[place].agent.clone());
-        let default = list.iter().find(|listed| listed.is_default);
-        let fallback =
-            default.or_else(|| list.iter().find(|listed| !listed.is_team)).map(|listed| listed.agent.clone());
-        let fallback = fallback.or_else(|| self.roster.built_in().map(name_of));
+        let built_in = self.roster.built_in(namespace).map(name_of);
+        let first = |is_it: &dyn Fn(&Listed) -> bool| {
+            list.iter().find(|listed| is_it(listed)).map(|listed| listed.agent.clone())
+        };
+        let last_spoken_to = recent.and_then(|recent| {
+            let registered = first(&|listed| listed.agent.id == recent);
+            registered.or_else(|| built_in.clone().filter(|echo| echo.id == recent))
+        });
+        let default = || first(&|listed| listed.is_default).or_else(|| first(&|listed| !listed.is_team));
+        let fallback = last_spoken_to.or_else(default).or(built_in);
         Ok(Outcome::Reply(Reply::Routed { agent, fallback }))
     }
 }

@@ -7,7 +7,7 @@
 
 use super::names::NameId;
 use super::sessions::NewSession;
-use super::{AgentName, Append, Now, Parties, Refusal, Requires, Shard, Stop, Terms};
+use super::{AgentName, Append, AskedTeam, Now, Parties, Refusal, Requires, Shard, Stop, Terms};
 use crate::session::{Json, Namespace, SessionId, SessionStatus};
 use storage::{Key, Medium, Slot};
 
@@ -112,18 +112,34 @@ impl<M: Medium> Shard<M> {
     fn check_agent(&self, agent: Option<NameId>, answer_from: Requires) -> Result<(), Refusal> {
         let (missing, disabled) = match answer_from {
             Requires::Nothing => return Ok(()),
-            Requires::Agent => (Refusal::AgentNotFound, Refusal::AgentDisabled),
+            Requires::Agent | Requires::Team => (Refusal::AgentNotFound, Refusal::AgentDisabled),
             Requires::ActiveSession => (Refusal::SessionInactive, Refusal::SessionInactive),
         };
         if !self.roster.is_complete() && !self.roster.is_disabled() {
             return Err(Refusal::Overloaded); // the registrations are on their way
         }
         let agent = agent.and_then(|agent| self.roster.agent(&self.catalog.names, agent)).ok_or(missing)?;
+        if answer_from == Requires::Team && agent.profile.team.is_none() {
+            return Err(Refusal::AgentNotFound);
+        }
         if !agent.enabled() || self.roster.is_disabled() {
             return Err(disabled);
         }
         let is_empty = agent.profile.team.is_some() && self.roster.members(&self.catalog.names, agent).is_empty();
         if is_empty { Err(Refusal::TeamEmpty) } else { Ok(()) }
+    }
+
+    /// What people know of an agent that is a team.
+    pub(super) fn asked_team(&self, agent: NameId) -> Option<Box<AskedTeam>> {
+        let names = &self.catalog.names;
+        let agent = self.roster.agent(names, agent)?;
+        let spec = agent.profile.team.as_ref()?;
+        let member = |id: &String| {
+            let known = self.roster.by_id(names, &agent.namespace, id);
+            AgentName { id: id.clone(), name: known.map_or(id.as_str(), |member| member.name()).to_owned() }
+        };
+        let members = spec.members.iter().map(member).collect();
+        Some(Box::new(AskedTeam { mode: spec.mode, members }))
     }
 
     /// How people know an agent.

@@ -31,6 +31,7 @@ mod sessions;
 mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;
+mod teams;
 mod tenants;
 mod tls;
 mod tokens;

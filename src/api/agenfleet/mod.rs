@@ -234,19 +234,17 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_names_nobody_goes_to_whom_the_shard_finds() {
+    fn a_message_that_names_nobody_goes_to_who_is_found() {
         let name = |id: &str| AgentName { id: id.to_owned(), name: id.to_owned() };
         for (reply, agent) in [
             (Ok(Reply::Routed { agent: Some(name("a")), fallback: Some(name("b")) }), Some("a")),
-            (Ok(Reply::Routed { agent: None, fallback: Some(name("b")) }), Some("b")),
-            (Ok(Reply::Routed { agent: None, fallback: None }), None),
             (Err(Refusal::Overloaded), None),
         ] {
             let Ok(Plan::Flow(mut flow)) = planned(r#"{"message":"hi","agentId":null}"#) else { panic!() };
             assert!(matches!(flow.step(Vec::new()), Next::Ask(questions) if questions.len() == 1));
             match (flow.step(vec![vec![reply]]), agent) {
                 (Next::Answer(plan), Some(agent)) => assert_eq!(plan.append.session, main_id("", "alice", agent)),
-                (Next::Respond(response), None) => assert!(matches!(response.status, 404 | 503)),
+                (Next::Respond(response), None) => assert_eq!(response.status, 503),
                 (next, agent) => panic!("{next:?} for {agent:?}"),
             }
         }

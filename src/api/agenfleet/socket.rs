@@ -52,8 +52,8 @@ impl SocketRender for Frames {
             Ok(params) => params,
             Err(_) => return refused(&Kind::FrameInvalid.into(), None),
         };
-        let id = params.raw("requestId").map(|raw| Box::from(raw.to_owned()));
-        if id.as_ref().is_some_and(|id: &Box<RawValue>| id.get().len() > NAME_BYTES_MAX) {
+        let id = params.raw("requestId").map(RawValue::to_owned);
+        if id.as_deref().is_some_and(|id| id.get().len() > NAME_BYTES_MAX) {
             return refused(&ApiError::about(Kind::NameTooLong, "{field}", "requestId"), None);
         }
         self.taken(&params, &id, context).unwrap_or_else(|error| refused(&error, id))
@@ -188,7 +188,7 @@ mod tests {
         let session = SessionId::from_parts(1, 2);
         let agent = AgentName { id: "bot".into(), name: "Bot \"B\"".into() };
         let standing = Standing::Waiting { run: None };
-        let asked = Asked { session, seq: 1, json: None, replayed: false, agent: agent.clone(), standing };
+        let asked = Asked { session, seq: 1, json: None, replayed: false, agent: agent.clone(), team: None, standing };
         assert_eq!(render.begin(&asked), None);
         assert_eq!(
             render.tell(&AskEvent::Text("a\n".into())).unwrap(),
@@ -246,7 +246,9 @@ mod tests {
         let Taken::Flow(mut flow) = frames().take(r#"{"message":"hi","requestId":1}"#, &CONTEXT) else { panic!() };
         assert!(matches!(flow.step(Vec::new()), SocketNext::Ask(questions) if questions.len() == 1));
         let nobody = crate::shard::Reply::Routed { agent: None, fallback: None };
-        let SocketNext::Reply(frame) = flow.step(vec![vec![Ok(nobody)]]) else { panic!() };
+        assert!(matches!(flow.step(vec![vec![Ok(nobody)]]), SocketNext::Ask(_)));
+        let no_session = crate::shard::Reply::SessionRows { total: 0, rows: Vec::new() };
+        let SocketNext::Reply(frame) = flow.step(vec![vec![Ok(no_session)]]) else { panic!() };
         assert!(frame.starts_with(r#"{"type":"error","error":"There is no agent"#), "{frame}");
         assert!(frame.ends_with(r#","status":404,"requestId":1}"#), "{frame}");
     }

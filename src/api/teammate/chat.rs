@@ -308,7 +308,8 @@ mod tests {
     #[test]
     fn a_stream_says_in_its_head_where_it_is_to_be_found_again() {
         let standing = Standing::Waiting { run: None };
-        let asked = Asked { session: session(), seq: 7, json: None, replayed: false, agent: agent(), standing };
+        let asked =
+            Asked { session: session(), seq: 7, json: None, replayed: false, agent: agent(), team: None, standing };
         let Begin::Stream(head) = Streamed.begin(&asked) else { panic!() };
         let id = session().to_string();
         let message = format!("msg_{id}_7");

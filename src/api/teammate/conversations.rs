@@ -9,7 +9,7 @@ use super::super::error::{ApiError, Kind};
 use super::super::fleetlm;
 use super::super::flow::{Answers, Flow, Next, To};
 use super::super::params::Params;
-use super::super::table::{RouteRow, bare, routes};
+use super::super::table::routes;
 use super::super::timeline::known_agent;
 use super::super::view::time_s;
 use super::super::{Context, Dialect, JSON, Target};
@@ -45,7 +45,7 @@ pub enum Endpoint<'a> {
 
 routes! {
     /// What `method` on a path is, if anything: one below `/api`, or one without it.
-    pub fn endpoint<'a>(Teammate below "/api") -> Endpoint<'a>;
+    pub fn endpoint<'a>(Teammate below "/api" or "") -> Endpoint<'a>;
 
     GET "agents"/id/"history", Read => Endpoint::History(id);
     GET "agents"/id/"conversations", Read => Endpoint::List(id);
@@ -56,9 +56,6 @@ routes! {
     GET "agents"/id/"inbox", Read => Endpoint::Inbox(id);
     POST "agents"/id/"mark-read", Write => Endpoint::MarkRead(id);
 }
-
-/// The rows of the paths without `/api`.
-pub const BARE_ROUTES: &[RouteRow] = &bare::<{ ROUTES.len() }>(ROUTES);
 
 impl Endpoint<'_> {
     /// What the request comes to.

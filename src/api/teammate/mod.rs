@@ -3,12 +3,13 @@
 mod chat;
 pub mod conversations;
 mod history;
+pub mod teams;
 
 use super::Context;
 use super::chat::Plan;
 use super::error::ApiError;
 use super::params::Params;
-use super::table::{RouteRow, bare, routes};
+use super::table::routes;
 use crate::protocol::http::Request;
 
 /// A method on a resource. Ids are as they stand in the path.
@@ -22,14 +23,11 @@ pub enum Endpoint<'a> {
 
 routes! {
     /// What `method` on a path is, if anything: one below `/api`, or one without it.
-    pub fn endpoint<'a>(Teammate below "/api") -> Endpoint<'a>;
+    pub fn endpoint<'a>(Teammate below "/api" or "") -> Endpoint<'a>;
 
     POST "agents"/id/"chat", Write => Endpoint::Chat(id);
-    POST "agents"/id/"chat"/"stream", Write => Endpoint::ChatStream(id);
+    POST "agents"/id/"chat"/"stream", Write streams => Endpoint::ChatStream(id);
 }
-
-/// The rows of the paths without `/api`.
-pub const BARE_ROUTES: &[RouteRow] = &bare::<{ ROUTES.len() }>(ROUTES);
 
 impl Endpoint<'_> {
     /// What the request comes to.

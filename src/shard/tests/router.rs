@@ -1,7 +1,7 @@
 //! Whom a message is for that names nobody.
 
 use super::*;
-use crate::session::{AgentConfig, AgentPut, Namespace};
+use crate::session::{AgentConfig, AgentPut, DirectoryNote, Namespace};
 
 /// Registrations, each a microsecond after the one before it.
 fn registered(agents: &[&str]) -> Vec<AgentPut> {
@@ -14,7 +14,8 @@ fn registered(agents: &[&str]) -> Vec<AgentPut> {
 }
 
 fn learn(bench: &mut Bench, notes: Vec<AgentPut>) {
-    bench.call(Command::LearnAgents { notes, complete: true }).unwrap();
+    let notes = notes.into_iter().map(DirectoryNote::Agent).collect();
+    bench.call(Command::Learn { notes, complete: true }).unwrap();
 }
 
 /// The chosen one and the fallback.
@@ -26,7 +27,16 @@ fn routed(bench: &mut Bench, access: &Access, message: &str) -> (Option<String>,
 }
 
 fn route(message: &str) -> Command {
-    Command::Route { message: message.into(), user_id: "alice".into() }
+    Command::Route { message: message.into(), user_id: "alice".into(), recent: None }
+}
+
+/// The fallback for who spoke last to this one.
+fn falls_back(bench: &mut Bench, recent: &str) -> Option<String> {
+    let command = Command::Route { message: "hi".into(), user_id: "alice".into(), recent: Some(recent.into()) };
+    match bench.call(command) {
+        Ok(Reply::Routed { agent: None, fallback }) => fallback.map(|agent| agent.id),
+        other => panic!("unexpected {other:?}"),
+    }
 }
 
 fn found(agent: Option<&str>, fallback: Option<&str>) -> (Option<String>, Option<String>) {
@@ -49,6 +59,18 @@ fn the_words_choose_and_the_default_or_the_oldest_is_there_for_the_rest() {
     assert_eq!(routed(&mut bench, &everybody, "my invoice"), found(Some("tax"), Some("host")));
     learn(&mut bench, registered(&[r#""id":"tax","name":"Tax","keywords":["invoice"],"status":"disabled""#]));
     assert_eq!(routed(&mut bench, &everybody, "my invoice"), found(None, Some("host")));
+}
+
+#[test]
+fn whom_the_user_spoke_to_last_comes_before_the_default_if_he_still_answers() {
+    let mut bench = Bench::new();
+    let disabled = r#""id":"gone","name":"Gone","status":"disabled""#;
+    let agents = [r#""id":"tax","name":"Tax""#, r#""id":"host","name":"Host","is_default":true"#, disabled];
+    learn(&mut bench, registered(&agents));
+    assert_eq!(falls_back(&mut bench, "tax").as_deref(), Some("tax"));
+    for unknown in ["gone", "nobody", "echo"] {
+        assert_eq!(falls_back(&mut bench, unknown).as_deref(), Some("host"), "{unknown}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::runs::NOW;
 use super::*;
 use crate::agent::Failure;
 use crate::limits::CALLS_MAX;
-use crate::session::{AgentConfig, AgentPut};
+use crate::session::{AgentConfig, AgentPut, DirectoryNote};
 
 impl Bench {
     /// A bench with the session `id(1)` of alice and the team bot of these fields, whose members are registered.
@@ -29,8 +29,8 @@ impl Bench {
             format!(r#"{{"id":"bot","name":"Team",{NOW},"team":{{{team}}}}}"#),
         ];
         let put = |agent: String| AgentPut { former_id: None, agent: AgentConfig::create(&json(&agent), 5).unwrap() };
-        let notes = agents.into_iter().map(put).collect();
-        assert_eq!(self.call(Command::LearnAgents { notes, complete: true }), Ok(Reply::Done));
+        let notes = agents.into_iter().map(put).map(DirectoryNote::Agent).collect();
+        assert_eq!(self.call(Command::Learn { notes, complete: true }), Ok(Reply::Done));
     }
 
     fn ask_team(&mut self, text: &str, metadata: &str) {

@@ -236,15 +236,22 @@ fn who_leaves_before_the_answer_finds_it_where_it_stands() {
 #[test]
 fn a_message_that_names_nobody_goes_to_whom_its_words_call_for() {
     let server = Server::start();
-    let ask = |text: &str| post_as(&server, "alice", "/api/chat/message", &json!({"message": text}));
-    assert_eq!(ask("Hello there").expect(200)["agentId"], "echo", "on a fresh server echo answers");
+    let ask = |user: &str, text: &str| {
+        let answer = post_as(&server, user, "/api/chat/message", &json!({"message": text}));
+        answer.expect(200)["agentId"].as_str().expect("an agent").to_owned()
+    };
+    assert_eq!(ask("first", "Hello there"), "echo", "on a fresh server echo answers");
     let answer = |call: crate::harness::Call| call.answer(&spoken("mine"));
     let (_tax, tax) = scripted(&server, json!({"name": "Tax adviser", "keywords": ["invoice"]}), answer);
     let (_cook, cook) = scripted(&server, json!({"name": "Cook", "is_default": true}), answer);
-    assert_eq!(ask("Where is my invoice?").expect(200)["agentId"], tax.as_str());
-    assert_eq!(ask("How are you?").expect(200)["agentId"], cook.as_str());
+    assert_eq!(ask("alice", "How are you?"), cook, "the default is there for the rest");
+    assert_eq!(ask("alice", "Where is my invoice?"), tax);
+    assert_eq!(ask("alice", "How are you?"), tax, "who was spoken to last is spoken to again");
+    assert_eq!(ask("first", "How are you?"), "echo");
+    server.delete(&format!("/api/agents/{tax}"));
+    assert_eq!(ask("alice", "How are you?"), cook, "unless he answers no more");
     server.delete(&format!("/api/agents/{cook}"));
-    assert_eq!(ask("How are you?").expect(200)["agentId"], tax.as_str(), "the oldest is there for the rest");
+    assert_eq!(ask("alice", "How are you?"), "echo");
 }
 
 #[test]
