@@ -4,7 +4,7 @@
 
 mod auth;
 
-pub use auth::{AuthConfig, AuthMode, Secret};
+pub use auth::{AuthConfig, AuthMode, KeyFields, KeysTask, Secret};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -34,6 +34,9 @@ pub enum Task {
         /// The data folder.
         dir: PathBuf,
     },
+    /// List, make and revoke API keys of a data folder that no server uses.
+    #[command(subcommand)]
+    Keys(KeysTask),
     /// Print a session as JSON lines, oldest first.
     Export {
         /// The data folder.

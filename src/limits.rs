@@ -268,6 +268,22 @@ pub const SSE_TEXT_BYTES_MAX: usize = 8 * 1024;
 pub const EVENTS_BEHIND_MAX: u64 = 10_000;
 /// Seconds behind the last event at which a stream of a session's events sends a heartbeat: what the clients of a hub count on.
 pub const EVENTS_HEARTBEAT_S: u64 = 30;
+/// Files that a session claims: a conversation has a handful. Full: 400.
+pub const BLOBS_MAX: usize = 256;
+/// Bytes of a file (the hub's bound). More: 413.
+pub const BLOB_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// Bytes of an upload's body: [`BLOB_BYTES_MAX`] in base64 and some for its name. More: 413, before it is read.
+pub const UPLOAD_BODY_BYTES_MAX: usize = BLOB_BYTES_MAX / 3 * 4 + 1024 * 1024;
+/// Uploads of one shard whose bodies are read or written at a time; each holds its body and its bytes. Full: 503.
+pub const UPLOADS_MAX: usize = 4;
+/// Seconds in which the body of an upload over `--body-bytes-max` has to arrive: 50 MiB at 2 Mbit/s. Over: 408.
+pub const UPLOAD_S: u64 = 300;
+/// Bytes of a file that are read at a time for who fetches it.
+pub const BLOB_PIECE_BYTES: usize = 1024 * 1024;
+/// Seconds for which a file stays that nobody claims: far longer than anybody takes from the upload's end to its claim.
+pub const BLOB_GRACE_S: u64 = 3_600;
+/// Seconds between two looks for such files.
+pub const BLOB_SWEEP_S: u64 = 3_600;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.
@@ -285,6 +301,12 @@ pub const JWKS_KEYS_MAX: usize = 64;
 /// Keys that are tried for one token. More: the others are not. Whoever verifies with several of a kind names them by `kid`; a stranger's
 /// token must not cost more than four signatures.
 pub const JWK_TRIES_MAX: usize = 4;
+/// Seconds after which a set of public keys is fetched again. Issuers announce a key hours before they use it.
+pub const JWKS_FRESH_S: u64 = 600;
+/// Seconds between two requests for a set of public keys at the least, however many tokens name a key that is not known.
+pub const JWKS_PAUSE_S: u64 = 60;
+/// Seconds that fetching a set of public keys may take. Over: the last one stays.
+pub const JWKS_FETCH_S: u64 = 10;
 /// Principals or addresses whose rate is remembered, of the process and for each limit. Full: idle ones are forgotten, which changes nothing
 /// for them; if all are busy, the one with the most left.
 pub const RATE_KEYS_MAX: usize = 65_536;

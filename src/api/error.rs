@@ -155,6 +155,7 @@ table! {
     BodyInvalid: 400 Error "Invalid body", "", false;
     MessageEmpty: 400 Error "Message requires text or attachments", "", false;
     AttachmentGone: 400 Error "The file of an attachment is not there", "", false;
+    FileTooLarge: 413 Error "File too large", "", false;
     TextInvalid: 422 Error "{field} must be a non-empty string", "", false;
     ContextInvalid: 422 Error "context must be a list", "", false;
     FrameInvalid: 400 Error "A frame must be a JSON object", "", false;

@@ -27,6 +27,11 @@ impl Origins {
         }
     }
 
+    /// Whether answers must say whom they are for.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::Listed(_))
+    }
+
     /// Whether a page may send this request to a socket or a stream.
     pub fn admit(&self, request: &Request) -> bool {
         let Some(origin) = request.headers.first("origin") else { return true };

@@ -12,6 +12,7 @@ use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
 use super::hapi::events::EventsPlan;
+use super::hapi::upload::FilePath;
 use super::hapi::{self, Planned};
 use super::longpoll::{self, LongPollRequest};
 use super::openapi;
@@ -22,6 +23,7 @@ use super::{Context, JSON, Target, agenfleet, query, teammate};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::channels::Vsn;
 use crate::protocol::http::{Method, Request, Response};
+use crate::session::SessionId;
 use crate::shard::Command;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -53,6 +55,10 @@ pub enum Route {
     Ask(Box<AskPlan>, Envelope),
     /// What happens in a session, as long as the client listens.
     Events(Box<EventsPlan>, Envelope),
+    /// The request's body is a file for a session.
+    Upload(SessionId, Envelope),
+    /// A file of a session is sent.
+    Download(FilePath, Envelope),
     /// A WebSocket, if the request's handshake is one.
     Socket(Connect, Envelope),
     /// A WebSocket of another dialect's, if the request's handshake is one.
@@ -129,6 +135,8 @@ pub fn route(request: &Request, context: &Context) -> Route {
             Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
             Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
             Ok(Plain::Hapi(Planned::Events(plan))) => Route::Events(plan, envelope),
+            Ok(Plain::Hapi(Planned::Upload(session))) => Route::Upload(session, envelope),
+            Ok(Plain::Hapi(Planned::Download(path))) => Route::Download(path, envelope),
             Ok(Plain::Keys(request)) => Route::Keys(request, envelope),
             Ok(Plain::Exchange(exchange)) => Route::Exchange(exchange, request.body.clone(), envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
@@ -207,6 +215,9 @@ const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) 
 }
 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
+    if let Some(planned) = hapi::plan_unread(request, path) {
+        return Ok(Plain::Hapi(planned));
+    }
     let mut params = match Params::of(request) {
         Ok(params) => params,
         Err(error) => return hapi::malformed(request, path, &error).map(Plain::Hapi).ok_or(error),
@@ -256,13 +267,13 @@ fn chat_plan(
     if let Some((_, endpoint)) = teammate::endpoint(method, resource) {
         return Some(endpoint.plan(request, params, context));
     }
+    if let Some((_, endpoint)) = teammate::teams::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
     if let Some((_, endpoint)) = teammate::conversations::endpoint(method, resource) {
         return Some(endpoint.plan(request, params, context));
     }
     if let Some((_, endpoint)) = agenfleet::history::endpoint(method, resource) {
-        return Some(endpoint.plan(request, params, context));
-    }
-    if let Some((_, endpoint)) = teammate::teams::endpoint(method, resource) {
         return Some(endpoint.plan(request, params, context));
     }
     let (_, endpoint) = agenfleet::endpoint(method, resource)?;
@@ -379,7 +390,7 @@ mod tests {
     use super::*;
     use crate::api::longpoll::LongPollRequest;
     use crate::protocol::channels::longpoll::Token;
-    use crate::session::{Json, MessageId, SessionId};
+    use crate::session::{Json, MessageId};
     use crate::shard::{AgentCommand, Append, Author, Now, Page, PageFrom, Refusal, Reply};
     use std::collections::BTreeMap;
 

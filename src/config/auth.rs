@@ -1,7 +1,7 @@
 //! What an operator may set about who is let in, and how secrets are read: from files and the environment, never from a flag, which
 //! every user of the machine can read.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,54 @@ impl AuthConfig {
             None => Ok(std::env::var(JWT_SECRET_VARIABLE).ok().filter(|text| !text.is_empty()).map(Secret)),
         }
     }
+}
+
+/// What `fleetlm keys` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysTask {
+    /// Make a key and print it with its secret, which is shown this once.
+    Create {
+        /// The data folder.
+        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
+        data_dir: PathBuf,
+        /// What the key is to be.
+        #[command(flatten)]
+        fields: KeyFields,
+    },
+    /// Print all keys, a JSON object a line.
+    List {
+        /// The data folder.
+        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+    /// Let a key open nothing any more.
+    Revoke {
+        /// The data folder.
+        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
+        data_dir: PathBuf,
+        /// The key's id: the 26 characters behind `flk_`.
+        id: String,
+    },
+}
+
+/// A key that is to be.
+#[derive(Clone, Debug, Args)]
+pub struct KeyFields {
+    /// What people call it.
+    #[arg(long)]
+    pub name: String,
+    /// What it may do: all, read, agent:ID or team:ID.
+    #[arg(long, default_value = "all")]
+    pub scope: String,
+    /// The namespace it belongs to.
+    #[arg(long, default_value = "default")]
+    pub namespace: String,
+    /// The user it acts as when a request names none.
+    #[arg(long, default_value = "default")]
+    pub user: String,
+    /// It also makes and revokes keys.
+    #[arg(long)]
+    pub admin: bool,
 }
 
 /// A text that is never shown: not by `Debug`, and it has no `Display`.

@@ -9,6 +9,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use rand::Rng;
@@ -17,7 +18,7 @@ use super::limiter::Limiter;
 use super::world::World;
 use crate::api::admission;
 use crate::api::auth::jwks::KeySetError;
-use crate::api::auth::{HmacSecret, KeySet, Mode, Principal, Settings, keys};
+use crate::api::auth::{AuthError, HmacSecret, KeySet, Mode, Principal, Settings, keys};
 use crate::api::error::{ApiError, Kind};
 use crate::api::origin::{self, Origins};
 use crate::config::{AuthConfig, AuthMode, Secret};
@@ -41,12 +42,15 @@ pub(super) enum AuthConfigError {
     NoKey { path: PathBuf },
     #[error("cannot use the keys in {path}: {why}")]
     Keys { path: PathBuf, why: KeySetError },
+    #[error("--jwks {url}: keys are fetched over https, or from this machine")]
+    PlainAddress { url: String },
 }
 
 /// What requests are checked with.
+#[derive(Clone)]
 pub(super) struct Trusted {
-    pub(super) settings: Settings,
-    pub(super) keys: KeySet,
+    pub(super) settings: Arc<Settings>,
+    pub(super) keys: Arc<KeySet>,
 }
 
 /// See the top of the file. One per process.
@@ -56,6 +60,8 @@ pub(super) struct ServerAuth {
     /// Signs tokens where the operator has set no secret; they end with the process.
     own_secret: [u8; 32],
     trusted: RwLock<Arc<Trusted>>,
+    /// Somebody came with a token of a key that is not known.
+    is_key_missed: AtomicBool,
     limiter: Limiter,
     origins: Origins,
 }
@@ -81,16 +87,41 @@ impl ServerAuth {
             return Err(AuthConfigError::Exposed { address });
         }
         let own_secret: [u8; 32] = rand::rng().random();
-        let trusted = RwLock::new(Arc::new(read(config, mode, &own_secret)?));
+        let (settings, keys) = read(config, mode, &own_secret)?;
+        let (settings, keys) = (Arc::new(settings), Arc::new(keys.unwrap_or_default()));
+        let trusted = RwLock::new(Arc::new(Trusted { settings, keys }));
+        let is_key_missed = AtomicBool::new(false);
         let default_origins = if mode == Mode::Required || config.insecure_open { Origins::Any } else { Origins::Near };
         let origins = Origins::listed(&config.allow_origin).unwrap_or(default_origins);
         let limiter = Limiter::of_config(config);
-        Ok(Self { mode, config: config.clone(), own_secret, trusted, limiter, origins })
+        Ok(Self { mode, config: config.clone(), own_secret, trusted, is_key_missed, limiter, origins })
     }
 
     /// Whether tokens matter.
     pub(super) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Where keys are fetched from, if they are.
+    pub(super) fn jwks_url(&self) -> Option<&str> {
+        self.config.jwks.as_deref().filter(|source| is_url(source) && self.mode == Mode::Required)
+    }
+
+    /// Takes over keys that were fetched.
+    pub(super) fn take_keys(&self, keys: KeySet) {
+        self.change(|trusted| trusted.keys = Arc::new(keys));
+    }
+
+    /// Whether a key was missed since this was asked last.
+    pub(super) fn take_missed_key(&self) -> bool {
+        self.is_key_missed.swap(false, Ordering::Relaxed)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Trusted)) {
+        let mut place = self.trusted.write().expect("no thread panics with this lock: panics abort");
+        let mut fresh = Trusted::clone(&place);
+        change(&mut fresh);
+        *place = Arc::new(fresh);
     }
 
     /// How often somebody may ask.
@@ -113,13 +144,17 @@ impl ServerAuth {
     /// # Errors
     /// [`AuthConfigError`]; what was read before stays.
     pub(super) fn reload(&self) -> Result<(), AuthConfigError> {
-        let fresh = Arc::new(read(&self.config, self.mode, &self.own_secret)?);
-        *self.trusted.write().expect("no thread panics with this lock: panics abort") = fresh;
+        let (settings, keys) = read(&self.config, self.mode, &self.own_secret)?;
+        self.change(|trusted| {
+            trusted.settings = Arc::new(settings);
+            trusted.keys = keys.map_or_else(|| Arc::clone(&trusted.keys), Arc::new);
+        });
         Ok(())
     }
 }
 
-fn read(config: &AuthConfig, mode: Mode, own_secret: &[u8; 32]) -> Result<Trusted, AuthConfigError> {
+/// Keys are `None` where they are fetched, or there are none to be.
+fn read(config: &AuthConfig, mode: Mode, own_secret: &[u8; 32]) -> Result<(Settings, Option<KeySet>), AuthConfigError> {
     let unreadable = |flag, path: &Option<PathBuf>| {
         let path = path.clone().unwrap_or_default();
         move |why| AuthConfigError::Unreadable { flag, path, why }
@@ -129,11 +164,29 @@ fn read(config: &AuthConfig, mode: Mode, own_secret: &[u8; 32]) -> Result<Truste
     let secret = HmacSecret::new(secret).map_err(|_| AuthConfigError::ShortSecret)?;
     let admin = config.admin_key_file.as_deref().map(admin_of).transpose()?;
     let keys = match &config.jwks {
-        Some(source) => keys_of(source.into())?,
-        None => KeySet::default(),
+        Some(url) if is_url(url) => check_address(url).map(|()| None)?,
+        Some(path) => Some(keys_of(path.into())?),
+        None => None,
     };
     let (audience, issuer) = (config.jwt_audience.clone(), config.jwt_issuer.clone());
-    Ok(Trusted { settings: Settings { mode, secret, audience, issuer, admin }, keys })
+    Ok((Settings { mode, secret, audience, issuer, admin }, keys))
+}
+
+fn is_url(source: &str) -> bool {
+    source.contains("://")
+}
+
+/// Whoever can change what is fetched can let anybody in.
+fn check_address(source: &str) -> Result<(), AuthConfigError> {
+    let is_near = |url: &url::Url| match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    let is_sound =
+        url::Url::parse(source).is_ok_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_near(&url)));
+    if is_sound { Ok(()) } else { Err(AuthConfigError::PlainAddress { url: source.to_owned() }) }
 }
 
 fn admin_of(path: &Path) -> Result<KeyPut, AuthConfigError> {
@@ -182,15 +235,21 @@ fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> 
     if auth.mode() == Mode::Open {
         return Ok(Rc::clone(&world.anyone));
     }
-    limiter.check_failures(address)?;
     let now_us = world.now().unix_us;
     match world.with_authority(|authority| admission::admit(request, authority, now_us)) {
         Ok(principal) => {
-            limiter.take_principal(principal.fingerprint)?;
+            if !principal.is_nobody() {
+                // A good token does not end the silence that bad ones have brought about: who guesses learns nothing.
+                limiter.check_failures(address)?;
+                limiter.take_principal(principal.fingerprint)?;
+            }
             request.remote_user = principal.remote_user();
             Ok(Rc::new(principal))
         }
         Err(error) => {
+            if error == AuthError::UnknownKey {
+                auth.is_key_missed.store(true, Ordering::Relaxed);
+            }
             if error.is_unauthenticated() {
                 limiter.take_failure(address)?;
             }
@@ -236,6 +295,16 @@ mod tests {
         }
         fs::write(file.path(), "x".repeat(32)).unwrap();
         assert!(made(&["--jwt-secret-file", path]).is_ok());
+    }
+
+    #[test]
+    fn keys_are_fetched_over_https_or_from_this_machine() {
+        for sound in ["https://id.example/keys", "http://127.0.0.1:1/keys", "http://[::1]:1/", "http://localhost/"] {
+            assert_eq!(made(&["--auth", "required", "--jwks", sound]).unwrap().jwks_url(), Some(sound));
+        }
+        for plain in ["http://id.example/keys", "http://127.0.0.1.evil.com/", "ftp://id.example/", "https://"] {
+            assert!(made(&["--auth", "required", "--jwks", plain]).is_err(), "{plain}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::http::Promise;
+use super::promise::Promise;
 use super::world::World;
 use crate::api::ask_plan::{AskPlan, SocketAsk, SocketFlow, SocketNext};
 use crate::api::error::{ApiError, Kind};

@@ -1,21 +1,22 @@
 //! One HTTP connection: requests in, responses out, in order, until it ends or becomes a WebSocket.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use super::ask::Asking;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
+use super::promise::Promise;
 use super::streaming::{Speech, Streaming, Way};
+use super::uploads::Permit;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{authority, events, flow, keys, longpoll, plain_socket, websocket};
+use super::{authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
 use crate::api::ask_plan::{AskPlan, AskRender, Begin};
 use crate::api::auth::Principal;
 use crate::api::cors::Envelope;
@@ -36,6 +37,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: world.config.body_bytes_max,
+        upload_bytes_max: limits::UPLOAD_BODY_BYTES_MAX.max(world.config.body_bytes_max),
     };
     let address = if world.auth.limiter().counts_addresses() { stream.peer() } else { None };
     let connection = Connection {
@@ -46,6 +48,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         content: Roomy::default(),
         request_began: false,
         request_until_us: 0,
+        upload: None,
         admitted,
         address,
     };
@@ -61,6 +64,8 @@ struct Connection {
     content: Roomy,
     request_began: bool,
     request_until_us: u64,
+    /// The content under way is an upload over the bound of others.
+    upload: Option<Permit>,
     admitted: Admitted,
     /// Where the client is, if that matters.
     address: Option<IpAddr>,
@@ -95,6 +100,16 @@ impl Connection {
                     self.out.extend_from_slice(http::CONTINUE);
                     continue;
                 }
+                Ok(Step::Oversized) => match uploads::let_in(&self.world, self.address, self.decoder.oversized()) {
+                    Ok(permit) => {
+                        self.expect_upload(permit);
+                        continue;
+                    }
+                    Err(refusal) => {
+                        encode(&self.world, &refusal, false, false, Version::Http11, &mut self.out);
+                        Next::Close
+                    }
+                },
                 Ok(Step::Request(request)) => self.answer(request).await,
                 Err(error) => return self.refuse(error).await,
             };
@@ -130,6 +145,16 @@ impl Connection {
                 let socket = plain_socket::converse(world, wire, opening, &rest, out, admitted);
                 glommio::spawn_local(socket).detach();
             }
+        }
+    }
+
+    /// Lets a file in that is larger than other contents may be, in more time than those have.
+    fn expect_upload(&mut self, permit: Permit) {
+        self.upload = Some(permit);
+        self.request_began = true;
+        self.request_until_us = self.world.now().mono_us + limits::UPLOAD_S * 1_000_000;
+        if self.decoder.allow() {
+            self.out.extend_from_slice(http::CONTINUE);
         }
     }
 
@@ -175,7 +200,8 @@ impl Connection {
         let head_only = request.method == Method::Head;
         let version = request.version;
         let mut keep_alive = request.keep_alive && !world.state.is_draining();
-        let answer = let_in(&world, self.address, request).await;
+        let permit = self.upload.take();
+        let answer = let_in(&world, self.address, request, permit).await;
         let response = match answer {
             Answer::Response(response) => response,
             Answer::Awaited(awaited) => {
@@ -209,7 +235,7 @@ impl Connection {
     /// Waits for the answer to an ask. A client that leaves meanwhile will not have read it; one that has only said that it sends
     /// nothing more looks the same, and is answered.
     async fn awaited(&mut self, awaited: Awaited) -> Response {
-        let Awaited { asking, mut render, envelope } = awaited;
+        let Awaited { asking, mut render, envelope, origin } = awaited;
         let has_left = asking.reader_left();
         let mut done = pin!(asking.done());
         let outcome = poll_fn(|cx| {
@@ -219,7 +245,8 @@ impl Connection {
             done.as_mut().poll(cx)
         });
         let outcome = outcome.await;
-        envelope.seal(render.respond(&outcome))
+        let origins = self.world.auth.origins();
+        origins.sign(origin.as_deref(), envelope.seal(render.respond(&outcome)))
     }
 
     /// Whether the client has ended its side. What it sends before that goes to the decoder: up to the first bytes of a next request,
@@ -317,23 +344,53 @@ struct Awaited {
     asking: Asking,
     render: Box<dyn AskRender>,
     envelope: Envelope,
+    /// Of the page that asks.
+    origin: Option<String>,
 }
 
-/// Answers a request of whoever may send it; what of the answer goes on ends when he no longer may.
-async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request) -> Answer {
-    let principal = match authority::admit(world, address, &mut request) {
-        Ok(principal) => principal,
-        Err(refusal) => return Answer::Response(refusal),
+/// Answers a request of whoever may send it, and says to which page's script the answer may go.
+async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request, upload: Option<Permit>) -> Answer {
+    let origins = world.auth.origins();
+    let origin = request.headers.first("origin").filter(|_| origins.is_list()).map(str::to_owned);
+    let answer = match authority::admit(world, address, &mut request) {
+        Ok(principal) => held(world, address, &principal, request, upload).await,
+        Err(refusal) => Answer::Response(refusal),
     };
-    match respond(world, address, &principal, request).await {
+    match answer {
+        answer if !origins.is_list() => answer,
+        Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
+        Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { origin, ..*awaited })),
+        Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
+        Answer::Stream(streaming) => {
+            let Streaming { head, source } = *streaming;
+            Answer::Stream(Box::new(Streaming { head: origins.sign(origin.as_deref(), head), source }))
+        }
+    }
+}
+
+/// What of an answer goes on ends when whoever asked may no longer.
+async fn held(
+    world: &Rc<World>,
+    address: Option<IpAddr>,
+    principal: &Rc<Principal>,
+    request: Request,
+    upload: Option<Permit>,
+) -> Answer {
+    match respond(world, address, principal, request, upload).await {
         Answer::Stream(streaming) if !principal.is_open => {
-            Answer::Stream(Box::new(streaming.held_by(world, &principal)))
+            Answer::Stream(Box::new(streaming.held_by(world, principal)))
         }
         answer => answer,
     }
 }
 
-async fn respond(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Principal>, request: Request) -> Answer {
+async fn respond(
+    world: &Rc<World>,
+    address: Option<IpAddr>,
+    principal: &Rc<Principal>,
+    request: Request,
+    upload: Option<Permit>,
+) -> Answer {
     let access = principal.access();
     let holder = || (!principal.is_open).then(|| Rc::clone(principal));
     Answer::Response(match api::route(&request, &world.context()) {
@@ -347,12 +404,11 @@ async fn respond(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Prin
         },
         Route::Respond(response) => response,
         Route::Ask(plan, envelope) => return ask(world, access, *plan, envelope).await,
-        Route::Events(plan, envelope) => match events::begin(world, access, *plan).await {
-            Ok(Streaming { head, source }) => {
-                return Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }));
-            }
-            Err(refusal) => envelope.seal(refusal),
-        },
+        Route::Upload(session, envelope) => {
+            envelope.seal(uploads::take(world, access, session, request.body, upload).await)
+        }
+        Route::Download(path, envelope) => return begun(uploads::fetch(world, access, path).await, envelope),
+        Route::Events(plan, envelope) => return begun(events::begin(world, access, *plan).await, envelope),
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
             let is_append = matches!(command, Command::Append(_));
@@ -395,7 +451,7 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     };
     let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
     match begin {
-        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope })),
+        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope, origin: None })),
         Begin::Stream(head) => {
             let source = Box::new(Speech::of_ask(asking, render));
             Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
@@ -403,33 +459,11 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     }
 }
 
-/// A value that a call's answer fills in and one task waits for.
-pub(super) struct Promise<T> {
-    value: Cell<Option<T>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl<T> Promise<T> {
-    pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { value: Cell::new(None), waker: RefCell::new(None) })
-    }
-
-    pub(super) fn keep(&self, value: T) {
-        self.value.set(Some(value));
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    pub(super) async fn kept(&self) -> T {
-        poll_fn(|cx| {
-            if let Some(value) = self.value.take() {
-                return Poll::Ready(value);
-            }
-            *self.waker.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
+/// A stream, or what is said in its place.
+fn begun(streaming: Result<Streaming, Response>, envelope: Envelope) -> Answer {
+    match streaming {
+        Ok(Streaming { head, source }) => Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source })),
+        Err(refusal) => Answer::Response(envelope.seal(refusal)),
     }
 }
 
@@ -446,7 +480,11 @@ pub(super) async fn call(
     promise.kept().await
 }
 
-async fn gather(world: &Rc<World>, access: Option<Box<Access>>, command: Command) -> Vec<Result<Reply, Refusal>> {
+pub(super) async fn gather(
+    world: &Rc<World>,
+    access: Option<Box<Access>>,
+    command: Command,
+) -> Vec<Result<Reply, Refusal>> {
     let promise = Promise::new();
     let keeper = Rc::clone(&promise);
     world.gather(access, &command, move |_, replies| keeper.keep(replies));

@@ -79,7 +79,7 @@ impl Limiter {
         self.take(self.failures.as_ref(), address.map(address_key))
     }
 
-    /// Whether tokens from this address are looked at.
+    /// Whether tokens from this address may be good.
     ///
     /// # Errors
     /// Too many of them were refused.

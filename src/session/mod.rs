@@ -2,6 +2,7 @@
 
 mod agent_config;
 mod agent_profile;
+mod blob_note;
 mod cast;
 mod cursor;
 mod feedback;
@@ -19,6 +20,7 @@ mod time;
 
 pub use agent_config::{AgentConfig, AgentStatus, FieldErrors, HistoryMode, OnCrash, REDACTED};
 pub use agent_profile::AgentProfile;
+pub use blob_note::{BlobClaimed, BlobReleased, hash_of};
 pub use cursor::{advance, unread};
 pub use feedback::Feedback;
 pub use id::{KeyId, MessageId, RunId, SessionId};

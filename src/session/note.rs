@@ -32,6 +32,10 @@ pub mod kind {
     pub const SESSION_RENAMED: u8 = 10;
     /// A message was rated.
     pub const FEEDBACK: u8 = 11;
+    /// The session claims a file.
+    pub const BLOB_CLAIMED: u8 = 12;
+    /// The session gave a file up.
+    pub const BLOB_RELEASED: u8 = 13;
     /// An agent was registered or changed.
     pub const AGENT_PUT: u8 = 64;
     /// An API key was made or revoked.

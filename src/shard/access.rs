@@ -195,12 +195,14 @@ fn permits(access: &Access, command: &Command) -> bool {
         | Command::ReadMessages { .. }
         | Command::ReadAnswer { .. }
         | Command::Watch { .. }
+        | Command::Blob { .. }
         | Command::ReadCursors { .. } => true,
         // The server's own, which were admitted above.
         Command::Unsubscribe { .. }
         | Command::UnwatchInbox { .. }
         | Command::Learn { .. }
         | Command::Dispatch { .. }
+        | Command::ListClaims
         | Command::ReadStatus => true,
     }
 }
@@ -213,6 +215,7 @@ fn is_own(command: &Command) -> bool {
             | Command::UnwatchInbox { .. }
             | Command::Learn { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus
     )
 }

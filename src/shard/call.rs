@@ -138,6 +138,20 @@ pub enum RunStatus {
     },
 }
 
+/// Which chunks of a running answer a joining client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// All.
+    All,
+    /// It has those of this run below this index. Of another run it has none.
+    From {
+        /// The run.
+        run: RunId,
+        /// The first that it has not.
+        index: u32,
+    },
+}
+
 /// A running answer, for a client that joins in the middle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumed {

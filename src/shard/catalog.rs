@@ -8,6 +8,7 @@
 //!
 //! Not here: ids and last positions (the log's index has them), metadata (its created note has it).
 
+use super::blobs::Claims;
 use super::names::{NO_SLOT, NameId, Names};
 use super::order::{NewestOf, Order};
 use crate::session::{Namespace, SessionId, SessionStatus, scoped, unread};
@@ -49,6 +50,8 @@ pub struct Extra {
     pub updated_at_us: u64,
     /// What its older messages were compacted to.
     pub compacted: Option<Compacted>,
+    /// Files that it claims.
+    pub blobs: Option<Box<Claims>>,
     /// What fewer have still: archived sessions are many and must not pay for it.
     pub rare: Option<Box<Rare>>,
 }
@@ -186,6 +189,11 @@ impl Entry {
     /// What few sessions have, made on first use.
     pub fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
+    }
+
+    /// The files that it claims, made on first use.
+    pub fn claims_mut(&mut self) -> &mut Claims {
+        self.extra_mut().blobs.get_or_insert_default()
     }
 
     /// The cursor of `reader`, 0 before its first move.
@@ -368,6 +376,11 @@ impl Catalog {
             next = self.occupied(Slot(next)).next_of_user;
         }
         NewestFirst::OfUser { catalog: self, next }
+    }
+
+    /// The sessions that have what few have.
+    pub fn extras(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks.iter().flatten().filter(|entry| entry.extra.is_some())
     }
 
     /// Bytes of memory that the table takes, the boxes of few sessions aside.

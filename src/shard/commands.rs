@@ -66,6 +66,8 @@ impl<M: Medium> Shard<M> {
             }
             Command::ReadDeliveries { agent_id } => self.deliveries(namespace, agent_id),
             Command::Dispatch { session } => self.dispatch(now, *session, out),
+            Command::Blob { session, command } => self.blob(now, from, *session, command),
+            Command::ListClaims => self.list_claims(),
             Command::ReadStatus => Ok(Outcome::Reply(Reply::Status(Box::new(self.status())))),
         }
     }

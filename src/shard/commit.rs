@@ -5,12 +5,13 @@
 //! is committed can be told from what is appended.
 
 use super::answer::MessageRun;
+use super::blobs::BlobRef;
 use super::catalog::{Compacted, Rating};
 use super::names::NameId;
 use super::terms::Spoken;
 use super::{Caller, Refusal, RunEvent};
 use crate::limits::{PENDING_COMMIT_BYTES_MAX, PENDING_COMMITS_MAX};
-use crate::session::{Json, RunId, SessionId};
+use crate::session::{BlobReleased, Json, RunId, SessionId};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use storage::{Lsn, Slot};
@@ -122,6 +123,20 @@ pub enum Effect {
         /// Its id.
         session: SessionId,
     },
+    /// A session claims a file.
+    BlobClaimed {
+        /// Which session.
+        slot: Slot,
+        /// Which file.
+        claim: BlobRef,
+    },
+    /// A session gave a file up.
+    BlobReleased {
+        /// Which session.
+        slot: Slot,
+        /// Which file.
+        released: BlobReleased,
+    },
     /// The directory's oldest pending note.
     AgentPut {
         /// When.
@@ -164,6 +179,8 @@ impl Effect {
             | Self::Rated { slot, .. }
             | Self::RunClosed { slot, .. }
             | Self::Compacted { slot, .. }
+            | Self::BlobClaimed { slot, .. }
+            | Self::BlobReleased { slot, .. }
             | Self::Deleted { slot, .. } => Some(*slot),
             Self::AgentPut { .. }
             | Self::KeyPut
@@ -188,6 +205,8 @@ impl Effect {
             | Self::KeyPut
             | Self::RunClosed { .. }
             | Self::Compacted { .. }
+            | Self::BlobClaimed { .. }
+            | Self::BlobReleased { .. }
             | Self::CursorMoved { facts: None, .. }
             | Self::Rated { .. }
             | Self::Marked

@@ -4,6 +4,7 @@
 //! it already. So everything in a record is absolute, and after the last record the state is what it was, whatever
 //! came twice. A snapshot's bytes start with a version; bytes of an unknown version are refused by name.
 
+use super::blobs::{BlobRef, Claims};
 use super::catalog::{Catalog, Compacted, Entry, Rare, Rating};
 use super::directory::Directory;
 use super::folded::FoldedRun;
@@ -11,8 +12,8 @@ use super::keyring::Keyring;
 use super::mains::Mains;
 use super::names::NameId;
 use crate::session::{
-    AgentPut, ChunkMeta, CursorMoved, Feedback, KeyPut, MessageMeta, RunId, RunNote, RunPart, Sender, SessionCompacted,
-    SessionCreated, SessionId, kind, scoped,
+    AgentPut, BlobClaimed, BlobReleased, ChunkMeta, CursorMoved, Feedback, KeyPut, MessageMeta, RunId, RunNote,
+    RunPart, Sender, SessionCompacted, SessionCreated, SessionId, kind, scoped,
 };
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -110,6 +111,18 @@ impl Folding {
                 }
             }
             kind::FEEDBACK => return self.feedback(record, slot),
+            kind::BLOB_CLAIMED => {
+                let BlobClaimed { hash, name, .. } = BlobClaimed::parse(record.payload)?;
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.claims_mut().claim(BlobRef { hash, name: name.into(), note: record.lsn });
+                }
+            }
+            kind::BLOB_RELEASED => {
+                let BlobReleased { hash, name } = BlobReleased::parse(record.payload)?;
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.claims_mut().release(&hash, &name);
+                }
+            }
             _ => return None,
         }
         Some(())
@@ -274,8 +287,14 @@ pub(super) fn encode_session(catalog: &Catalog, run: Option<FoldedRun>, slot: Sl
         out.extend_from_slice(&last_seq.to_le_bytes());
     }
     let compacted = entry.extra.as_ref().and_then(|extra| extra.compacted);
+    let blobs = entry.extra.as_ref().and_then(|extra| extra.blobs.as_ref()).filter(|claims| !claims.is_empty());
     let rare = entry.rare();
-    out.push(u8::from(run.is_some()) | u8::from(compacted.is_some()) << 1 | u8::from(rare.is_some()) << 2);
+    out.push(
+        u8::from(run.is_some())
+            | u8::from(compacted.is_some()) << 1
+            | u8::from(rare.is_some()) << 2
+            | u8::from(blobs.is_some()) << 3,
+    );
     if let Some(run) = run {
         run.encode(out);
     }
@@ -285,6 +304,9 @@ pub(super) fn encode_session(catalog: &Catalog, run: Option<FoldedRun>, slot: Sl
     }
     if let Some(rare) = rare {
         encode_rare(text, rare, out);
+    }
+    if let Some(claims) = blobs {
+        claims.encode(out);
     }
 }
 
@@ -299,7 +321,7 @@ fn encode_rare<'a>(text: impl Fn(NameId) -> &'a str, rare: &Rare, out: &mut Vec<
     }
 }
 
-fn encode_name(name: &str, out: &mut Vec<u8>) {
+pub(super) fn encode_name(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&(name.len() as u16).to_le_bytes());
     out.extend_from_slice(name.as_bytes());
 }
@@ -366,6 +388,10 @@ fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<Opt
         let rare = decode_rare(&mut reader, |name| catalog.names.intern(&text(version, name)))?;
         catalog.entry_mut(slot).expect("it was just put there").extra_mut().rare = Some(Box::new(rare));
     }
+    if parts & 8 != 0 {
+        let claims = Claims::decode(&mut reader)?;
+        catalog.entry_mut(slot).expect("it was just put there").extra_mut().blobs = Some(Box::new(claims));
+    }
     reader.0.is_empty().then_some(run)
 }
 
@@ -403,7 +429,7 @@ impl<'a> Reader<'a> {
         Some(*bytes)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
     }
 
@@ -415,7 +441,7 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn name(&mut self) -> Option<&'a str> {
+    pub(super) fn name(&mut self) -> Option<&'a str> {
         let length = usize::from(self.u16()?);
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

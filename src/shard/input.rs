@@ -1,6 +1,6 @@
 //! What a shard is told: commands, finished disk work, time.
 
-use super::{Access, CallEvent, ShardId, Terms};
+use super::{Access, BlobCommand, CallEvent, Resume, ShardId, Terms};
 use crate::session::{DirectoryNote, Feedback, Json, KeyId, KeyPut, MessageId, RunId, SessionId};
 use compact_str::CompactString;
 
@@ -84,20 +84,6 @@ pub enum PageFrom {
     After(u64),
     /// The messages just below this seq, given in ascending order. `u64::MAX`: the newest.
     Before(u64),
-}
-
-/// Which chunks of a running answer a joining client wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// All.
-    All,
-    /// It has those of this run below this index. Of another run it has none.
-    From {
-        /// The run.
-        run: RunId,
-        /// The first that it has not.
-        index: u32,
-    },
 }
 
 /// What the registration of an agent holds. Defaults and rules: `session::agent_config`.
@@ -383,6 +369,15 @@ pub enum Command {
         /// The agent.
         agent_id: String,
     },
+    /// What a session does with its files.
+    Blob {
+        /// The session.
+        session: SessionId,
+        /// What.
+        command: BlobCommand,
+    },
+    /// The server's own: every file that a session of this shard claims.
+    ListClaims,
     /// The shard's own: the session's run is due. Not answered.
     Dispatch {
         /// The session.
@@ -416,6 +411,7 @@ impl Command {
             | Self::Unsubscribe { session, .. }
             | Self::Dispatch { session }
             | Self::StopRun { session, .. }
+            | Self::Blob { session, .. }
             | Self::Chunk { session, .. } => Some(*session),
             Self::ListSessions { .. }
             | Self::ReadUnread { .. }
@@ -428,6 +424,7 @@ impl Command {
             | Self::Keys(_)
             | Self::Learn { .. }
             | Self::ReadDeliveries { .. }
+            | Self::ListClaims
             | Self::ReadStatus => None,
         }
     }
@@ -446,6 +443,7 @@ impl Command {
             | Self::Dispatch { .. }
             | Self::MarkRead { .. } => true,
             Self::Keys(command) => !matches!(command, KeyCommand::List),
+            Self::Blob { command, .. } => command.appends(),
             Self::Agents(command) => !matches!(command, AgentCommand::List { .. } | AgentCommand::Read { .. }),
             _ => false,
         }

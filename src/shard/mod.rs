@@ -20,6 +20,7 @@ mod answer;
 mod append;
 mod ask_words;
 mod asked;
+mod blobs;
 mod call;
 mod catalog;
 mod commands;
@@ -64,6 +65,7 @@ mod windows;
 
 pub use access::{Access, Reach};
 pub use ask_words::*;
+pub use blobs::BlobCommand;
 pub use call::*;
 pub use fold::Unreadable;
 pub use hub::{ChannelKey, Delivered, Delivery, Heard, Hub, TopicKey};

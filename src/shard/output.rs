@@ -1,7 +1,7 @@
 //! What a shard says: replies, pushes, and the disk work it wants done.
 
 use super::{AgentName, Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
-use crate::session::{DirectoryNote, Feedback, Json, KeyPut, RunId, SessionId, SessionStatus};
+use crate::session::{BlobClaimed, DirectoryNote, Feedback, Json, KeyPut, RunId, SessionId, SessionStatus};
 use std::collections::BTreeMap;
 
 /// The answer to a command.
@@ -105,6 +105,10 @@ pub enum Reply {
         /// JSON objects.
         agents: Vec<Json>,
     },
+    /// A file that a session claims.
+    Blob(Box<BlobClaimed>),
+    /// SHA-256 of every file that a session of the shard claims.
+    Claims(Vec<[u8; 32]>),
     /// Whom a message is for.
     Routed {
         /// Whom its words clearly call for.

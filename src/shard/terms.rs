@@ -52,6 +52,7 @@ impl<M: Medium> Shard<M> {
             return Err(Refusal::SessionInactive.into());
         }
         self.check_agent(Some(entry.agent), terms.answer_from)?;
+        self.check_claims(entry, &terms.claims)?;
         Ok(slot)
     }
 
@@ -109,7 +110,7 @@ impl<M: Medium> Shard<M> {
     }
 
     /// Whether this agent may be asked, as far as the caller cares.
-    fn check_agent(&self, agent: Option<NameId>, answer_from: Requires) -> Result<(), Refusal> {
+    pub(super) fn check_agent(&self, agent: Option<NameId>, answer_from: Requires) -> Result<(), Refusal> {
         let (missing, disabled) = match answer_from {
             Requires::Nothing => return Ok(()),
             Requires::Agent | Requires::Team => (Refusal::AgentNotFound, Refusal::AgentDisabled),

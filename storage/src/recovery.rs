@@ -86,6 +86,15 @@ pub struct Recovered {
     pub(crate) life: u32,
     /// Whether the shards of this start continue an era of snapshots: see `era`.
     pub(crate) era_continues: bool,
+    /// Shards of the start that wrote the snapshots; 0 without any.
+    pub(crate) era_shards: u16,
+}
+
+impl Recovered {
+    /// With how many shards the snapshots of this folder are continued. `None`: there are none to continue.
+    pub fn shards_of_snapshots(&self) -> Option<u16> {
+        Some(self.era_shards).filter(|shards| *shards > 0)
+    }
 }
 
 /// A segment of an earlier life.
@@ -179,7 +188,7 @@ pub fn recover<M: Medium>(medium: &M, options: &Options) -> Result<Recovered, Re
     report.segments = segments.len();
     report.bytes = segments.iter().map(|segment| segment.file_bytes).sum();
     let era_continues = base.shards == options.shards;
-    Ok(Recovered { report, segments, snapshots: base.snapshots, life, era_continues })
+    Ok(Recovered { report, segments, snapshots: base.snapshots, life, era_continues, era_shards: base.shards })
 }
 
 /// The first multiple of `shards` above all numbers in use.

@@ -157,6 +157,11 @@ impl Principal {
         Self { scope: Scope::User, is_open: false, ..Self::anyone() }
     }
 
+    /// Whether it is [`Self::nobody`].
+    pub fn is_nobody(&self) -> bool {
+        self.scope == Scope::User && self.user.is_none()
+    }
+
     /// As whom its requests act. `None`: whatever they say themselves, as in open mode.
     pub fn remote_user(&self) -> Option<RemoteUser> {
         let user = self.user.as_deref().or((!self.is_open).then_some(USER_DEFAULT))?;

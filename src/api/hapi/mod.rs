@@ -8,7 +8,7 @@
 
 pub mod events;
 mod messages;
-mod upload;
+pub mod upload;
 
 use super::dialect::Dialect;
 use super::error::{ApiError, Kind};
@@ -17,9 +17,10 @@ use super::params::Params;
 use super::table::routes;
 use super::{Context, JSON, Target};
 use crate::protocol::http::{Method, Request, Response};
-use crate::session::SessionId;
+use crate::session::{SessionId, hash_of};
 use crate::shard::{Command, Refusal};
 use events::EventsPlan;
+use upload::{FilePath, Release};
 
 /// What a request of this API comes to.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub enum Planned {
     Flow(Box<dyn Flow>),
     /// What happens is told as long as the client listens.
     Events(Box<EventsPlan>),
+    /// The body is a file for this session. It is not read yet: that takes its time.
+    Upload(SessionId),
+    /// A file is sent.
+    Download(FilePath),
 }
 
 /// A method on a path of this API alone. Ids are as they stand in the path.
@@ -39,6 +44,12 @@ pub enum Endpoint<'a> {
     Events,
     /// `POST /sessions/:id/abort`.
     Abort(&'a str),
+    /// `POST /sessions/:id/upload`.
+    Upload(&'a str),
+    /// `POST /sessions/:id/upload/delete`.
+    Release(&'a str),
+    /// `GET /sessions/:id/files/:hash/:name`.
+    Download(&'a str, &'a str, &'a str),
 }
 
 routes! {
@@ -47,6 +58,9 @@ routes! {
 
     GET "events", Read streams => Endpoint::Events;
     POST "sessions"/id/"abort", Write => Endpoint::Abort(id);
+    POST "sessions"/id/"upload", Write => Endpoint::Upload(id);
+    POST "sessions"/id/"upload"/"delete", Write => Endpoint::Release(id);
+    GET "sessions"/id/"files"/hash/name, Read => Endpoint::Download(id, hash, name);
 }
 
 /// What a request is here, if it is this API's at all. `method` is the one that it is served as.
@@ -74,12 +88,32 @@ pub fn plan(
                 Endpoint::Events => {
                     EventsPlan::of(request, params, context).map(|plan| Planned::Events(Box::new(plan)))
                 }
+                Endpoint::Upload(id) => session(id).map(Planned::Upload),
+                Endpoint::Release(id) => {
+                    session(id).map(|session| Planned::Flow(Box::new(Release::of(session, params))))
+                }
+                Endpoint::Download(id, hash, name) => download(id, hash, name),
                 Endpoint::Abort(id) => session(id).map(|session| Planned::Flow(Box::new(Abort { session }))),
             };
             Ok(Some(planned.unwrap_or_else(|error| refused(&error))))
         }
         _ => Ok(None),
     }
+}
+
+/// The same for a request whose body is not looked at for parameters.
+pub fn plan_unread(request: &Request, path: &[&str]) -> Option<Planned> {
+    let ["api", below @ ..] = path else { return None };
+    match endpoint(&request.method, below) {
+        Some((_, Endpoint::Upload(id))) => Some(session(id).map_or_else(|error| refused(&error), Planned::Upload)),
+        _ => None,
+    }
+}
+
+fn download(id: &str, hash: &str, name: &str) -> Result<Planned, ApiError> {
+    let session = session(id)?;
+    let hash = hash_of(hash).ok_or(Kind::BlobNotFound)?;
+    Ok(Planned::Download(FilePath { session, hash, name: name.to_owned() }))
 }
 
 /// The same for a request whose parameters cannot be read.

@@ -108,15 +108,45 @@ impl Outbound {
     /// [`CallError`]; pieces may have been given out before.
     pub(super) async fn post(
         self: &Rc<Self>,
+        mut call: Call,
+        stop: &Stop,
+        on_head: impl FnMut(&Head) -> bool,
+        on_body: impl FnMut(&[u8]),
+    ) -> Result<(), CallError> {
+        let target = Target::parse(&call.url)?;
+        let request = target.request(&call.headers, std::mem::take(&mut call.body))?;
+        self.exchange(&target, request, &call, stop, on_head, on_body).await
+    }
+
+    /// GETs: as [`Self::post`], without the body.
+    ///
+    /// # Errors
+    /// [`CallError`]; pieces may have been given out before.
+    pub(super) async fn get(
+        self: &Rc<Self>,
         call: Call,
         stop: &Stop,
         on_head: impl FnMut(&Head) -> bool,
         on_body: impl FnMut(&[u8]),
     ) -> Result<(), CallError> {
-        let mut bounds = Bounds::new(stop, &self.alarms, call.total_timeout);
         let target = Target::parse(&call.url)?;
-        let request = target.request(&call.headers, call.body)?;
-        let (mut live, response) = self.respond(&target, request, call.gap_timeout, &mut bounds).await?;
+        let mut request = target.request(&call.headers, Vec::new())?;
+        *request.method_mut() = hyper::Method::GET;
+        request.headers_mut().remove(header::CONTENT_LENGTH);
+        self.exchange(&target, request, &call, stop, on_head, on_body).await
+    }
+
+    async fn exchange(
+        &self,
+        target: &Target,
+        request: Request<Full<Bytes>>,
+        call: &Call,
+        stop: &Stop,
+        on_head: impl FnMut(&Head) -> bool,
+        on_body: impl FnMut(&[u8]),
+    ) -> Result<(), CallError> {
+        let mut bounds = Bounds::new(stop, &self.alarms, call.total_timeout);
+        let (mut live, response) = self.respond(target, request, call.gap_timeout, &mut bounds).await?;
         live.idle_for = patience(response.headers());
         let room = Room { gap: call.gap_timeout, bytes_max: call.response_bytes_max };
         receive(&mut live, response, &room, &mut bounds, on_head, on_body).await?;

@@ -3,9 +3,11 @@
 mod agents;
 mod appends;
 mod asks;
+mod blobs;
 mod durability;
 mod histories;
 mod inboxes;
+mod keys;
 mod reads;
 mod recovery;
 mod router;

@@ -2,6 +2,7 @@
 
 mod events;
 mod messages;
+mod uploads;
 
 use crate::harness::{Answer, Server, Value, json, unique};
 
