@@ -4,8 +4,9 @@
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
 //! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource), [`chat`]
 //! (questions whose answers are awaited), [`teammate`] and [`agenfleet`] (the APIs that ask them), [`choosing`] (whom, when nobody is named), [`hapi`],
-//! [`flow`] (requests of several steps), [`timeline`] (a user's messages over all sessions), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
-//! (the same for channels), [`auth`] and [`admission`] (who may), [`actor`] (as whom), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
+//! [`flow`] (requests of several steps), [`timeline`] (a user's messages over all sessions), [`render`] (replies to responses), [`view`]
+//! (messages as chat dialects show them), [`topics`] (the same for channels), [`auth`] and [`admission`] (who may), [`actor`] (as whom),
+//! [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
 pub mod actor;
 pub mod admin;
