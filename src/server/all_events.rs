@@ -36,7 +36,7 @@ pub(super) async fn begin(
     let head = plan.begin(&namespace, replies)?;
     let heartbeat = world.io.watches.add();
     let telling = Telling { world: Rc::clone(world), watching, plan, inbox, heartbeat };
-    Ok(Streaming { head, source: Box::new(Speech::new(false, |pieces| telling.to_its_end(pieces))) })
+    Ok(Streaming { head, source: Box::new(Speech::new(false, |pieces| telling.tell_all(pieces))) })
 }
 
 /// See the top of the file.
@@ -50,7 +50,7 @@ struct Telling {
 }
 
 impl Telling {
-    async fn to_its_end(mut self, pieces: Pieces) {
+    async fn tell_all(mut self, pieces: Pieces) {
         pieces.borrow_mut().push_back(self.plan.connected());
         loop {
             let (frames, untold) = match self.news().await {

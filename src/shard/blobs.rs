@@ -17,7 +17,7 @@ use storage::{Lsn, Medium, Slot};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlobCommand {
     /// It claims one whose bytes are on the disk. Refused unless it is active.
-    Claim(BlobClaimed),
+    Claim(Box<BlobClaimed>),
     /// It gives one up.
     Release(BlobReleased),
     /// What it knows of one that it claims. Answered by [`Reply::Blob`].

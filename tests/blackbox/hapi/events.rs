@@ -199,7 +199,7 @@ fn a_run_is_aborted_and_aborting_none_is_fine() {
 #[test]
 fn what_cannot_be_listened_to_is_refused_before_the_stream_and_a_deleted_session_ends_it() {
     let server = Server::shared();
-    assert_eq!(server.get("/api/events").expect(400)["error"], "sessionId is required");
+    assert_eq!(server.get("/api/events").expect(400)["error"], "sessionId or all is required");
     for id in ["x", "01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
         server.get(&format!("/api/events?sessionId={id}")).expect(404);
     }
