@@ -162,7 +162,7 @@ table! {
     NobodyToAsk: 404 Error "There is no agent to answer: register one, or name one", "", false;
     AnswerStopped: 409 Error "The answer was stopped", "", false;
     Draining: 503 Error "The server shuts down", "draining", true;
-    EventsOfNothing: 400 Error "sessionId is required", "", false;
+    EventsOfNothing: 400 Error "sessionId or all is required", "", false;
 
     // Channels only (contract 2.2, 3.2, 3.3).
     UnmatchedTopic: 0 Channel "", "unmatched topic", false;

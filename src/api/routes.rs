@@ -11,6 +11,7 @@ use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
+use super::hapi::all_events::AllPlan;
 use super::hapi::events::EventsPlan;
 use super::hapi::upload::FilePath;
 use super::hapi::{self, Planned};
@@ -55,6 +56,8 @@ pub enum Route {
     Ask(Box<AskPlan>, Envelope),
     /// What happens in a session, as long as the client listens.
     Events(Box<EventsPlan>, Envelope),
+    /// The same of all sessions of a user.
+    AllEvents(Box<AllPlan>, Envelope),
     /// The request's body is a file for a session.
     Upload(SessionId, Envelope),
     /// A file of a session is sent.
@@ -135,6 +138,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
             Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
             Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
             Ok(Plain::Hapi(Planned::Events(plan))) => Route::Events(plan, envelope),
+            Ok(Plain::Hapi(Planned::AllEvents(plan))) => Route::AllEvents(plan, envelope),
             Ok(Plain::Hapi(Planned::Upload(session))) => Route::Upload(session, envelope),
             Ok(Plain::Hapi(Planned::Download(path))) => Route::Download(path, envelope),
             Ok(Plain::Keys(request)) => Route::Keys(request, envelope),

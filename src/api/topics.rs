@@ -441,6 +441,7 @@ mod tests {
             unread_count: 2,
             last_activity_us,
             last_sender_id: last_activity_us.map(|_| "bot".into()),
+            last_seq: 0,
             gone,
             as_of: 0,
         }

@@ -43,7 +43,7 @@ pub(super) async fn begin(
         Ok(joined) => joined,
         Err(refusal) => return Err(telling.plan.begin(&namespace, Err(refusal)).unwrap_or_else(|refused| refused)),
     };
-    let speech = Speech::new(false, |pieces| telling.to_its_end(pieces, page, resumed));
+    let speech = Speech::new(false, |pieces| telling.tell_all(pieces, page, resumed));
     Ok(Streaming { head, source: Box::new(speech) })
 }
 
@@ -65,7 +65,7 @@ enum News {
 }
 
 impl Telling {
-    async fn to_its_end(mut self, pieces: Pieces, page: Page, resumed: Box<Resumed>) {
+    async fn tell_all(mut self, pieces: Pieces, page: Page, resumed: Box<Resumed>) {
         let tell = |piece| pieces.borrow_mut().push_back(piece);
         let (cursor, resume) = self.plan.resume(page.session_last_seq);
         self.cursor = cursor;

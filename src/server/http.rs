@@ -16,7 +16,7 @@ use super::uploads::Permit;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
+use super::{all_events, authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
 use crate::api::ask_plan::{AskPlan, AskRender, Begin};
 use crate::api::auth::Principal;
 use crate::api::cors::Envelope;
@@ -408,6 +408,7 @@ async fn respond(
             envelope.seal(uploads::take(world, access, session, request.body, upload).await)
         }
         Route::Download(path, envelope) => return begun(uploads::fetch(world, access, path).await, envelope),
+        Route::AllEvents(plan, envelope) => return begun(all_events::begin(world, access, *plan).await, envelope),
         Route::Events(plan, envelope) => return begun(events::begin(world, access, *plan).await, envelope),
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;

@@ -153,6 +153,7 @@ pub(super) struct Dropped;
 
 impl Outbound {
     /// Queues a command for the end of the turn, or gives it back when too many wait.
+    #[allow(clippy::result_large_err)] // what finds no room comes back as it was given
     pub(super) fn command(&self, mail: Mail) -> Result<(), Mail> {
         if self.commands.len() >= limits::MAILBOX_COMMANDS_MAX {
             return Err(mail);

@@ -4,6 +4,7 @@
 //! `websocket` its connections (`tls` and `handshakes` what goes before them), `link` and `fanout` its subscribers, `mailbox` its way to the others. It has no rules of its own:
 //! what a request means is `api`'s, what happens is `shard`'s.
 
+mod all_events;
 mod ask;
 mod authority;
 mod calm;

@@ -122,7 +122,7 @@ async fn claim(
     let blobs = world.uploads.blobs.clone();
     let claim = helped(world, move || keep(&blobs, &body)).await?;
     let path = FilePath { session, hash: claim.hash, name: claim.name.clone() };
-    http::call(world, access, to, Command::Blob { session, command: BlobCommand::Claim(claim) }).await?;
+    http::call(world, access, to, Command::Blob { session, command: BlobCommand::Claim(Box::new(claim)) }).await?;
     Ok(path)
 }
 

@@ -144,6 +144,32 @@ impl Watching {
         promise.kept().await
     }
 
+    /// Sends a command that subscribes this shard to an inbox, by its scoped user, to every shard, and waits for the replies. It lets in
+    /// when all of them do.
+    pub(super) async fn join_inbox(&self, user: String, command: Command) -> Vec<Result<Reply, Refusal>> {
+        let promise = Promise::new();
+        let keeper = Rc::clone(&promise);
+        let (watcher, topics) = (Rc::clone(&self.watcher), Rc::clone(&self.topics));
+        let topic = TopicKey::Inbox(user.clone());
+        self.world.with_hub(|hub| {
+            hub.begin_join(&topic);
+            hub.leave(&topic, self.key());
+        });
+        self.watcher.clear();
+        let done = move |world: &Rc<World>, replies: Vec<Result<Reply, Refusal>>| {
+            for reply in replies.iter().flatten() {
+                if let Reply::Inbox { entries } = reply {
+                    world.with_hub(|hub| hub.inbox_joined(&user, entries.clone()));
+                }
+            }
+            let heard = replies.iter().all(Result::is_ok).then(Heard::default);
+            decide(world, &watcher, &topics, topic, heard);
+            keeper.keep(replies);
+        };
+        self.world.gather(self.access.clone(), &command, done);
+        promise.kept().await
+    }
+
     /// Sends a command of the reader's and waits for its reply.
     pub(super) async fn call(&self, to: Target, command: Command) -> Result<Reply, Refusal> {
         http::call(&self.world, self.access.clone(), to, command).await

@@ -11,13 +11,13 @@ use super::fold::Reader;
 use super::{Caller, Now, Outcome, Refusal, Reply, Requires, Shard, Stop};
 use crate::limits::BLOBS_MAX;
 use crate::session::{BlobClaimed, BlobReleased, SessionId, SessionStatus, kind};
-use storage::{Lsn, Medium};
+use storage::{Lsn, Medium, Slot};
 
 /// What a session does with its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlobCommand {
     /// It claims one whose bytes are on the disk. Refused unless it is active.
-    Claim(BlobClaimed),
+    Claim(Box<BlobClaimed>),
     /// It gives one up.
     Release(BlobReleased),
     /// What it knows of one that it claims. Answered by [`Reply::Blob`].
@@ -139,6 +139,20 @@ impl<M: Medium> Shard<M> {
         let (lsn, _) = self.append_note(now, id, kind::BLOB_RELEASED, 0, &released.render())?;
         self.commits.push(lsn, from, Effect::BlobReleased { slot, released: released.clone() });
         Ok(Outcome::Later)
+    }
+
+    pub(super) fn commit_claim(&mut self, slot: Slot, claim: BlobRef) -> Reply {
+        self.claims_mut(slot).claim(claim);
+        Reply::Done
+    }
+
+    pub(super) fn commit_release(&mut self, slot: Slot, released: &BlobReleased) -> Reply {
+        self.claims_mut(slot).release(&released.hash, &released.name);
+        Reply::Done
+    }
+
+    fn claims_mut(&mut self, slot: Slot) -> &mut Claims {
+        self.catalog.entry_mut(slot).expect("a session with a pending note has an entry").claims_mut()
     }
 
     fn find_blob(&mut self, id: SessionId, hash: [u8; 32], name: &str) -> Result<Outcome, Stop> {

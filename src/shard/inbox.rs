@@ -47,6 +47,7 @@ impl<M: Medium> Shard<M> {
             unread_count: entry.unread(self.committed_seq(slot)),
             last_activity_us: (entry.last_activity_us != 0).then_some(entry.last_activity_us),
             last_sender_id: entry.last_sender.some().map(text),
+            last_seq: self.committed_seq(slot),
             gone: false,
             as_of: self.released.0,
         }

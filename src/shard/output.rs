@@ -166,6 +166,8 @@ pub struct InboxEntry {
     pub last_activity_us: Option<u64>,
     /// Sender of the last message.
     pub last_sender_id: Option<String>,
+    /// The last message.
+    pub last_seq: u64,
     /// Archived or deleted: the entry leaves the inbox.
     pub gone: bool,
     /// Up to where in its owner's log this account goes: of two accounts of one session the greater is right.

@@ -98,16 +98,8 @@ impl<M: Medium> Shard<M> {
             Effect::Renamed { slot, note, facts, time_us } => self.commit_rename(slot, note, &facts, time_us),
             Effect::Rated { slot, rating } => self.commit_rating(slot, rating),
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
-            Effect::BlobClaimed { slot, claim } => {
-                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
-                entry.claims_mut().claim(claim);
-                Reply::Done
-            }
-            Effect::BlobReleased { slot, released } => {
-                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
-                entry.claims_mut().release(&released.hash, &released.name);
-                Reply::Done
-            }
+            Effect::BlobClaimed { slot, claim } => self.commit_claim(slot, claim),
+            Effect::BlobReleased { slot, released } => self.commit_release(slot, &released),
             Effect::AgentPut { time_us } => {
                 out.push(self.commit_agent(pending.from, time_us));
                 return None;

@@ -62,7 +62,7 @@ impl EventsPlan {
         Ok(Self {
             session: super::session(&session)?,
             heard: heard.map_or(Heard::Nothing, |id| id.parse().map_or(Heard::Elsewhere, Heard::Upto)),
-            subscription: format!("{:032x}", xxh3_128(&context.random.to_le_bytes())),
+            subscription: subscription_of(context),
             namespace: String::new(),
             parties: Parties::default(),
         })
@@ -77,10 +77,7 @@ impl EventsPlan {
             Ok(Reply::Session { json }) => {
                 self.parties = Parties::of(&json);
                 self.namespace = namespace.name().to_owned();
-                Ok(Response::new(200)
-                    .with_header("content-type", "text/event-stream")
-                    .with_header("cache-control", "no-cache")
-                    .with_header("x-accel-buffering", "no"))
+                Ok(event_head())
             }
             Ok(_) => Err(refused_response(&Kind::Internal.into())),
             Err(refusal) => Err(refused_response(&refusal.into())),
@@ -117,12 +114,7 @@ impl EventsPlan {
 
     /// `connection-changed`, the first frame, and again where messages are left out.
     pub fn connected(&self, resume: Resume) -> Vec<u8> {
-        let resume = match resume {
-            Resume::Ok => "ok",
-            Resume::Gap => "gap",
-        };
-        let said = json!({"status": "connected", "subscriptionId": self.subscription, "resume": resume});
-        self.frame(None, "connection-changed", &format!("\"data\":{said}"))
+        connected(&self.namespace, &self.subscription, resume)
     }
 
     /// `message-received`. Nothing for what is no message.
@@ -148,12 +140,40 @@ impl EventsPlan {
     }
 
     fn frame(&self, id: Option<u64>, kind: &str, fields: &str) -> Vec<u8> {
-        let data = format!("{{\"type\":\"{kind}\",\"namespace\":{},{fields}}}", json!(self.namespace));
-        let mut out = Vec::with_capacity(data.len() + 32);
-        let id = id.map(|seq| seq.to_string());
-        sse::encode_event(&mut out, id.as_deref(), None, &data).expect("a number has no line end");
-        out
+        frame(&self.namespace, id, kind, fields)
     }
+}
+
+/// A frame of this type, with these fields behind what all have.
+pub(super) fn frame(namespace: &str, id: Option<u64>, kind: &str, fields: &str) -> Vec<u8> {
+    let data = format!("{{\"type\":\"{kind}\",\"namespace\":{},{fields}}}", json!(namespace));
+    let mut out = Vec::with_capacity(data.len() + 32);
+    let id = id.map(|seq| seq.to_string());
+    sse::encode_event(&mut out, id.as_deref(), None, &data).expect("a number has no line end");
+    out
+}
+
+/// `connection-changed`.
+pub(super) fn connected(namespace: &str, subscription: &str, resume: Resume) -> Vec<u8> {
+    let resume = match resume {
+        Resume::Ok => "ok",
+        Resume::Gap => "gap",
+    };
+    let said = json!({"status": "connected", "subscriptionId": subscription, "resume": resume});
+    frame(namespace, None, "connection-changed", &format!("\"data\":{said}"))
+}
+
+/// The head of a stream.
+pub(super) fn event_head() -> Response {
+    Response::new(200)
+        .with_header("content-type", "text/event-stream")
+        .with_header("cache-control", "no-cache")
+        .with_header("x-accel-buffering", "no")
+}
+
+/// A name for a stream that no other has.
+pub(super) fn subscription_of(context: &Context) -> String {
+    format!("{:032x}", xxh3_128(&context.random.to_le_bytes()))
 }
 
 /// Where a reader goes on who has heard all up to `seq`.

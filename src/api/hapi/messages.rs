@@ -102,6 +102,11 @@ pub(super) struct Parties {
 }
 
 impl Parties {
+    /// These two.
+    pub(super) fn between(user_id: &str, agent_id: &str) -> Self {
+        Self { user_id: user_id.to_owned(), agent_id: agent_id.to_owned() }
+    }
+
     /// Of a session as clients read it.
     pub(super) fn of(session: &Json) -> Self {
         let field =

@@ -6,6 +6,7 @@
 //! Two of its paths are FleetLM's too, `GET` and `POST /api/sessions/:id/messages`; [`super::dialect`] tells whose request it is, and
 //! they stand among FleetLM's rows. Not here: sockets of agents (`/cli`), creation of sessions: those are FleetLM's.
 
+pub mod all_events;
 pub mod events;
 mod messages;
 pub mod upload;
@@ -19,6 +20,7 @@ use super::{Context, JSON, Target};
 use crate::protocol::http::{Method, Request, Response};
 use crate::session::{SessionId, hash_of};
 use crate::shard::{Command, Refusal};
+use all_events::AllPlan;
 use events::EventsPlan;
 use upload::{FilePath, Release};
 
@@ -31,6 +33,8 @@ pub enum Planned {
     Flow(Box<dyn Flow>),
     /// What happens is told as long as the client listens.
     Events(Box<EventsPlan>),
+    /// The same of all sessions of a user.
+    AllEvents(Box<AllPlan>),
     /// The body is a file for this session. It is not read yet: that takes its time.
     Upload(SessionId),
     /// A file is sent.
@@ -85,6 +89,9 @@ pub fn plan(
         (_, ["api", below @ ..]) => {
             let Some((_, endpoint)) = endpoint(method, below) else { return Ok(None) };
             let planned = match endpoint {
+                Endpoint::Events if params.text("all").as_deref() == Some("true") => {
+                    AllPlan::of(request, context).map(|plan| Planned::AllEvents(Box::new(plan)))
+                }
                 Endpoint::Events => {
                     EventsPlan::of(request, params, context).map(|plan| Planned::Events(Box::new(plan)))
                 }

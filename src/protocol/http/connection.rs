@@ -40,6 +40,7 @@ pub(super) fn refuse(status: u16, reason: &'static str) -> RequestError {
 
 /// What the decoder has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // it lives for one turn of a loop, and nearly always holds a request
 pub enum Step {
     /// Nothing until more bytes are pushed.
     NeedMore,

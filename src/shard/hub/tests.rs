@@ -300,6 +300,7 @@ fn entry(session: u128, as_of: u64) -> InboxEntry {
         unread_count: as_of,
         last_activity_us: (as_of > 0).then_some(as_of),
         last_sender_id: None,
+        last_seq: 0,
         gone: false,
         as_of,
     }

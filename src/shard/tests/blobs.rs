@@ -15,7 +15,7 @@ impl Bench {
     }
 
     fn claim(&mut self, hash: u8, name: &str) -> Result<Reply, Refusal> {
-        self.blob(1, BlobCommand::Claim(claimed(hash, name)))
+        self.blob(1, BlobCommand::Claim(Box::new(claimed(hash, name))))
     }
 
     fn release(&mut self, hash: u8, name: &str) -> Result<Reply, Refusal> {
@@ -90,7 +90,7 @@ fn only_an_active_session_claims_and_not_without_end() {
     assert_eq!(bench.release(0, "1"), Ok(Reply::Done));
     assert_eq!(bench.claim(0, "1"), Err(Refusal::SessionInactive));
     assert!(bench.find(0, "2").is_ok(), "what is claimed is still read");
-    assert_eq!(bench.blob(9, BlobCommand::Claim(claimed(1, "a"))), Err(Refusal::SessionNotFound));
+    assert_eq!(bench.blob(9, BlobCommand::Claim(Box::new(claimed(1, "a")))), Err(Refusal::SessionNotFound));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_log_that_takes_nothing_more_does_not_say_what_is_claimed() {
     let mut bench = Bench::with_agent(NOW);
     bench.claim(1, "a").unwrap();
     bench.hold_syncs = true;
-    bench.send(Command::Blob { session: id(1), command: BlobCommand::Claim(claimed(2, "a")) });
+    bench.send(Command::Blob { session: id(1), command: BlobCommand::Claim(Box::new(claimed(2, "a"))) });
     bench.fail_sync();
     assert_eq!(bench.call(Command::ListClaims), Err(Refusal::LogPoisoned));
 }

@@ -2,7 +2,7 @@
 
 use super::{BEARER, active_session, path, say};
 use crate::harness::http::request;
-use crate::harness::{HANG, Options, Server, Socket, Stream, Value, json};
+use crate::harness::{Connection, HANG, Options, Server, Socket, Stream, Value, json};
 use std::io::{BufRead, BufReader, Read};
 
 /// A client of the events of a session.
@@ -19,6 +19,19 @@ impl Events {
         headers.extend(last_id.map(|id| ("last-event-id", id)));
         let mut connection = server.connect();
         connection.send(request("GET", &format!("/api/events?sessionId={session}"), &headers, None));
+        Self::after(connection, last_id)
+    }
+
+    /// A client of the events of all sessions of a user.
+    #[track_caller]
+    fn of_all(server: &Server, user: &str) -> Self {
+        let mut connection = server.connect();
+        connection.send(request("GET", "/api/events?all=true", &[BEARER, ("x-user-id", user)], None));
+        Self::after(connection, None)
+    }
+
+    #[track_caller]
+    fn after(connection: Connection, last_id: Option<&str>) -> Self {
         let (stream, read) = connection.into_parts();
         assert!(read.is_empty());
         stream.tcp().set_read_timeout(Some(HANG)).expect("a timeout");
@@ -186,7 +199,7 @@ fn a_run_is_aborted_and_aborting_none_is_fine() {
 #[test]
 fn what_cannot_be_listened_to_is_refused_before_the_stream_and_a_deleted_session_ends_it() {
     let server = Server::shared();
-    assert_eq!(server.get("/api/events").expect(400)["error"], "sessionId is required");
+    assert_eq!(server.get("/api/events").expect(400)["error"], "sessionId or all is required");
     for id in ["x", "01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
         server.get(&format!("/api/events?sessionId={id}")).expect(404);
     }
@@ -211,4 +224,37 @@ fn a_drain_ends_the_stream_whole() {
     assert!(events.try_next().is_none(), "the response has its end");
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn all_sessions_of_a_user_are_told_of_and_nobody_elses() {
+    let server = Server::with(&Options::shards(3));
+    let first = server.session("carol", "bot");
+    server.say(&first, "carol", "before");
+    let mut events = Events::of_all(&server, "carol");
+    assert_eq!(events.connected(), "gap");
+    let other = server.session("dave", "bot");
+    server.say(&other, "dave", "not hers");
+    let second = server.session("carol", "bot");
+    for n in 0..40 {
+        server.say(&first, "carol", &n.to_string());
+        server.answer_as(&second, "bot", &n.to_string());
+    }
+    let mut heard: [Vec<u64>; 2] = [Vec::new(), Vec::new()];
+    let mut kinds = Vec::new();
+    while heard.iter().map(Vec::len).sum::<usize>() < 80 {
+        let event = events.next();
+        let place = [&first, &second].iter().position(|id| event["sessionId"] == ***id).expect("one of hers");
+        if event["type"] == "message-received" {
+            assert_eq!(event["message"]["role"], ["user", "agent"][place]);
+            heard[place].push(event["message"]["seq"].as_u64().expect("a seq"));
+        } else {
+            kinds.push((event["type"].as_str().expect("a type").to_owned(), place));
+        }
+    }
+    assert_eq!(heard, [(2..=41).collect::<Vec<_>>(), (1..=40).collect()]);
+    assert!(kinds.contains(&("session-added".to_owned(), 1)) && !kinds.contains(&("session-added".to_owned(), 0)));
+    assert_eq!(server.delete(&path(&second, "")).status, 204);
+    assert_eq!(events.next_of("session-removed")["sessionId"], second.as_str());
+    assert!(events.last_id.is_none());
 }
