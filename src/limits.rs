@@ -28,6 +28,10 @@ pub const IDEMPOTENCY_WINDOW: u64 = 4096;
 pub const PAGE_MESSAGES_DEFAULT: usize = 50;
 /// Messages of a page at the most (the original's scripts ask for 100,000). More: `has_more` is true.
 pub const PAGE_MESSAGES_MAX: usize = 100_000;
+/// Messages of a page in the HAPI API when the client names no limit (seed 004).
+pub const HUB_PAGE_MESSAGES_DEFAULT: usize = 50;
+/// The same at the most (seed 004). More: `hasMore` is true.
+pub const HUB_PAGE_MESSAGES_MAX: usize = 200;
 /// Depth of arrays and objects in what a caller stores. Full: 422. Readers recurse: many stop at 128, and a message wraps it.
 pub const JSON_DEPTH_MAX: usize = 100;
 /// Bytes of a page at the most, so that no reply grows with the size of messages. More: `has_more` is true.
@@ -164,7 +168,8 @@ pub const DISK_WORKS_MAX: usize = 2;
 pub const PENDING_COMMIT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Commands of one shard waiting for a cold range or for the next segment. Full: 503 with `Retry-After`.
 pub const PARKED_MAX: usize = 4_096;
-/// Parked commands of one shard that remember how far they had come: up to half a megabyte each. Full: the others begin
+/// Parked commands of one shard that remember how far they had come: up to half a megabyte each, and a timeline's 64 bytes for each
+/// session of its user. Full: the others begin
 /// their walk again each time, which costs time only.
 pub const PARKED_WALKS_MAX: usize = 64;
 /// Messages of one session. Full: 422. Counters of an idle session have 32 bits.
@@ -233,6 +238,21 @@ pub const RESOLVED_NAMES_MAX: usize = 1_024;
 pub const RESOLVED_S: u64 = 30;
 /// Seconds for which it is remembered that a name has no address.
 pub const UNRESOLVED_S: u64 = 2;
+/// Bytes of a session's title. Full: 422. The width of a list.
+pub const TITLE_BYTES_MAX: usize = 255;
+/// Ratings of one session. Full: 422. Any user may rate; strangers must not grow a session without end.
+pub const RATINGS_MAX: usize = 1_000;
+/// Bytes of the comment of a rating. Full: 422 or 400, as the dialect has it. A page.
+pub const FEEDBACK_COMMENT_BYTES_MAX: usize = 4 * 1024;
+/// Messages from the latest on that a user's timeline shows. Beyond: no rows, and the exact total; a session is read to its beginning
+/// by its own pages.
+pub const TIMELINE_ROWS_MAX: usize = 10_000;
+/// Sessions from the most recently active on that a list of rows shows. Beyond: no rows, and the exact total. Each row of the others is
+/// read and thrown away; `GET /api/sessions` lists without end.
+pub const SESSION_ROWS_MAX: usize = 2_000;
+/// Rows of a page of a chat dialect (AI Teammate and AgenFleet: 200). More: the limit is lowered to it, and the answer says so
+/// where it can.
+pub const CHAT_ROWS_MAX: usize = 200;
 /// Steps of a request that asks shards more than once: twice what looking up, acting and looking again take. Full: it is answered with 500,
 /// for a flow that has not ended by then is a mistake of ours.
 pub const FLOW_STEPS_MAX: usize = 8;
@@ -242,6 +262,28 @@ pub const ASK_S: u64 = 300;
 pub const ASKS_QUEUED_MAX: usize = 16;
 /// Seconds of silence behind which a stream of events says that it is still there. Proxies close what is silent for 30 to 60 s.
 pub const SSE_QUIET_S: u64 = 15;
+/// Bytes of text in one event of a stream. More: several events. Small enough to travel in one go, for readers that carry nothing over.
+pub const SSE_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Messages that a client of a session's events may have missed and is sent. More: it is told of a gap, and reads pages instead.
+pub const EVENTS_BEHIND_MAX: u64 = 10_000;
+/// Seconds behind the last event at which a stream of a session's events sends a heartbeat: what the clients of a hub count on.
+pub const EVENTS_HEARTBEAT_S: u64 = 30;
+/// Files that a session claims: a conversation has a handful. Full: 400.
+pub const BLOBS_MAX: usize = 256;
+/// Bytes of a file (the hub's bound). More: 413.
+pub const BLOB_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// Bytes of an upload's body: [`BLOB_BYTES_MAX`] in base64 and some for its name. More: 413, before it is read.
+pub const UPLOAD_BODY_BYTES_MAX: usize = BLOB_BYTES_MAX / 3 * 4 + 1024 * 1024;
+/// Uploads of one shard whose bodies are read or written at a time; each holds its body and its bytes. Full: 503.
+pub const UPLOADS_MAX: usize = 4;
+/// Seconds in which the body of an upload over `--body-bytes-max` has to arrive: 50 MiB at 2 Mbit/s. Over: 408.
+pub const UPLOAD_S: u64 = 300;
+/// Bytes of a file that are read at a time for who fetches it.
+pub const BLOB_PIECE_BYTES: usize = 1024 * 1024;
+/// Seconds for which a file stays that nobody claims: far longer than anybody takes from the upload's end to its claim.
+pub const BLOB_GRACE_S: u64 = 3_600;
+/// Seconds between two looks for such files.
+pub const BLOB_SWEEP_S: u64 = 3_600;
 /// Seconds between two pings of a WebSocket whose client need not speak: four of them within [`SOCKET_IDLE_S`].
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.

@@ -108,6 +108,7 @@ impl Driven {
             id: session,
             user_id,
             agent_id: "nobody".to_owned(),
+            title: None,
             metadata: Json::empty_object(),
         });
         Ok(driven)

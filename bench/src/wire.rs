@@ -36,6 +36,7 @@ pub fn http_request() -> Group<'static> {
         head_bytes_max: limits::HEAD_BYTES_MAX,
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: limits::BODY_BYTES_MAX,
+        upload_bytes_max: limits::BODY_BYTES_MAX,
     };
     let mut decoder = RequestDecoder::new(limits);
     let copy = bytes.clone();
@@ -81,6 +82,7 @@ pub fn rest_append() -> Group<'static> {
         head_bytes_max: limits::HEAD_BYTES_MAX,
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: limits::BODY_BYTES_MAX,
+        upload_bytes_max: limits::BODY_BYTES_MAX,
     };
     let now = Now { unix_us: 1_795_348_976_000_000, mono_us: 1_000_000 };
     let context = api::Context { now, random: 42, shards: 1 };

@@ -3,6 +3,7 @@
 //! The same answers give the same text, so that a digest that a crash has cut off is made again as it was.
 
 use crate::limits::DIGEST_SENTENCE_CHARS_MAX;
+use serde_json::Value;
 
 /// Marks at the front of a line of Markdown: headings, quotes, lists, emphasis.
 const MARKS: [char; 5] = ['#', '>', '*', '-', '_'];
@@ -14,6 +15,14 @@ pub fn digest(answers: &[(&str, &str)]) -> String {
         (!sentence.is_empty()).then(|| format!("{name}: {sentence}"))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What a message's content says: its text parts without anything between them, else its `text`, else nothing.
+pub fn text_of(content: &Value) -> String {
+    let parts = content["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let texts: String =
+        parts.iter().filter(|part| part["type"] == "text").filter_map(|part| part["text"].as_str()).collect();
+    if texts.is_empty() { content["text"].as_str().unwrap_or_default().to_owned() } else { texts }
 }
 
 /// Up to the end of the first sentence or of the line, at most [`DIGEST_SENTENCE_CHARS_MAX`] characters.

@@ -63,7 +63,7 @@ impl History {
     }
 
     /// The body of a call (contract 4.4). `compacted`: what stands for the messages before these. `context`: what came with the
-    /// last one and is not stored.
+    /// last one and is not stored. `team`: of a member of a team, what it is to do there.
     pub fn call_body(
         &self,
         session: SessionId,
@@ -71,9 +71,10 @@ impl History {
         user_id: &str,
         compacted: Option<&Json>,
         context: Option<&Json>,
+        team: Option<&Json>,
     ) -> Vec<u8> {
         let mut body = self.parties(session, agent_id, user_id);
-        for (name, part) in [("compacted", compacted), ("context", context)] {
+        for (name, part) in [("compacted", compacted), ("context", context), ("team", team)] {
             if let Some(part) = part {
                 body += &format!(",\"{name}\":{}", part.as_str());
             }
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn a_call_carries_five_keys_of_each_message_and_raw_content() {
         let history = History::of_page(&page(), 2..=9, 9);
-        let body = String::from_utf8(history.call_body(SessionId::from(7), "bot", "alice", None, None)).unwrap();
+        let body = String::from_utf8(history.call_body(SessionId::from(7), "bot", "alice", None, None, None)).unwrap();
         let session = SessionId::from(7);
         let when = "2025-10-23T10:48:00.123456Z";
         assert_eq!(
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_empty_session_makes_an_empty_list() {
-        let body = History::of_page("", 1..=9, 9).call_body(SessionId::from(7), "bot", "alice", None, None);
+        let body = History::of_page("", 1..=9, 9).call_body(SessionId::from(7), "bot", "alice", None, None, None);
         assert!(String::from_utf8(body).unwrap().ends_with(r#","messages":[]}"#));
     }
 
@@ -196,7 +197,8 @@ mod tests {
         let list = Json::parse(r#"[{"role":"system","content":"so far"}]"#).unwrap();
         let history = History::of_page(&page(), 1..=9, 1);
         let body: Value =
-            serde_json::from_slice(&history.call_body(SessionId::from(7), "b", "a", Some(&list), Some(&list))).unwrap();
+            serde_json::from_slice(&history.call_body(SessionId::from(7), "b", "a", Some(&list), Some(&list), None))
+                .unwrap();
         assert_eq!(body["compacted"][0]["content"], "so far");
         assert_eq!(body["messages"].as_array().unwrap().len(), 1);
         let request = history.compaction_body(SessionId::from(7), "b", "a", Some(&list), 9);

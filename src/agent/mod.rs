@@ -12,7 +12,7 @@ mod url;
 mod usage;
 
 pub use assembler::{Answer, Assembler, ChunkError, Taken, Termination};
-pub use digest::digest;
+pub use digest::{digest, text_of};
 pub use history::{History, compacted_list};
 pub use router::{Candidate, choose};
 pub use schedule::{Failure, due_us, retry_in_ms};

@@ -4,6 +4,7 @@ use super::auth::principal::{ACTOR_HEADER, USER_DEFAULT};
 use super::error::{ApiError, Kind};
 use super::message::bounded_name;
 use crate::protocol::http::Request;
+use crate::session::Namespace;
 
 /// The user that `request` acts as: who sent it, if that is known for sure; else whom the header `x-user-id` names; else whom its
 /// key acts as, `default` where there is no key.
@@ -22,6 +23,11 @@ pub fn of(request: &Request) -> Result<String, ApiError> {
     Ok(actor.to_owned())
 }
 
+/// The tenant that `request` comes from, by whom the ids of main sessions are made.
+pub fn namespace_of(request: &Request) -> Namespace {
+    request.remote_user.as_ref().map_or_else(Namespace::default, |user| Namespace::from_stored(&user.realm))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,7 +35,8 @@ mod tests {
 
     fn actor(user: Option<(&str, bool)>, named: Option<&str>) -> Result<String, Kind> {
         let mut request = Request::new(Method::Get, "/");
-        request.remote_user = user.map(|(name, is_fixed)| RemoteUser { name: name.to_owned(), is_fixed });
+        request.remote_user =
+            user.map(|(name, is_fixed)| Box::new(RemoteUser { name: name.to_owned(), realm: "acme".into(), is_fixed }));
         let request = match named {
             Some(named) => request.with_header("X-User-Id", named),
             None => request,

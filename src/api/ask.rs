@@ -84,6 +84,15 @@ impl Answered {
         self.messages.iter().map(Row::text).collect()
     }
 
+    /// Whether the agent said what the answer has cost.
+    pub fn names_tokens(&self) -> bool {
+        let is_counted = |row: &Row| {
+            let message = row.message();
+            message.is_some_and(|message| message.has("input_tokens") || message.has("output_tokens"))
+        };
+        self.messages.iter().any(is_counted)
+    }
+
     /// The answer's last message.
     pub fn last_seq(&self) -> Option<u64> {
         self.messages.last().map(|row| row.seq)

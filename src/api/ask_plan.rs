@@ -5,9 +5,9 @@
 
 use super::ask::Outcome;
 use super::view::AskEvent;
-use super::{Context, Target};
+use super::{Answers, Context, Target, To};
 use crate::protocol::http::Response;
-use crate::shard::{Append, Asked};
+use crate::shard::{Append, Asked, Command};
 use std::fmt;
 
 /// An append whose answer the request waits for.
@@ -101,8 +101,26 @@ pub enum Taken {
     Reply(String),
     /// An answer, behind those of the asks before it.
     Ask(Box<SocketAsk>),
+    /// Steps that end in an answer or a frame, behind the asks before them.
+    Flow(Box<dyn SocketFlow>),
     /// The answer under way ends here.
     Stop,
+}
+
+/// What a frame comes to in its turn, in several steps.
+pub trait SocketFlow {
+    /// Goes on, like [`super::Flow::step`].
+    fn step(&mut self, answers: Answers) -> SocketNext;
+}
+
+/// How it goes on.
+pub enum SocketNext {
+    /// Questions, asked all at once.
+    Ask(Vec<(To, Command)>),
+    /// It is answered with this frame.
+    Reply(String),
+    /// A message is appended and its answer awaited.
+    Begin(Box<SocketAsk>),
 }
 
 /// An ask of a socket.

@@ -123,6 +123,13 @@ table! {
     ExpectedSeqInvalid: 422 Error "expected_seq must be a non-negative integer", "expected_seq invalid", false;
     ReaderMissing: 422 Error "user_id is required", "", false;
 
+    // Titles, feedback, marks of what was read.
+    TitleInvalid: 422 Error "title must be a string of 1 to 255 bytes that is not blank", "", false;
+    RatingInvalid: 422 Error "rating must be a whole number from 1 to 5", "", false;
+    CommentInvalid: 422 Error "comment must be a string of at most 4096 bytes", "", false;
+    MessageIdMissing: 422 Error "messageId is required", "", false;
+    ConversationMissing: 422 Error "last_seq needs a conversation_id", "", false;
+
     // Requests that no route takes.
     BadRequest: 400 Detail "Bad Request", "", false;
     NotFound: 404 Detail "Not Found", "", false;
@@ -141,6 +148,21 @@ table! {
     AgentFailed: 502 Error "The agent failed to answer", "agent failed", false;
     AgentTimedOut: 504 Error "The agent has not answered in time", "agent timed out", false;
     DialectUnclear: 400 Error "{fleetlm} and {hapi} belong to different APIs: send one of them, or the header x-dialect", "", false;
+
+    TeamNotFound: 404 Error "Team not found", "team not found", false;
+    ModeInvalid: 422 Error "mode must be auto, round_robin, parallel, debate, brainstorm or expert", "", false;
+    // Messages to a HAPI hub.
+    BodyInvalid: 400 Error "Invalid body", "", false;
+    MessageEmpty: 400 Error "Message requires text or attachments", "", false;
+    AttachmentGone: 400 Error "The file of an attachment is not there", "", false;
+    FileTooLarge: 413 Error "File too large", "", false;
+    TextInvalid: 422 Error "{field} must be a non-empty string", "", false;
+    ContextInvalid: 422 Error "context must be a list", "", false;
+    FrameInvalid: 400 Error "A frame must be a JSON object", "", false;
+    NobodyToAsk: 404 Error "There is no agent to answer: register one, or name one", "", false;
+    AnswerStopped: 409 Error "The answer was stopped", "", false;
+    Draining: 503 Error "The server shuts down", "draining", true;
+    EventsOfNothing: 400 Error "sessionId is required", "", false;
 
     // Channels only (contract 2.2, 3.2, 3.3).
     UnmatchedTopic: 0 Channel "", "unmatched topic", false;
@@ -276,6 +298,14 @@ impl ApiError {
         self
     }
 
+    /// The same with what is behind it.
+    #[must_use]
+    pub fn because(mut self, detail: &str) -> Self {
+        let text = self.filled.as_deref().unwrap_or(self.kind.row().text);
+        self.filled = Some(format!("{text}: {detail}"));
+        self
+    }
+
     /// Too many requests; one more is let in after so many seconds, at least one.
     pub fn rate_limited(retry_after_s: u64) -> Self {
         Self { retry_after_s: retry_after_s.max(RETRY_AFTER_S), ..Kind::RateLimited.into() }
@@ -318,7 +348,7 @@ impl ApiError {
     }
 
     /// What is wrong, in one line.
-    fn said(&self, dialect: Dialect) -> Cow<'_, str> {
+    pub fn said(&self, dialect: Dialect) -> Cow<'_, str> {
         if let Some(filled) = &self.filled {
             return filled.into();
         }

@@ -7,7 +7,7 @@ use super::render::Success;
 use super::table::routes;
 use super::{Context, Target};
 use crate::limits::{
-    DELIVERIES_MAX, PAGE_MESSAGES_DEFAULT, PAGE_MESSAGES_MAX, PAGE_SESSIONS_DEFAULT, PAGE_SESSIONS_MAX,
+    DELIVERIES_MAX, PAGE_MESSAGES_DEFAULT, PAGE_MESSAGES_MAX, PAGE_SESSIONS_DEFAULT, PAGE_SESSIONS_MAX, TITLE_BYTES_MAX,
 };
 use crate::session::{Json, RunId, SessionId};
 use crate::shard::{AgentCommand, Command, PageFrom};
@@ -49,8 +49,12 @@ pub enum Endpoint<'a> {
     CreateSession,
     /// `GET /sessions/:id`.
     ReadSession(&'a str),
+    /// `PATCH /sessions/:id`.
+    RenameSession(&'a str),
     /// `DELETE /sessions/:id`.
     DeleteSession(&'a str),
+    /// `GET /sessions/:id/feedback`.
+    ReadFeedback(&'a str),
     /// `GET /sessions/:id/messages`.
     ReadMessages(&'a str),
     /// `POST /sessions/:id/messages`.
@@ -78,7 +82,9 @@ routes! {
     GET "sessions", Read => Endpoint::ListSessions;
     POST "sessions", Write => Endpoint::CreateSession;
     GET "sessions"/id, Read => Endpoint::ReadSession(id);
+    PATCH "sessions"/id, Write => Endpoint::RenameSession(id);
     DELETE "sessions"/id, Write => Endpoint::DeleteSession(id);
+    GET "sessions"/id/"feedback", Read => Endpoint::ReadFeedback(id);
     GET "sessions"/id/"messages", Read => Endpoint::ReadMessages(id);
     POST "sessions"/id/"messages", Write => Endpoint::Append(id);
     GET "sessions"/id/"read", Read => Endpoint::ReadCursors(id);
@@ -116,7 +122,16 @@ impl Endpoint<'_> {
                 let id = session(id)?;
                 Ok(owned(id, Command::ReadSession { id }, Success::Session(200)))
             }
+            Self::RenameSession(id) => {
+                let title = title(params, "title")?.ok_or(Kind::TitleInvalid)?;
+                let id = session(id)?;
+                Ok(owned(id, Command::RenameSession { id, title }, Success::Session(200)))
+            }
             Self::DeleteSession(id) => delete_session(session(id)?, params),
+            Self::ReadFeedback(id) => {
+                let session = session(id)?;
+                Ok(owned(session, Command::ReadRatings { session }, Success::Feedback))
+            }
             Self::ReadMessages(id) => Ok(read_messages(session(id)?, params)),
             Self::Append(id) => {
                 let draft = Draft::of(params, key)?;
@@ -200,8 +215,21 @@ fn create_session(params: &Params<'_>, context: &Context) -> Result<Plan, ApiErr
     bounded_name("user_id", &user_id)?;
     bounded_name("agent_id", &agent_id)?;
     bounded_depth("metadata", metadata.as_str())?;
+    let title = title(params, "title")?;
     let id = SessionId::from_parts(context.now.unix_us / 1000, context.random);
-    Ok(owned(id, Command::CreateSession { id, user_id, agent_id, metadata }, Success::Session(201)))
+    Ok(owned(id, Command::CreateSession { id, user_id, agent_id, title, metadata }, Success::Session(201)))
+}
+
+/// What people call a session, in the parameter `name`. Null is none.
+///
+/// # Errors
+/// [`Kind::TitleInvalid`] for what is no text, blank or too long.
+pub(super) fn title(params: &Params<'_>, name: &str) -> Result<Option<String>, ApiError> {
+    if params.raw(name).is_none_or(|raw| raw.get() == "null") {
+        return Ok(None);
+    }
+    let is_sound = |title: &String| !title.trim().is_empty() && title.len() <= TITLE_BYTES_MAX;
+    params.text(name).filter(is_sound).map(Some).ok_or_else(|| Kind::TitleInvalid.into())
 }
 
 /// Archives; with `permanent=true` deletes for good.

@@ -7,6 +7,7 @@
 //! learnt may have changed by its next step, so a step that acts lets the shard check again.
 
 use super::Target;
+use super::ask_plan::AskPlan;
 use crate::protocol::http::Response;
 use crate::shard::{Command, Refusal, Reply};
 use std::fmt::Debug;
@@ -30,6 +31,8 @@ pub enum Next {
     Ask(Vec<(To, Command)>),
     /// It is answered.
     Respond(Response),
+    /// A message is appended, and its answer is the request's.
+    Answer(Box<AskPlan>),
 }
 
 /// Whom a question is for.
@@ -82,6 +85,7 @@ mod tests {
         loop {
             match flow.step(answers) {
                 Next::Respond(response) => return (asked, response.status),
+                Next::Answer(plan) => panic!("{plan:?}"),
                 Next::Ask(questions) => {
                     answers = questions.iter().map(|(_, command)| vec![answer(command)]).collect();
                     asked.extend(questions.into_iter().map(|(_, command)| command));

@@ -141,7 +141,10 @@ fn author(params: &Params<'_>) -> Result<Author, ApiError> {
 }
 
 /// The caller's key from field or header; null is none.
-fn idempotency_key(field: Option<&str>, header: Option<&str>) -> Result<Option<CompactString>, ApiError> {
+///
+/// # Errors
+/// [`Kind::IdempotencyKeyInvalid`], or two keys that differ.
+pub fn idempotency_key(field: Option<&str>, header: Option<&str>) -> Result<Option<CompactString>, ApiError> {
     let field = match field.filter(|&json| json != "null") {
         None => None,
         Some(json) => Some(text(json).map_err(|_| Kind::IdempotencyKeyInvalid)?),

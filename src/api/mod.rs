@@ -2,25 +2,31 @@
 //! [`Reply`](crate::shard::Reply) or [`Push`](crate::shard::Push) becomes a response.
 //!
 //! Everything here is pure: time and randomness come with the [`Context`]. Reading order: [`routes`] (which request is
-//! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource),
-//! [`flow`] (requests of several steps), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
+//! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource), [`chat`]
+//! (questions whose answers are awaited), [`teammate`] and [`agenfleet`] (the APIs that ask them), [`choosing`] (whom, when nobody is named), [`hapi`],
+//! [`flow`] (requests of several steps), [`timeline`] (a user's messages over all sessions), [`render`] (replies to responses), [`view`] (messages as chat dialects show them), [`topics`]
 //! (the same for channels), [`auth`] and [`admission`] (who may), [`actor`] (as whom), [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
 pub mod actor;
 pub mod admin;
 pub mod admission;
+pub mod agenfleet;
 pub mod ask;
 pub mod ask_plan;
 pub mod auth;
+pub mod chat;
+pub mod choosing;
 pub mod cors;
 mod deltas;
 pub mod dialect;
 pub mod error;
 pub mod fleetlm;
 pub mod flow;
+pub mod hapi;
 pub mod health;
 pub mod longpoll;
 mod message;
+mod openapi;
 pub mod origin;
 pub mod params;
 pub mod query;
@@ -28,6 +34,8 @@ pub mod render;
 pub mod routes;
 pub mod runs;
 pub mod table;
+pub mod teammate;
+pub mod timeline;
 pub mod topics;
 pub mod view;
 

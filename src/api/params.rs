@@ -38,6 +38,17 @@ impl<'a> Params<'a> {
         Ok(params)
     }
 
+    /// The fields of a JSON object that came without a request.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`] for anything else.
+    pub fn of_object(text: &'a str) -> Result<Self, ApiError> {
+        let mut params = Self::default();
+        fields_of(text, &mut params.fields).map_err(|_| Kind::BadRequest)?;
+        let is_object = text.trim_start().starts_with('{');
+        if is_object { Ok(params) } else { Err(Kind::BadRequest.into()) }
+    }
+
     /// The parameter's JSON text.
     pub fn raw(&self, name: &str) -> Option<&RawValue> {
         find(&self.fields, name)

@@ -7,8 +7,8 @@ use super::error::{ApiError, Kind};
 use super::runs;
 use crate::protocol::Roomy;
 use crate::protocol::http::Response;
-use crate::session::{Json, SessionId};
-use crate::shard::{Page, Refusal, Reply};
+use crate::session::{Feedback, Json, SessionId, rfc3339};
+use crate::shard::{Page, RatingRow, Refusal, Reply};
 use serde_json::json;
 use std::io::Write as _;
 
@@ -37,6 +37,8 @@ pub enum Success {
     Agents,
     /// `{"run": ..}`.
     Run,
+    /// `{"feedback": [..]}`.
+    Feedback,
     /// `{"deliveries": [..]}` of all shards, at most so many.
     Deliveries(usize),
 }
@@ -94,11 +96,24 @@ impl Success {
             (Self::AgentDisabled, Reply::Agent { json }) => {
                 body(200, &["{\"agent\":", json.as_str(), ",\"message\":\"Agent disabled\"}"])
             }
+            (Self::Feedback, Reply::Ratings(rows)) => ok(&feedback(&rows)),
             (Self::Run, Reply::Run(event)) => body(200, &["{\"run\":", &runs::event(&event), "}"]),
             (Self::Agents, Reply::Agents { agents }) => body(200, &["{\"agents\":[", &joined(agents.iter()), "]}"]),
             _ => return Err(Kind::Internal.into()),
         })
     }
+}
+
+fn feedback(rows: &[RatingRow]) -> String {
+    let ratings = rows.iter().map(|RatingRow { feedback, time_us }| {
+        let Feedback { seq, rater, rating, comment } = feedback;
+        let mut row = json!({"seq": seq, "rater": rater, "rating": rating, "inserted_at": rfc3339(*time_us)});
+        if let Some(comment) = comment {
+            row["comment"] = comment.as_str().into();
+        }
+        row
+    });
+    json!({ "feedback": ratings.collect::<Vec<_>>() }).to_string()
 }
 
 /// The newest `limit` sessions of all shards. Ids begin with their time of creation.

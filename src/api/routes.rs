@@ -5,19 +5,25 @@
 
 use super::admin::{self, KeyRequest};
 use super::ask_plan::{AskPlan, SocketPlan};
+use super::chat;
 use super::cors::Envelope;
 use super::dialect::Dialect;
 use super::error::{self, ApiError, Kind};
 use super::fleetlm::{self, Ask, Plan};
 use super::flow::Flow;
+use super::hapi::events::EventsPlan;
+use super::hapi::upload::FilePath;
+use super::hapi::{self, Planned};
 use super::longpoll::{self, LongPollRequest};
+use super::openapi;
 use super::params::Params;
 use super::render::Render;
 use super::table::{Class, RouteRow, routes};
-use super::{Context, JSON, Target, query};
+use super::{Context, JSON, Target, agenfleet, query, teammate};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::channels::Vsn;
 use crate::protocol::http::{Method, Request, Response};
+use crate::session::SessionId;
 use crate::shard::Command;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -47,6 +53,12 @@ pub enum Route {
     Flow(Box<dyn Flow>, Envelope),
     /// A message is appended and its answer awaited.
     Ask(Box<AskPlan>, Envelope),
+    /// What happens in a session, as long as the client listens.
+    Events(Box<EventsPlan>, Envelope),
+    /// The request's body is a file for a session.
+    Upload(SessionId, Envelope),
+    /// A file of a session is sent.
+    Download(FilePath, Envelope),
     /// A WebSocket, if the request's handshake is one.
     Socket(Connect, Envelope),
     /// A WebSocket of another dialect's, if the request's handshake is one.
@@ -116,6 +128,15 @@ pub fn route(request: &Request, context: &Context) -> Route {
         _ => match plain(request, path, context) {
             Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
+            Ok(Plain::Own(Own::OpenApi)) => Route::Respond(envelope.seal(openapi::respond(request))),
+            Ok(Plain::Hapi(Planned::Respond(response))) => Route::Respond(envelope.seal(response)),
+            Ok(Plain::Hapi(Planned::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Ask(plan))) => Route::Ask(plan, envelope),
+            Ok(Plain::Chat(chat::Plan::Flow(flow))) => Route::Flow(flow, envelope),
+            Ok(Plain::Chat(chat::Plan::Socket(plan))) => Route::PlainSocket(plan, envelope),
+            Ok(Plain::Hapi(Planned::Events(plan))) => Route::Events(plan, envelope),
+            Ok(Plain::Hapi(Planned::Upload(session))) => Route::Upload(session, envelope),
+            Ok(Plain::Hapi(Planned::Download(path))) => Route::Download(path, envelope),
             Ok(Plain::Keys(request)) => Route::Keys(request, envelope),
             Ok(Plain::Exchange(exchange)) => Route::Exchange(exchange, request.body.clone(), envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
@@ -152,12 +173,15 @@ enum Plain {
     Keys(KeyRequest),
     Exchange(Exchange),
     Call(Plan),
+    Hapi(Planned),
+    Chat(chat::Plan),
 }
 
 /// What the server answers of itself.
 enum Own {
     Health(Health),
     Metrics,
+    OpenApi,
 }
 
 routes! {
@@ -167,6 +191,7 @@ routes! {
     GET "health"/"live", Public => Own::Health(Health::Live);
     GET "health"/"ready", Public => Own::Health(Health::Ready);
     GET "metrics", Read => Own::Metrics;
+    GET "api"/"openapi.json", Public => Own::OpenApi;
 }
 
 /// The rows of the sockets. They are matched by their paths alone, for they answer other methods in their own ways. What comes over them is
@@ -190,12 +215,24 @@ const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) 
 }
 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
-    let mut params = Params::of(request)?;
-    let method = method(request, &params);
-    let ["api", resource @ ..] = path else {
-        let (_, own) = own(&method, path).ok_or(Kind::NotFound)?;
-        return Ok(Plain::Own(own));
+    if let Some(planned) = hapi::plan_unread(request, path) {
+        return Ok(Plain::Hapi(planned));
+    }
+    let mut params = match Params::of(request) {
+        Ok(params) => params,
+        Err(error) => return hapi::malformed(request, path, &error).map(Plain::Hapi).ok_or(error),
     };
+    if let Some(plan) = chat_plan(request, path, &params, context) {
+        return plan.map(Plain::Chat);
+    }
+    let method = method(request, &params);
+    if let Some(planned) = hapi::plan(request, &method, path, &params, context)? {
+        return Ok(Plain::Hapi(planned));
+    }
+    if let Some((_, own)) = own(&method, path) {
+        return Ok(Plain::Own(own));
+    }
+    let ["api", resource @ ..] = path else { return Err(Kind::NotFound.into()) };
     match (&method, resource) {
         (Method::Post, ["auth"]) => return Ok(Plain::Exchange(Exchange::AccessToken)),
         (Method::Post, ["auth", "login"]) => return Ok(Plain::Exchange(Exchange::Login)),
@@ -212,6 +249,35 @@ fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, A
         params.default_name("user_id", &user.name);
     }
     call.plan(&params, request.headers.first("idempotency-key"), context).map(Plain::Call)
+}
+
+/// What the request is in one of the chat APIs, if it is of one. Neither the override of methods nor `Accept` is theirs.
+fn chat_plan(
+    request: &Request,
+    path: &[&str],
+    params: &Params<'_>,
+    context: &Context,
+) -> Option<Result<chat::Plan, ApiError>> {
+    let method = if request.method == Method::Head { &Method::Get } else { &request.method };
+    let resource = match path {
+        ["api", resource @ ..] => resource,
+        ["agents" | "teams", ..] => path, // the paths of seed 002 lack the prefix that its example has
+        _ => return None,
+    };
+    if let Some((_, endpoint)) = teammate::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    if let Some((_, endpoint)) = teammate::teams::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    if let Some((_, endpoint)) = teammate::conversations::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    if let Some((_, endpoint)) = agenfleet::history::endpoint(method, resource) {
+        return Some(endpoint.plan(request, params, context));
+    }
+    let (_, endpoint) = agenfleet::endpoint(method, resource)?;
+    Some(endpoint.plan(request, params, context))
 }
 
 fn socket(request: &Request, envelope: Envelope) -> Route {
@@ -324,7 +390,7 @@ mod tests {
     use super::*;
     use crate::api::longpoll::LongPollRequest;
     use crate::protocol::channels::longpoll::Token;
-    use crate::session::{Json, MessageId, SessionId};
+    use crate::session::{Json, MessageId};
     use crate::shard::{AgentCommand, Append, Author, Now, Page, PageFrom, Refusal, Reply};
     use std::collections::BTreeMap;
 
@@ -408,7 +474,8 @@ mod tests {
             called(&post("/api/sessions", r#"{"user_id":"alice","agent_id":"bot","metadata":{"a":1}}"#));
         assert_eq!(to, Target::Owner(id()));
         let metadata = json(r#"{"a":1}"#);
-        let expected = Command::CreateSession { id: id(), user_id: "alice".into(), agent_id: "bot".into(), metadata };
+        let expected =
+            Command::CreateSession { id: id(), user_id: "alice".into(), agent_id: "bot".into(), title: None, metadata };
         assert_eq!(command, expected);
         let response = render.one(Ok(Reply::Session { json: json(r#"{"id":"x"}"#) }));
         assert_eq!((response.status, text(&response)), (201, r#"{"session":{"id":"x"}}"#));
@@ -770,7 +837,7 @@ mod tests {
     #[test]
     fn a_path_of_another_dialect_is_refused_in_its_words() {
         for (request, status, body) in [
-            (get("/teams/t"), 404, r#"{"detail":"Not Found"}"#),
+            (get("/teams/t/u"), 404, r#"{"detail":"Not Found"}"#),
             (post("/api/agents/a/none/chat", "{}"), 404, r#"{"errors":{"detail":"Not Found"}}"#),
             (post("/api/agents/a/chat/none", "{"), 422, r#"{"detail":"Bad Request"}"#),
             (get("/api/chat/none"), 404, r#"{"error":"Not Found"}"#),

@@ -122,7 +122,7 @@ pub(super) fn deliveries(mut reports: Vec<CallReport>, limit: usize) -> String {
     let rendered: Vec<_> = reports
         .iter()
         .map(|report| RenderedReport {
-            delivery_id: delivery_id(report.run, report.attempt),
+            delivery_id: delivery_id(report.run, report.voice, report.attempt),
             session_id: report.session.to_string(),
             run_id: report.run.to_string(),
             attempt: report.attempt,
@@ -143,9 +143,12 @@ pub(super) fn deliveries(mut reports: Vec<CallReport>, limit: usize) -> String {
     serde_json::json!({ "deliveries": rendered }).to_string()
 }
 
-/// The name of one call, which also stands in its request's headers.
-pub fn delivery_id(run: RunId, attempt: u32) -> String {
-    format!("{run}-{attempt}")
+/// The name of one call, which also stands in its request's headers. A team's run has several calls under way, each with its voice.
+pub fn delivery_id(run: RunId, voice: u16, attempt: u32) -> String {
+    match voice {
+        0 => format!("{run}-{attempt}"),
+        voice => format!("{run}.{voice}-{attempt}"),
+    }
 }
 
 fn text(text: &str) -> String {

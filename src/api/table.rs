@@ -31,7 +31,7 @@ pub struct RouteRow {
     pub dialect: Dialect,
     /// Who may call it.
     pub class: Class,
-    /// Its answer goes on until somebody ends it.
+    /// Its answer comes piece by piece, and ends when an agent or somebody else ends it.
     pub streams: bool,
 }
 
@@ -43,6 +43,12 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
         super::routes::EXCHANGES,
         super::admin::ROUTES,
         super::fleetlm::ROUTES,
+        super::teammate::ROUTES,
+        super::teammate::teams::ROUTES,
+        super::teammate::conversations::ROUTES,
+        super::agenfleet::ROUTES,
+        super::agenfleet::history::ROUTES,
+        super::hapi::ROUTES,
     ]
     .into_iter()
     .flatten()
@@ -59,7 +65,8 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
 /// }
 /// ```
 ///
-/// The function is given the decoded segments below the mount; rows are tried in their order.
+/// The function is given the decoded segments below the mount; rows are tried in their order. `below "/api" or ""` has the rows of a second mount
+/// too, so that what is decided by them (who may) holds below both.
 macro_rules! routes {
     (@method GET) => { $crate::protocol::http::Method::Get };
     (@method POST) => { $crate::protocol::http::Method::Post };
@@ -79,16 +86,11 @@ macro_rules! routes {
             streams: $crate::api::table::routes!(@streams $($streams)?),
         }
     };
-    (
+    (@serve
         $(#[$meta:meta])*
         $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal) -> $route:ty;
         $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
     ) => {
-        /// The rows of the routes of this file.
-        pub const ROUTES: &[$crate::api::table::RouteRow] = &[$(
-            $crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?])
-        ),*];
-
         $(#[$meta])*
         $visible fn $name<$life>(
             method: &$crate::protocol::http::Method,
@@ -101,6 +103,41 @@ macro_rules! routes {
                 )),)*
                 _ => None,
             }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal or $alias:literal) -> $route:ty;
+        $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
+    ) => {
+        /// The rows of the routes of this file, below both mounts.
+        pub const ROUTES: &[$crate::api::table::RouteRow] = &[
+            $($crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?]),)*
+            $($crate::api::table::routes!(@row $dialect $alias $verb [$($segment)+] $class [$($streams)?]),)*
+        ];
+
+        $crate::api::table::routes! {
+            @serve
+            $(#[$meta])*
+            $visible fn $name<$life>($dialect below $mount) -> $route;
+            $($verb $($segment)/+, $class $($streams)? => $made;)*
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $visible:vis fn $name:ident<$life:lifetime>($dialect:ident below $mount:literal) -> $route:ty;
+        $($verb:ident $($segment:tt)/+, $class:ident $($streams:ident)? => $made:expr;)*
+    ) => {
+        /// The rows of the routes of this file.
+        pub const ROUTES: &[$crate::api::table::RouteRow] = &[$(
+            $crate::api::table::routes!(@row $dialect $mount $verb [$($segment)+] $class [$($streams)?])
+        ),*];
+
+        $crate::api::table::routes! {
+            @serve
+            $(#[$meta])*
+            $visible fn $name<$life>($dialect below $mount) -> $route;
+            $($verb $($segment)/+, $class $($streams)? => $made;)*
         }
     };
 }
@@ -154,11 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_and_the_ways_to_a_token_are_public_and_only_sockets_go_on() {
+    fn only_probes_the_description_and_the_ways_to_a_token_are_public_and_only_sockets_streams_and_events_go_on() {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
-        assert_eq!(public, ["/health/live", "/health/ready", "/api/auth", "/api/auth/login"]);
+        assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json", "/api/auth", "/api/auth/login"]);
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
-        assert_eq!(streams, ["/socket/websocket"]);
+        let answers = ["/api/agents/:id/chat/stream", "/agents/:id/chat/stream"];
+        assert_eq!(streams, [&["/socket/websocket"][..], &answers, &["/api/chat/ws", "/api/events"]].concat());
     }
 
     routes! {

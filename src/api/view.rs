@@ -62,6 +62,11 @@ impl<'a> Message<'a> {
         member(self.metadata, name).and_then(|raw| raw.parse().ok()).unwrap_or(0)
     }
 
+    /// Whether its metadata names something.
+    pub fn has(&self, name: &str) -> bool {
+        member(self.metadata, name).is_some()
+    }
+
     /// A text in its metadata.
     pub fn note(&self, name: &str) -> Option<Cow<'a, str>> {
         json::text(member(self.metadata, name)?).ok()

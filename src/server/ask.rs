@@ -3,6 +3,7 @@
 //! The rules are the api's `Ask`; here are its commands, its pushes and its deadline. Whoever drops an ask leaves: the message stands
 //! and its run goes on.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -34,6 +35,8 @@ pub(super) struct Asking {
     ask: Ask,
     /// Whose cursor the answer moves.
     reader: Option<String>,
+    /// He will not read it.
+    has_left: Rc<Cell<bool>>,
     /// The end, once it is known: it is told behind the last events.
     outcome: Option<Outcome>,
     events: Vec<AskEvent>,
@@ -57,8 +60,17 @@ impl Asking {
         deadline.until(deadline_us);
         let watching = Watching::open(world, access);
         let world = Rc::clone(world);
-        let mut asking =
-            Self { world, watching, deadline, deadline_us, ask, reader, outcome: None, events: Vec::new() };
+        let mut asking = Self {
+            world,
+            watching,
+            deadline,
+            deadline_us,
+            ask,
+            reader,
+            has_left: Rc::default(),
+            outcome: None,
+            events: Vec::new(),
+        };
         let started_us = asking.world.now().mono_us;
         let reply = asking.watching.join(TopicKey::Session(session), Target::Owner(session), command).await;
         if reply.is_ok() {
@@ -78,6 +90,11 @@ impl Asking {
     /// What the shard said of the message.
     pub(super) fn asked(&self) -> Option<&Asked> {
         self.ask.asked()
+    }
+
+    /// Set when the reader leaves: his cursor stays where it is.
+    pub(super) fn reader_left(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.has_left)
     }
 
     /// What is told next. After the end it is not asked.
@@ -158,7 +175,7 @@ impl Asking {
     /// What the reader is about to be given is read. A cursor that does not move is no reason to keep the answer back.
     async fn mark_read(&mut self, outcome: &Outcome) {
         let (Some(user_id), Outcome::Answered(answered)) = (self.reader.take(), outcome) else { return };
-        let Some(last_seq) = answered.last_seq() else { return };
+        let Some(last_seq) = answered.last_seq().filter(|_| !self.has_left.get()) else { return };
         let command = Command::MarkRead { session: answered.session, user_id, last_seq };
         let _ = self.watching.call(Target::Owner(answered.session), command).await;
     }

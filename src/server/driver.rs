@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use glommio::timer::sleep;
-use storage::File;
+use storage::{Blobs, File};
 
 use super::authority::ServerAuth;
 use super::disk::{self, Disk};
@@ -21,6 +21,7 @@ use super::outbound::{Outbound, Policy, Resolver, Trust};
 use super::pacemaker::Pulse;
 use super::state::SharedState;
 use super::tls::ServerTls;
+use super::uploads::{self, Uploads};
 use super::world::World;
 use crate::config::ServeConfig;
 use crate::limits;
@@ -42,6 +43,7 @@ pub(super) struct Start {
     pub(super) resolver: Resolver,
     pub(super) trust: Trust,
     pub(super) tls: Option<Arc<ServerTls>>,
+    pub(super) blobs: Blobs,
     pub(super) auth: Arc<ServerAuth>,
 }
 
@@ -62,6 +64,7 @@ pub(super) async fn run(start: Start) {
         resolver,
         trust,
         tls,
+        blobs,
         auth,
     } = start;
     pulse.attach();
@@ -84,7 +87,8 @@ pub(super) async fn run(start: Start) {
             return;
         }
     };
-    let world = World::new(id, shards, config, state, auth, metrics.of_shard(id), shard, outbound, disk);
+    let world =
+        World::new(id, shards, config, state, auth, metrics.of_shard(id), shard, outbound, disk, Uploads::new(blobs));
     world.read_clock();
     meet_peers(&world, posts).await;
     glommio::spawn_local(send_mail(Rc::clone(&world))).detach();
@@ -98,6 +102,9 @@ pub(super) async fn run(start: Start) {
         let _ = opened.send(Ok(sessions));
     }
     let door = Door { connections_max, handshakes: tls.map(Handshakes::new) };
+    if id == DIRECTORY_SHARD {
+        glommio::spawn_local(uploads::sweep_again_and_again(Rc::clone(&world))).detach();
+    }
     let accept = listener::accept(Rc::clone(&world), poller, listener, door);
     beat(&world, accept).await;
     drain(&world).await;
@@ -215,7 +222,7 @@ async fn drain(world: &Rc<World>) {
     }
     let deadline = Instant::now() + Duration::from_secs(world.config.drain_s);
     // A helper thread that comes back to an executor that is gone ends the whole process with a panic.
-    let is_at_rest = || world.is_synced() && world.disk.is_idle();
+    let is_at_rest = || world.is_synced() && world.disk.is_idle() && world.uploads.is_idle();
     while !is_at_rest() && Instant::now() < deadline {
         sleep(Duration::from_millis(1)).await;
         heartbeat(world, &mut next_sweep_us);

@@ -55,6 +55,7 @@ async fn serve(io: Rc<WireIo>, stream: Stream) {
         request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: 0,
+        upload_bytes_max: 0,
     };
     let mut requests = RequestDecoder::new(limits);
     let request = loop {

@@ -1,4 +1,4 @@
-//! Runs requests of several steps: asks the shards what a [`Flow`] wants to know until it responds.
+//! Runs requests of several steps: asks the shards what a [`Flow`] wants to know until it ends. Likewise for frames of sockets.
 //!
 //! Invariant: the questions of a step are all under way before the first answer is waited for, and a step is taken when all have their
 //! answers. No dialect is known here.
@@ -6,37 +6,96 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::http::Promise;
+use super::promise::Promise;
 use super::world::World;
+use crate::api::ask_plan::{AskPlan, SocketAsk, SocketFlow, SocketNext};
 use crate::api::error::{ApiError, Kind};
 use crate::api::{Answer, Answers, Flow, Next, To};
 use crate::limits;
 use crate::protocol::http::Response;
 use crate::shard::{Access, Command};
 
-/// Runs `flow` to its response, for a caller of `access`.
-pub(super) async fn run(world: &Rc<World>, access: Option<Box<Access>>, flow: Box<dyn Flow>) -> Response {
-    steps(flow, |questions| {
-        let asked = Asked::new(questions.len());
-        for (place, (to, command)) in questions.into_iter().enumerate() {
-            ask(world, access.clone(), to, command, Rc::clone(&asked), place);
-        }
-        asked
-    })
-    .await
+/// How a flow ended.
+pub(super) enum Ended {
+    /// In a response.
+    Response(Response),
+    /// In an ask, whose answer is the response.
+    Ask(Box<AskPlan>),
 }
 
-/// Takes the steps of `flow`; `ask` sends the questions of each on their way.
-async fn steps(mut flow: Box<dyn Flow>, mut ask: impl FnMut(Vec<(To, Command)>) -> Rc<Asked>) -> Response {
+/// How a socket's flow ended.
+pub(super) enum SocketEnded {
+    /// In a frame.
+    Reply(String),
+    /// In an ask.
+    Begin(Box<SocketAsk>),
+}
+
+/// How a step goes on.
+enum Step<E> {
+    Ask(Vec<(To, Command)>),
+    End(E),
+}
+
+/// Runs `flow` to its end, for a caller of `access`.
+pub(super) async fn run(world: &Rc<World>, access: Option<Box<Access>>, mut flow: Box<dyn Flow>) -> Ended {
+    let ended = steps(
+        |answers| match flow.step(answers) {
+            Next::Ask(questions) => Step::Ask(questions),
+            Next::Respond(response) => Step::End(Ended::Response(response)),
+            Next::Answer(plan) => Step::End(Ended::Ask(plan)),
+        },
+        |questions| ask_all(world, &access, questions),
+    )
+    .await;
+    ended.unwrap_or_else(|| {
+        tracing::error!(?flow, "a flow does not end");
+        Ended::Response(ApiError::from(Kind::Internal).response())
+    })
+}
+
+/// Runs a socket's flow to its end, for a client of `access`. `None`: it has none, which is a mistake of ours.
+pub(super) async fn run_socket(
+    world: &Rc<World>,
+    access: &Option<Box<Access>>,
+    mut flow: Box<dyn SocketFlow>,
+) -> Option<SocketEnded> {
+    let ended = steps(
+        |answers| match flow.step(answers) {
+            SocketNext::Ask(questions) => Step::Ask(questions),
+            SocketNext::Reply(frame) => Step::End(SocketEnded::Reply(frame)),
+            SocketNext::Begin(ask) => Step::End(SocketEnded::Begin(ask)),
+        },
+        |questions| ask_all(world, access, questions),
+    )
+    .await;
+    if ended.is_none() {
+        tracing::error!("a socket's flow does not end");
+    }
+    ended
+}
+
+/// Takes steps until one is the last; `ask` sends the questions of each on their way. `None`: there is no end to it.
+async fn steps<E>(
+    mut step: impl FnMut(Answers) -> Step<E>,
+    mut ask: impl FnMut(Vec<(To, Command)>) -> Rc<Asked>,
+) -> Option<E> {
     let mut answers = Answers::new();
     for _ in 0..limits::FLOW_STEPS_MAX {
-        match flow.step(answers) {
-            Next::Respond(response) => return response,
-            Next::Ask(questions) => answers = ask(questions).answered.kept().await,
+        match step(answers) {
+            Step::End(end) => return Some(end),
+            Step::Ask(questions) => answers = ask(questions).answered.kept().await,
         }
     }
-    tracing::error!(?flow, "a flow does not end");
-    ApiError::from(Kind::Internal).response()
+    None
+}
+
+fn ask_all(world: &Rc<World>, access: &Option<Box<Access>>, questions: Vec<(To, Command)>) -> Rc<Asked> {
+    let asked = Asked::new(questions.len());
+    for (place, (to, command)) in questions.into_iter().enumerate() {
+        ask(world, access.clone(), to, command, Rc::clone(&asked), place);
+    }
+    asked
 }
 
 fn ask(world: &Rc<World>, access: Option<Box<Access>>, to: To, command: Command, asked: Rc<Asked>, place: usize) {
@@ -107,10 +166,15 @@ mod tests {
     }
 
     /// Runs a countdown whose questions are answered in reverse, by tasks of their own; what it heard, and its status.
-    fn counted_down(left: usize) -> (Vec<Answers>, u16) {
+    fn counted_down(left: usize) -> (Vec<Answers>, Option<u16>) {
         let heard = Rc::new(RefCell::new(Vec::new()));
-        let flow = Box::new(Countdown { left, heard: Rc::clone(&heard) });
-        let response = LocalExecutor::default().run(steps(flow, |questions| {
+        let mut flow = Countdown { left, heard: Rc::clone(&heard) };
+        let step = |answers| match flow.step(answers) {
+            Next::Ask(questions) => Step::Ask(questions),
+            Next::Respond(response) => Step::End(response.status),
+            Next::Answer(plan) => panic!("{plan:?}"),
+        };
+        let status = LocalExecutor::default().run(steps(step, |questions| {
             let asked = Asked::new(questions.len());
             for (place, (to, _)) in questions.into_iter().enumerate().rev() {
                 let asked = Rc::clone(&asked);
@@ -120,21 +184,21 @@ mod tests {
             }
             asked
         }));
-        (heard.take(), response.status)
+        (heard.take(), status)
     }
 
     #[test]
     fn every_step_is_given_the_answers_to_all_questions_of_the_last_in_their_order() {
         let (heard, status) = counted_down(3);
         let lengths: Vec<Vec<usize>> = heard.iter().map(|answers| answers.iter().map(Vec::len).collect()).collect();
-        assert_eq!((lengths, status), (vec![vec![], vec![1, 3, 1], vec![1, 3], vec![1]], 204));
+        assert_eq!((lengths, status), (vec![vec![], vec![1, 3, 1], vec![1, 3], vec![1]], Some(204)));
     }
 
     #[test]
     fn a_flow_that_asks_nothing_goes_on_and_one_that_does_not_end_is_our_fault() {
         let nothing = LocalExecutor::default().run(async { Asked::new(0).answered.kept().await });
         assert!(nothing.is_empty());
-        assert_eq!(counted_down(limits::FLOW_STEPS_MAX - 1).1, 204);
-        assert_eq!(counted_down(limits::FLOW_STEPS_MAX).1, 500);
+        assert_eq!(counted_down(limits::FLOW_STEPS_MAX - 1).1, Some(204));
+        assert_eq!(counted_down(limits::FLOW_STEPS_MAX).1, None);
     }
 }

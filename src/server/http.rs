@@ -1,20 +1,23 @@
 //! One HTTP connection: requests in, responses out, in order, until it ends or becomes a WebSocket.
 
-use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use super::ask::Asking;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
-use super::streaming::{AskSource, Streaming, Way};
+use super::promise::Promise;
+use super::streaming::{Speech, Streaming, Way};
+use super::uploads::Permit;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{authority, flow, keys, longpoll, plain_socket, websocket};
-use crate::api::ask_plan::{AskPlan, Begin};
+use super::{authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
+use crate::api::ask_plan::{AskPlan, AskRender, Begin};
 use crate::api::auth::Principal;
 use crate::api::cors::Envelope;
 use crate::api::error::{ApiError, Kind};
@@ -34,6 +37,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
         headers_max: limits::HEADERS_MAX,
         body_bytes_max: world.config.body_bytes_max,
+        upload_bytes_max: limits::UPLOAD_BODY_BYTES_MAX.max(world.config.body_bytes_max),
     };
     let address = if world.auth.limiter().counts_addresses() { stream.peer() } else { None };
     let connection = Connection {
@@ -44,6 +48,7 @@ pub(super) async fn serve(world: Rc<World>, stream: Transport, admitted: Admitte
         content: Roomy::default(),
         request_began: false,
         request_until_us: 0,
+        upload: None,
         admitted,
         address,
     };
@@ -59,6 +64,8 @@ struct Connection {
     content: Roomy,
     request_began: bool,
     request_until_us: u64,
+    /// The content under way is an upload over the bound of others.
+    upload: Option<Permit>,
     admitted: Admitted,
     /// Where the client is, if that matters.
     address: Option<IpAddr>,
@@ -93,6 +100,16 @@ impl Connection {
                     self.out.extend_from_slice(http::CONTINUE);
                     continue;
                 }
+                Ok(Step::Oversized) => match uploads::let_in(&self.world, self.address, self.decoder.oversized()) {
+                    Ok(permit) => {
+                        self.expect_upload(permit);
+                        continue;
+                    }
+                    Err(refusal) => {
+                        encode(&self.world, &refusal, false, false, Version::Http11, &mut self.out);
+                        Next::Close
+                    }
+                },
                 Ok(Step::Request(request)) => self.answer(request).await,
                 Err(error) => return self.refuse(error).await,
             };
@@ -128,6 +145,16 @@ impl Connection {
                 let socket = plain_socket::converse(world, wire, opening, &rest, out, admitted);
                 glommio::spawn_local(socket).detach();
             }
+        }
+    }
+
+    /// Lets a file in that is larger than other contents may be, in more time than those have.
+    fn expect_upload(&mut self, permit: Permit) {
+        self.upload = Some(permit);
+        self.request_began = true;
+        self.request_until_us = self.world.now().mono_us + limits::UPLOAD_S * 1_000_000;
+        if self.decoder.allow() {
+            self.out.extend_from_slice(http::CONTINUE);
         }
     }
 
@@ -173,9 +200,18 @@ impl Connection {
         let head_only = request.method == Method::Head;
         let version = request.version;
         let mut keep_alive = request.keep_alive && !world.state.is_draining();
-        let answer = let_in(&world, self.address, request).await;
+        let permit = self.upload.take();
+        let answer = let_in(&world, self.address, request, permit).await;
         let response = match answer {
             Answer::Response(response) => response,
+            Answer::Awaited(awaited) => {
+                // What was answered before does not wait for it.
+                if self.flush().await.is_err() {
+                    return Next::Gone;
+                }
+                self.wire.watch.until(u64::MAX);
+                self.awaited(*awaited).await
+            }
             Answer::Socket(opened, response) => {
                 encode(&world, &response, head_only, true, version, &mut self.out);
                 return Next::Socket(opened);
@@ -194,6 +230,37 @@ impl Connection {
             }
         }
         if keep_alive { Next::Request } else { Next::Close }
+    }
+
+    /// Waits for the answer to an ask. A client that leaves meanwhile will not have read it; one that has only said that it sends
+    /// nothing more looks the same, and is answered.
+    async fn awaited(&mut self, awaited: Awaited) -> Response {
+        let Awaited { asking, mut render, envelope, page } = awaited;
+        let has_left = asking.reader_left();
+        let mut done = pin!(asking.done());
+        let outcome = poll_fn(|cx| {
+            if !has_left.get() && self.poll_end(cx) {
+                has_left.set(true);
+            }
+            done.as_mut().poll(cx)
+        });
+        let outcome = outcome.await;
+        let response = envelope.seal(render.respond(&outcome));
+        self.world.auth.origins().sign(page.as_deref(), response)
+    }
+
+    /// Whether the client has ended its side. What it sends before that goes to the decoder: up to the first bytes of a next request,
+    /// then it is not read.
+    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+        while self.decoder.is_idle() {
+            let decoder = &mut self.decoder;
+            match self.wire.poll_read(cx, &mut |bytes| decoder.push(bytes)) {
+                Poll::Ready(Ok(0) | Err(WireError::Gone)) => return true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(WireError::Ended(_))) | Poll::Pending => return false,
+            }
+        }
+        false
     }
 
     /// Sends an answer that is still being made, to its end. What was answered before leaves with its head.
@@ -264,23 +331,35 @@ fn encode(world: &World, response: &Response, head_only: bool, keep_alive: bool,
 
 enum Answer {
     Response(Response),
+    /// An agent is asked for it.
+    Awaited(Box<Awaited>),
     /// It is made while it is sent.
     Stream(Box<Streaming>),
     /// A handshake and the response that accepts it.
     Socket(Box<Opened>, Response),
 }
 
+/// An ask under way that is answered at its end.
+struct Awaited {
+    asking: Asking,
+    render: Box<dyn AskRender>,
+    envelope: Envelope,
+    /// The origin of the page that asks, where origins are listed.
+    page: Option<String>,
+}
+
 /// Answers a request of whoever may send it, and says to which page's script the answer may go.
-async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request) -> Answer {
+async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request, upload: Option<Permit>) -> Answer {
     let origins = world.auth.origins();
     let origin = request.headers.first("origin").filter(|_| origins.is_list()).map(str::to_owned);
     let answer = match authority::admit(world, address, &mut request) {
-        Ok(principal) => held(world, address, &principal, request).await,
+        Ok(principal) => held(world, address, &principal, request, upload).await,
         Err(refusal) => Answer::Response(refusal),
     };
     match answer {
         answer if !origins.is_list() => answer,
         Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
+        Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { page: origin, ..*awaited })),
         Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
         Answer::Stream(streaming) => {
             let Streaming { head, source } = *streaming;
@@ -290,8 +369,14 @@ async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request
 }
 
 /// What of an answer goes on ends when whoever asked may no longer.
-async fn held(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Principal>, request: Request) -> Answer {
-    match respond(world, address, principal, request).await {
+async fn held(
+    world: &Rc<World>,
+    address: Option<IpAddr>,
+    principal: &Rc<Principal>,
+    request: Request,
+    upload: Option<Permit>,
+) -> Answer {
+    match respond(world, address, principal, request, upload).await {
         Answer::Stream(streaming) if !principal.is_open => {
             Answer::Stream(Box::new(streaming.held_by(world, principal)))
         }
@@ -299,7 +384,13 @@ async fn held(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Princip
     }
 }
 
-async fn respond(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Principal>, request: Request) -> Answer {
+async fn respond(
+    world: &Rc<World>,
+    address: Option<IpAddr>,
+    principal: &Rc<Principal>,
+    request: Request,
+    upload: Option<Permit>,
+) -> Answer {
     let access = principal.access();
     let holder = || (!principal.is_open).then(|| Rc::clone(principal));
     Answer::Response(match api::route(&request, &world.context()) {
@@ -313,6 +404,11 @@ async fn respond(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Prin
         },
         Route::Respond(response) => response,
         Route::Ask(plan, envelope) => return ask(world, access, *plan, envelope).await,
+        Route::Upload(session, envelope) => {
+            envelope.seal(uploads::take(world, access, session, request.body, upload).await)
+        }
+        Route::Download(path, envelope) => return begun(uploads::fetch(world, access, path).await, envelope),
+        Route::Events(plan, envelope) => return begun(events::begin(world, access, *plan).await, envelope),
         Route::Call { to, command, render } => {
             let started = world.now().mono_us;
             let is_append = matches!(command, Command::Append(_));
@@ -323,7 +419,10 @@ async fn respond(world: &Rc<World>, address: Option<IpAddr>, principal: &Rc<Prin
             render.one(reply)
         }
         Route::Gather { command, render } => render.many(gather(world, access, command).await),
-        Route::Flow(flow, envelope) => envelope.seal(flow::run(world, access, flow).await),
+        Route::Flow(flow, envelope) => match flow::run(world, access.clone(), flow).await {
+            flow::Ended::Response(response) => envelope.seal(response),
+            flow::Ended::Ask(plan) => return ask(world, access, *plan, envelope).await,
+        },
         Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, holder(), request).await),
         Route::Keys(request, envelope) => envelope.seal(keys::serve(world, principal, request).await),
         Route::Exchange(exchange, body, envelope) => envelope.seal(keys::exchanged(world, address, exchange, &body)),
@@ -352,41 +451,19 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     };
     let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
     match begin {
-        Begin::Sync => Answer::Response(envelope.seal(render.respond(&asking.done().await))),
+        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope, page: None })),
         Begin::Stream(head) => {
-            let source = Box::new(AskSource::new(asking, render));
+            let source = Box::new(Speech::of_ask(asking, render));
             Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
         }
     }
 }
 
-/// A value that a call's answer fills in and one task waits for.
-pub(super) struct Promise<T> {
-    value: Cell<Option<T>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl<T> Promise<T> {
-    pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { value: Cell::new(None), waker: RefCell::new(None) })
-    }
-
-    pub(super) fn keep(&self, value: T) {
-        self.value.set(Some(value));
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    pub(super) async fn kept(&self) -> T {
-        std::future::poll_fn(|cx| {
-            if let Some(value) = self.value.take() {
-                return Poll::Ready(value);
-            }
-            *self.waker.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
+/// A stream, or what is said in its place.
+fn begun(streaming: Result<Streaming, Response>, envelope: Envelope) -> Answer {
+    match streaming {
+        Ok(Streaming { head, source }) => Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source })),
+        Err(refusal) => Answer::Response(envelope.seal(refusal)),
     }
 }
 
@@ -403,7 +480,11 @@ pub(super) async fn call(
     promise.kept().await
 }
 
-async fn gather(world: &Rc<World>, access: Option<Box<Access>>, command: Command) -> Vec<Result<Reply, Refusal>> {
+pub(super) async fn gather(
+    world: &Rc<World>,
+    access: Option<Box<Access>>,
+    command: Command,
+) -> Vec<Result<Reply, Refusal>> {
     let promise = Promise::new();
     let keeper = Rc::clone(&promise);
     world.gather(access, &command, move |_, replies| keeper.keep(replies));

@@ -12,6 +12,7 @@ mod clock;
 mod disk;
 mod driver;
 mod echo_agent;
+mod events;
 mod fanout;
 mod flow;
 mod handshakes;
@@ -26,12 +27,14 @@ mod mailbox;
 mod metrics;
 mod outbound;
 mod plain_socket;
+mod promise;
 mod ring;
 mod slice;
 mod state;
 mod streaming;
 mod tenure;
 mod tls;
+mod uploads;
 mod watch;
 mod watcher;
 mod webhook;
@@ -106,6 +109,7 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
             resolver: resolver.clone(),
             trust: trust.clone(),
             tls: tls.clone(),
+            blobs: opening.blobs.clone(),
             auth: Arc::clone(&auth),
         };
         threads.push(start_executor(&config, start)?);
@@ -182,6 +186,7 @@ struct Opening {
     recovered: Arc<storage::Recovered>,
     options: storage::Options,
     echo: Option<AgentConfig>,
+    blobs: storage::Blobs,
 }
 
 impl Opening {
@@ -207,7 +212,9 @@ impl Opening {
         }
         let rate = config.echo_chunks_per_s;
         let echo = (rate > 0).then(|| AgentConfig::echo(ECHO_AGENT, rate));
-        Ok(Self { file, recovered: Arc::new(recovered), options, echo })
+        let blobs = storage::Blobs::open(dir.join(uploads::FOLDER))
+            .with_context(|| format!("cannot open the folder of files in {}", dir.display()))?;
+        Ok(Self { file, recovered: Arc::new(recovered), options, echo, blobs })
     }
 
     fn shard(&self, id: ShardId) -> Box<dyn FnOnce() -> anyhow::Result<Shard<File>> + Send> {
@@ -249,8 +256,8 @@ fn start_executor(config: &ServeConfig, start: driver::Start) -> anyhow::Result<
             .io_memory(limits::RING_MEMORY_BYTES)
             .preempt_timer(Duration::from_millis(limits::PREEMPT_MS))
             .spin_before_park(Duration::from_micros(spin_us))
-            // One thread more than works may run: a sync never waits behind them.
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(limits::DISK_WORKS_MAX + 1))
+            // One thread more than works may run: a sync never waits behind them, nor does it behind files.
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(limits::DISK_WORKS_MAX + 1 + limits::UPLOADS_MAX))
     };
     let run = move || {
         let _watched = start.pulse.watch_this_thread();

@@ -13,6 +13,7 @@ use std::task::{Context, Waker};
 
 use super::ask::{Asking, Told};
 use super::fanout;
+use super::flow::{self, SocketEnded};
 use super::link::Goodbye;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Level, Which};
@@ -22,7 +23,7 @@ use super::websocket::{Conversation, Peer, code};
 use super::wire::Wire;
 use super::world::World;
 use crate::api::Target;
-use crate::api::ask_plan::{SocketAsk, SocketPlan, SocketRender, Taken};
+use crate::api::ask_plan::{SocketAsk, SocketFlow, SocketPlan, SocketRender, Taken};
 use crate::api::auth::Principal;
 use crate::limits;
 use crate::protocol::Roomy;
@@ -85,6 +86,12 @@ pub(super) struct PlainPeer {
     _admitted: Admitted,
 }
 
+/// What waits for its turn.
+enum Waiting {
+    Ask(Box<SocketAsk>),
+    Flow(Box<dyn SocketFlow>),
+}
+
 /// See the top of the file.
 struct PlainSocket {
     world: Rc<World>,
@@ -100,7 +107,7 @@ struct PlainSocket {
     is_running: Cell<bool>,
     /// By when the next ping is due.
     pings: Watch,
-    queue: RefCell<VecDeque<SocketAsk>>,
+    queue: RefCell<VecDeque<Waiting>>,
     /// The task that answers, while there is something to answer. Dropping it ends it.
     answering: RefCell<Option<glommio::Task<()>>>,
     is_answering: Cell<bool>,
@@ -159,14 +166,17 @@ impl PlainSocket {
         match taken {
             Taken::Nothing => {}
             Taken::Reply(frame) => self.send(&frame),
-            Taken::Ask(ask) => {
-                self.queue.borrow_mut().push_back(*ask);
-                if !self.is_answering.replace(true) {
-                    let task = glommio::spawn_local(answer_all(Rc::clone(self)));
-                    *self.answering.borrow_mut() = Some(task);
-                }
-            }
+            Taken::Ask(ask) => self.enqueue(Waiting::Ask(ask)),
+            Taken::Flow(flow) => self.enqueue(Waiting::Flow(flow)),
             Taken::Stop => self.stop(),
+        }
+    }
+
+    fn enqueue(self: &Rc<Self>, waiting: Waiting) {
+        self.queue.borrow_mut().push_back(waiting);
+        if !self.is_answering.replace(true) {
+            let task = glommio::spawn_local(answer_all(Rc::clone(self)));
+            *self.answering.borrow_mut() = Some(task);
         }
     }
 
@@ -219,10 +229,17 @@ impl PlainSocket {
 /// Answers what is asked, until nothing is.
 async fn answer_all(socket: Rc<PlainSocket>) {
     loop {
-        let ask = socket.queue.borrow_mut().pop_front();
-        let Some(ask) = ask else { break };
+        let waiting = socket.queue.borrow_mut().pop_front();
+        let Some(waiting) = waiting else { break };
         socket.wake(); // it may not have been read for want of room
-        answer(&socket, ask).await;
+        match waiting {
+            Waiting::Ask(ask) => answer(&socket, *ask).await,
+            Waiting::Flow(flow) => match flow::run_socket(&socket.world, &socket.access, flow).await {
+                Some(SocketEnded::Begin(ask)) => answer(&socket, *ask).await,
+                Some(SocketEnded::Reply(frame)) => socket.send(&frame),
+                None => {}
+            },
+        }
     }
     socket.is_answering.set(false);
     socket.wake(); // a drain waits for this

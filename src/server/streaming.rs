@@ -194,36 +194,44 @@ impl Way<'_> {
     }
 }
 
-/// The events of an ask as a dialect writes them.
-pub(super) struct AskSource {
+/// Pieces that were made and not yet sent.
+pub(super) type Pieces = Rc<RefCell<VecDeque<Vec<u8>>>>;
+
+/// What a task of its own would say that does not run without its reader: it goes on when all that it said was taken.
+pub(super) struct Speech {
     telling: Pin<Box<dyn Future<Output = ()>>>,
     is_told: bool,
-    pieces: Rc<RefCell<VecDeque<Vec<u8>>>>,
+    pieces: Pieces,
+    outlives_drain: bool,
 }
 
-impl AskSource {
-    pub(super) fn new(mut asking: Asking, mut render: Box<dyn AskRender>) -> Self {
-        let pieces = Rc::new(RefCell::new(VecDeque::new()));
-        let told = Rc::clone(&pieces);
-        let telling = Box::pin(async move {
+impl Speech {
+    /// What the future that `tell` makes puts into its pieces, up to its end.
+    pub(super) fn new<T: Future<Output = ()> + 'static>(outlives_drain: bool, tell: impl FnOnce(Pieces) -> T) -> Self {
+        let pieces = Pieces::default();
+        Self { telling: Box::pin(tell(Rc::clone(&pieces))), is_told: false, pieces, outlives_drain }
+    }
+
+    /// The events of an ask as a dialect writes them. Its run goes on as long as a drain does.
+    pub(super) fn of_ask(mut asking: Asking, mut render: Box<dyn AskRender>) -> Self {
+        Self::new(true, |pieces| async move {
             loop {
                 match asking.next().await {
                     Told::Events(events) => {
                         for event in &events {
                             let mut piece = Vec::new();
                             render.tell(event, &mut piece);
-                            told.borrow_mut().push_back(piece);
+                            pieces.borrow_mut().push_back(piece);
                         }
                     }
-                    Told::Done(outcome) => return told.borrow_mut().extend(render.end(&outcome)),
+                    Told::Done(outcome) => return pieces.borrow_mut().extend(render.end(&outcome)),
                 }
             }
-        });
-        Self { telling, is_told: false, pieces }
+        })
     }
 }
 
-impl Source for AskSource {
+impl Source for Speech {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
         let piece = self.pieces.borrow_mut().pop_front();
         if piece.is_some() {
@@ -236,8 +244,7 @@ impl Source for AskSource {
         if piece.is_some() || self.is_told { Poll::Ready(piece) } else { Poll::Pending }
     }
 
-    /// Its run goes on as long as the drain does.
     fn outlives_drain(&self) -> bool {
-        true
+        self.outlives_drain
     }
 }

@@ -13,7 +13,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::channel;
-use super::http::{self, Promise};
+use super::http;
+use super::promise::Promise;
 use super::world::World;
 use crate::api::Target;
 use crate::shard::{Access, ChannelKey, Command, Delivered, Heard, Push, Refusal, Reply, Standing, TopicKey};

@@ -22,7 +22,7 @@ use crate::shard::{Call, CallEnd, CallEvent, CallKind, Input};
 /// The calls under way of a shard.
 #[derive(Default)]
 pub(super) struct Calls {
-    stops: RefCell<HashMap<(SessionId, RunId), Stop>>,
+    stops: RefCell<HashMap<(SessionId, RunId, u16), Stop>>,
 }
 
 impl Calls {
@@ -32,8 +32,8 @@ impl Calls {
     }
 
     /// Ends a call early.
-    pub(super) fn stop(&self, session: SessionId, run: RunId) {
-        if let Some(stop) = self.stops.borrow().get(&(session, run)) {
+    pub(super) fn stop(&self, session: SessionId, run: RunId, voice: u16) {
+        if let Some(stop) = self.stops.borrow().get(&(session, run, voice)) {
             stop.stop();
         }
     }
@@ -42,7 +42,7 @@ impl Calls {
 /// Begins a call.
 pub(super) fn begin(world: &Rc<World>, mut call: Box<Call>) {
     let stop = Stop::new();
-    world.calls_out.stops.borrow_mut().insert((call.session, call.run), stop.clone());
+    world.calls_out.stops.borrow_mut().insert((call.session, call.run, call.voice), stop.clone());
     let world = Rc::clone(world);
     glommio::spawn_local(async move {
         let progress = Progress::new(&call);
@@ -136,7 +136,7 @@ fn hear(world: &Rc<World>, call: &Call, stop: &Stop, progress: &Progress, lines:
 }
 
 fn end(world: &Rc<World>, call: &Call, progress: Progress, failure: Option<Failure>) {
-    world.calls_out.stops.borrow_mut().remove(&(call.session, call.run));
+    world.calls_out.stops.borrow_mut().remove(&(call.session, call.run, call.voice));
     let duration_us = progress.started.elapsed().as_micros() as u64;
     // A call that the shard ended early is no news: the shard says why.
     let failed = failure.as_ref().filter(|failure| failure.reason != CallError::Stopped.reason());
@@ -166,8 +166,8 @@ fn end(world: &Rc<World>, call: &Call, progress: Progress, failure: Option<Failu
 }
 
 fn step(world: &Rc<World>, call: &Call, event: CallEvent) {
-    let Call { session, run, attempt, .. } = *call;
-    world.take(Input::Called { session, run, attempt, event });
+    let Call { session, run, voice, attempt, .. } = *call;
+    world.take(Input::Called { session, run, voice, attempt, event });
 }
 
 fn chunks_of(lines: Vec<Line>) -> Vec<String> {
@@ -222,7 +222,7 @@ fn headers_of(agent: &AgentConfig, call: &Call, body: &[u8], timestamp_s: u64) -
         }
     }
     let mut ours = vec![
-        ("x-fleetlm-delivery", delivery_id(call.run, call.attempt)),
+        ("x-fleetlm-delivery", delivery_id(call.run, call.voice, call.attempt)),
         ("x-fleetlm-run", call.run.to_string()),
         ("x-fleetlm-attempt", call.attempt.to_string()),
         ("x-fleetlm-timestamp", timestamp_s.to_string()),
@@ -244,6 +244,7 @@ mod tests {
         Call {
             session: SessionId::from(1),
             run: RunId::from(2),
+            voice: 0,
             attempt: 3,
             kind: CallKind::Answer,
             agent: Box::new(AgentConfig::create(&json, 5).unwrap()),

@@ -24,6 +24,7 @@ use super::metrics::{Level, ShardMetrics, Which};
 use super::outbound::Outbound;
 use super::state::SharedState;
 use super::tenure::{self, Tenures};
+use super::uploads::Uploads;
 use super::watcher::Watcher;
 use super::webhook;
 use super::wire::WireIo;
@@ -69,6 +70,7 @@ pub(super) struct World {
     pub(super) turn_bell: Bell,
     pub(super) drain_bell: Bell,
     pub(super) disk: Disk,
+    pub(super) uploads: Uploads,
     pub(super) calm: RefCell<Calm>,
     /// Batches of mail and pieces of webhooks' answers that came.
     pub(super) arrivals: Cell<u64>,
@@ -95,6 +97,7 @@ impl World {
         shard: Shard<File>,
         outbound: Rc<Outbound>,
         disk: Disk,
+        uploads: Uploads,
     ) -> Rc<Self> {
         Rc::new(Self {
             id,
@@ -117,6 +120,7 @@ impl World {
             turn_bell: Bell::default(),
             drain_bell: Bell::default(),
             disk,
+            uploads,
             calm: RefCell::default(),
             arrivals: Cell::default(),
             peers: RefCell::default(),
@@ -303,7 +307,7 @@ impl World {
             }
             Output::Spread { to, reply, note } => self.spread(vec![*note], false, to, reply),
             Output::Call(call) => webhook::begin(self, call),
-            Output::StopCall { session, run } => self.calls_out.stop(session, run),
+            Output::StopCall { session, run, voice } => self.calls_out.stop(session, run, voice),
             Output::Sync(sync) => disk::begin_sync(self, sync),
             Output::Work(work) => self.disk.ask_for_work(work),
         }

@@ -40,6 +40,11 @@ impl SessionId {
         if self.is_main() { Self::from(self.to_u128() & !GENERATION_MASK) } else { self }
     }
 
+    /// When it was made, microseconds since 1970, as its id tells to the millisecond; 0 of a main session, whose id tells nothing of it.
+    pub fn created_us(self) -> u64 {
+        if self.is_main() { 0 } else { self.0.timestamp_ms() * 1000 }
+    }
+
     /// Which generation of a main session's id it is, from 0.
     pub fn generation(self) -> u16 {
         if self.is_main() { (self.to_u128() >> GENERATION_SHIFT) as u16 } else { 0 }

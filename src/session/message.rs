@@ -108,6 +108,8 @@ pub enum RunPart {
     Owes,
     /// A run made it: every message up to this seq is answered.
     Answers(u32),
+    /// A run made it that answers the messages up to this seq and goes on: it settles nothing.
+    Part(u32),
 }
 
 const FLAG_USER: u8 = 1;
@@ -115,6 +117,7 @@ const FLAG_AGENT: u8 = 2;
 const FLAG_KEYED: u8 = 4;
 const FLAG_OWES: u8 = 8;
 const FLAG_ANSWERS: u8 = 16;
+const FLAG_PART: u8 = 32;
 
 impl<'a> MessageMeta<'a> {
     /// The record's flags.
@@ -128,19 +131,20 @@ impl<'a> MessageMeta<'a> {
             RunPart::None => 0,
             RunPart::Owes => FLAG_OWES,
             RunPart::Answers(_) => FLAG_ANSWERS,
+            RunPart::Part(_) => FLAG_PART,
         };
         sender | run | if self.keyed.is_some() { FLAG_KEYED } else { 0 }
     }
 
     /// The record's meta bytes: own_total, then key hash and fingerprint if keyed, then the seq up to which it answers
-    /// if it does, then the sender unless the flags name it.
+    /// if it does or is a part of what does, then the sender unless the flags name it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.own_total.to_le_bytes());
         if let Some((key, fingerprint)) = self.keyed {
             out.extend_from_slice(&key.0.to_le_bytes());
             out.extend_from_slice(&fingerprint.0.to_le_bytes());
         }
-        if let RunPart::Answers(upto_seq) = self.run {
+        if let RunPart::Answers(upto_seq) | RunPart::Part(upto_seq) = self.run {
             out.extend_from_slice(&upto_seq.to_le_bytes());
         }
         if let Sender::Other(id) = self.sender {
@@ -159,12 +163,13 @@ impl<'a> MessageMeta<'a> {
             let key = KeyHash(u128::from_le_bytes(*key));
             (Some((key, Fingerprint(u64::from_le_bytes(*fingerprint)))), rest)
         };
-        let (run, rest) = match flags & (FLAG_OWES | FLAG_ANSWERS) {
+        let (run, rest) = match flags & (FLAG_OWES | FLAG_ANSWERS | FLAG_PART) {
             0 => (RunPart::None, rest),
             FLAG_OWES => (RunPart::Owes, rest),
-            FLAG_ANSWERS => {
+            part @ (FLAG_ANSWERS | FLAG_PART) => {
                 let (upto_seq, rest) = rest.split_first_chunk::<4>()?;
-                (RunPart::Answers(u32::from_le_bytes(*upto_seq)), rest)
+                let upto_seq = u32::from_le_bytes(*upto_seq);
+                (if part == FLAG_PART { RunPart::Part(upto_seq) } else { RunPart::Answers(upto_seq) }, rest)
             }
             _ => return None,
         };
@@ -221,6 +226,7 @@ mod tests {
             assert_eq!(MessageMeta::decode(meta.flags(), &bytes[..length]), None);
         }
         assert_eq!(MessageMeta::decode(FLAG_USER | FLAG_AGENT, &bytes), None);
+        assert_eq!(MessageMeta::decode(FLAG_ANSWERS | FLAG_PART, &bytes), None);
     }
 
     proptest! {
@@ -229,11 +235,16 @@ mod tests {
             own_total: u32,
             keyed in proptest::option::of((any::<u128>(), any::<u64>())),
             who in 0..3,
-            (role, upto_seq) in (0..3, any::<u32>()),
+            (role, upto_seq) in (0..4, any::<u32>()),
             other in ".{0,40}",
         ) {
             let sender = match who { 0 => Sender::User, 1 => Sender::Agent, _ => Sender::Other(&other) };
-            let run = match role { 0 => RunPart::None, 1 => RunPart::Owes, _ => RunPart::Answers(upto_seq) };
+            let run = match role {
+                0 => RunPart::None,
+                1 => RunPart::Owes,
+                2 => RunPart::Answers(upto_seq),
+                _ => RunPart::Part(upto_seq),
+            };
             let keyed = keyed.map(|(k, f)| (KeyHash(k), Fingerprint(f)));
             let meta = MessageMeta { sender, own_total, keyed, run };
             let mut bytes = Vec::new();

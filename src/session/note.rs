@@ -28,6 +28,14 @@ pub mod kind {
     pub const RUN_CLOSED: u8 = 8;
     /// What stands in calls in the place of a session's older messages.
     pub const SESSION_COMPACTED: u8 = 9;
+    /// A session has another title.
+    pub const SESSION_RENAMED: u8 = 10;
+    /// A message was rated.
+    pub const FEEDBACK: u8 = 11;
+    /// The session claims a file.
+    pub const BLOB_CLAIMED: u8 = 12;
+    /// The session gave a file up.
+    pub const BLOB_RELEASED: u8 = 13;
     /// An agent was registered or changed.
     pub const AGENT_PUT: u8 = 64;
     /// An API key was made or revoked.
@@ -68,11 +76,15 @@ pub struct SessionCreated<'a> {
     /// Its namespace, as it is stored; left out for the default one.
     #[serde(borrow, default)]
     pub namespace: std::borrow::Cow<'a, str>,
+    /// Its first title; left out when it has none.
+    #[serde(borrow, default)]
+    pub title: Option<std::borrow::Cow<'a, str>>,
 }
 
 impl<'a> SessionCreated<'a> {
     /// The payload's bytes.
-    pub fn render(namespace: &Namespace, user_id: &str, agent_id: &str, metadata: &Json) -> Vec<u8> {
+    pub fn render(namespace: &Namespace, parties: [&str; 2], title: Option<&str>, metadata: &Json) -> Vec<u8> {
+        let [user_id, agent_id] = parties;
         let mut out = Vec::with_capacity(48 + user_id.len() + agent_id.len() + metadata.as_str().len());
         out.extend_from_slice(b"{\"user_id\":");
         message::push_string(user_id, &mut out);
@@ -84,8 +96,32 @@ impl<'a> SessionCreated<'a> {
             out.extend_from_slice(b",\"namespace\":");
             message::push_string(namespace.stored(), &mut out);
         }
+        if let Some(title) = title {
+            out.extend_from_slice(b",\"title\":");
+            message::push_string(title, &mut out);
+        }
         out.push(b'}');
         out
+    }
+
+    /// Reads a payload. `None`: it is not one.
+    pub fn parse(payload: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(payload).ok()
+    }
+}
+
+/// Payload of [`kind::SESSION_RENAMED`]: the title from now on.
+#[derive(Serialize, Deserialize)]
+pub struct SessionRenamed<'a> {
+    /// The title.
+    #[serde(borrow)]
+    pub title: std::borrow::Cow<'a, str>,
+}
+
+impl<'a> SessionRenamed<'a> {
+    /// The payload's bytes.
+    pub fn render(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a struct of plain fields always has a JSON form")
     }
 
     /// Reads a payload. `None`: it is not one.
@@ -166,10 +202,12 @@ pub struct SessionParts<'a> {
     pub inserted_at_us: u64,
     /// Last change of the session itself (not of its messages), microseconds since 1970.
     pub updated_at_us: u64,
+    /// What people call it, if anything.
+    pub title: Option<&'a str>,
 }
 
 impl SessionParts<'_> {
-    /// Seven keys in the order of contract 1.4.
+    /// Seven keys in the order of contract 1.4, and `title` behind them where there is one.
     pub fn render(&self) -> Json {
         let mut out = Vec::with_capacity(224 + self.metadata.as_str().len());
         out.extend_from_slice(b"{\"id\":\"");
@@ -186,7 +224,12 @@ impl SessionParts<'_> {
         time::push_rfc3339(self.inserted_at_us, &mut out);
         out.extend_from_slice(b"\",\"updated_at\":\"");
         time::push_rfc3339(self.updated_at_us, &mut out);
-        out.extend_from_slice(b"\"}");
+        out.push(b'"');
+        if let Some(title) = self.title {
+            out.extend_from_slice(b",\"title\":");
+            message::push_string(title, &mut out);
+        }
+        out.push(b'}');
         Json::from_rendered(out)
     }
 }
@@ -206,17 +249,37 @@ mod tests {
             metadata: &Json::parse(r#"{"topic": "x"}"#).unwrap(),
             inserted_at_us: 1_761_216_480_123_456,
             updated_at_us: 1_761_216_481_000_000,
+            title: None,
         };
         let expected = format!(
             r#"{{"id":"{id}","user_id":"alice","agent_id":"a\"b","status":"archived","metadata":{{"topic": "x"}},"inserted_at":"2025-10-23T10:48:00.123456Z","updated_at":"2025-10-23T10:48:01.000000Z"}}"#
         );
         assert_eq!(parts.render().as_str(), expected);
+        let titled = SessionParts { title: Some("Trip to \"Rome\""), ..parts };
+        let expected = expected.strip_suffix('}').unwrap();
+        assert_eq!(titled.render().as_str(), format!(r#"{expected},"title":"Trip to \"Rome\""}}"#));
+    }
+
+    #[test]
+    fn a_title_stands_behind_the_namespace_and_alone_in_a_renamed_note() {
+        let render = |name: &str, title| {
+            SessionCreated::render(&Namespace::parse(name).unwrap(), ["alice", "bot"], title, &Json::empty_object())
+        };
+        let both = br#"{"user_id":"alice","agent_id":"bot","metadata":{},"namespace":"acme","title":"T"}"#;
+        assert_eq!(render("acme", Some("T")), both);
+        assert_eq!(SessionCreated::parse(both).unwrap().title.as_deref(), Some("T"));
+        assert_eq!(render("default", Some("T")), br#"{"user_id":"alice","agent_id":"bot","metadata":{},"title":"T"}"#);
+        assert!(SessionCreated::parse(&render("default", None)).unwrap().title.is_none());
+        let renamed = SessionRenamed { title: "T".into() }.render();
+        assert_eq!(renamed, br#"{"title":"T"}"#);
+        assert_eq!(SessionRenamed::parse(&renamed).unwrap().title, "T");
+        assert!(SessionRenamed::parse(b"{}").is_none());
     }
 
     #[test]
     fn a_created_note_keeps_escapes_and_raw_metadata() {
         let metadata = Json::parse(r#"{"n": 1.0e2}"#).unwrap();
-        let payload = SessionCreated::render(&Namespace::default(), "al\"ice", "bot\\", &metadata);
+        let payload = SessionCreated::render(&Namespace::default(), ["al\"ice", "bot\\"], None, &metadata);
         let note = SessionCreated::parse(&payload).unwrap();
         assert_eq!((note.user_id.as_ref(), note.agent_id.as_ref()), ("al\"ice", "bot\\"));
         assert_eq!(note.metadata.get(), metadata.as_str());
@@ -227,7 +290,7 @@ mod tests {
     fn a_created_note_names_its_namespace_unless_that_is_the_default_one() {
         let render = |name: &str| {
             let namespace = Namespace::parse(name).unwrap();
-            SessionCreated::render(&namespace, "alice", "bot", &Json::empty_object())
+            SessionCreated::render(&namespace, ["alice", "bot"], None, &Json::empty_object())
         };
         let plain = br#"{"user_id":"alice","agent_id":"bot","metadata":{}}"#;
         assert_eq!(render("default"), plain);

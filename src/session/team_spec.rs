@@ -1,12 +1,12 @@
 //! What makes an agent a team: its members, how they work together, who sums up. A part of the agent's registration.
 //!
-//! Invariants: a `TeamSpec` that was cast has 1 to [`TEAM_MEMBERS_MAX`] members, none twice, and 1 to [`TEAM_ROUNDS_MAX`]
+//! Invariants: a `TeamSpec` that was cast has up to [`TEAM_MEMBERS_MAX`] members, none twice, and 1 to [`TEAM_ROUNDS_MAX`]
 //! rounds.
 //! Not here: whether members are registered and are no teams themselves (the directory knows), who speaks when
 //! (`agent::team`).
 
 use super::agent_config::FieldErrors;
-use super::cast::{BLANK, Cast, Least};
+use super::cast::{Cast, Least};
 use crate::limits::{NAME_BYTES_MAX, TEAM_MEMBERS_MAX, TEAM_ROUNDS_MAX};
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,7 @@ pub struct TeamSpec {
 }
 
 impl Default for TeamSpec {
-    /// The values of fields that are left out. Not a valid team: it has no members.
+    /// The values of fields that are left out: a team whose members are still to come.
     fn default() -> Self {
         Self { members: Vec::new(), mode: TeamMode::default(), summarizer: None, rounds: ROUNDS_DEFAULT }
     }
@@ -91,8 +91,6 @@ impl TeamSpec {
         cast.texts("members", &mut self.members, NAME_BYTES_MAX);
         if self.members.len() > TEAM_MEMBERS_MAX {
             cast.fail("members", format!("should have at most {TEAM_MEMBERS_MAX} item(s)"));
-        } else if self.members.is_empty() && !cast.errors.contains_key("members") {
-            cast.fail("members", BLANK);
         } else if (1..self.members.len()).any(|place| self.members[..place].contains(&self.members[place])) {
             cast.fail("members", "should name each agent once");
         }
@@ -109,7 +107,7 @@ impl TeamSpec {
 #[cfg(test)]
 mod tests {
     use super::super::Json;
-    use super::super::cast::INVALID;
+    use super::super::cast::{BLANK, INVALID};
     use super::*;
 
     fn cast(fields: &str) -> Result<TeamSpec, FieldErrors> {
@@ -117,7 +115,10 @@ mod tests {
     }
 
     #[test]
-    fn a_team_needs_members_only() {
+    fn a_team_needs_nothing_and_its_members_may_come_later() {
+        for fields in ["{}", r#"{"members":[]}"#] {
+            assert_eq!(cast(fields).unwrap(), TeamSpec::default());
+        }
         let team = cast(r#"{"members":["a","b"]}"#).unwrap();
         assert_eq!(
             (team.members.len(), team.mode, team.rounds, team.summarizer.as_deref()),
@@ -147,9 +148,6 @@ mod tests {
         let crowd = format!(r#"{{"members":[{}]}}"#, (0..17).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(","));
         let long = format!(r#"{{"members":["{}"]}}"#, "x".repeat(NAME_BYTES_MAX + 1));
         for (fields, field, message) in [
-            ("{}", "members", BLANK),
-            (r#"{"members":[]}"#, "members", BLANK),
-            (r#"{"members":null}"#, "members", BLANK),
             (r#"{"members":"a"}"#, "members", INVALID),
             (r#"{"members":[1]}"#, "members", INVALID),
             (r#"{"members":[" "]}"#, "members", INVALID),

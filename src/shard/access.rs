@@ -54,6 +54,24 @@ impl Reach {
         }
     }
 
+    /// Whether the caller may read what a user and an agent have between them; without an agent, all of the user's.
+    fn may_list(&self, user_id: Option<&str>, agent_id: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Party(me) => [user_id, agent_id].contains(&Some(me)),
+            Self::Agent(agent) => agent_id == Some(agent),
+        }
+    }
+
+    /// Whether the caller may do, in a user's name, what concerns the user and an agent. `in_session`: only in a session that was
+    /// admitted.
+    fn may_act_between(&self, user_id: &str, agent_id: Option<&str>, in_session: bool) -> bool {
+        match self {
+            Self::Agent(agent) => in_session || agent_id == Some(agent),
+            _ => self.is_user(user_id),
+        }
+    }
+
     /// Whether the caller may write in the name of this user or agent.
     fn writes_as(&self, author: &Author) -> bool {
         match (self, author) {
@@ -76,6 +94,7 @@ impl<M: Medium> Shard<M> {
         match command.session() {
             Some(main) if let Some(parties) = main_parties(command) => self.admit_to_main(access, main, parties)?,
             Some(session) => self.admit_to_session(access, session)?,
+            None if let Command::ReadRows { places } = command => self.admit_to_places(access, places)?,
             None if access.session.is_some() => return Err(Refusal::Forbidden),
             None => {}
         }
@@ -85,6 +104,21 @@ impl<M: Medium> Shard<M> {
             Command::ListSessions { user_id, .. } => {
                 *reach == Reach::All || user_id.as_ref().is_some_and(|user_id| reach.is_user(user_id))
             }
+            Command::ListRows { user_id, agent_id, session, .. } => {
+                session.is_some() || reach.may_list(user_id.as_deref(), agent_id.as_deref())
+            }
+            Command::TimelineKeys { user_id, agent_id, session, .. } => {
+                session.is_some() || reach.may_list(Some(user_id), agent_id.as_deref())
+            }
+            Command::ReadUnread { user_id, agent_id, .. } => reach.may_act_between(user_id, agent_id.as_deref(), false),
+            Command::MarkAllRead { user_id, agent_id, session, .. } => {
+                reach.may_act_between(user_id, agent_id.as_deref(), session.is_some())
+            }
+            Command::Rate { feedback, .. } => !matches!(reach, Reach::Party(me) if **me != *feedback.rater),
+            Command::DescribeAgents { ids } => match reach {
+                Reach::All | Reach::Party(_) => true,
+                Reach::Agent(agent) => ids.iter().all(|id| **agent == **id),
+            },
             Command::Append(append) => may_append(reach, append),
             Command::MarkRead { user_id, .. } => !matches!(reach, Reach::Party(me) if **me != **user_id),
             Command::Join { identity, .. } => !matches!(reach, Reach::Party(me) if **me != **identity),
@@ -95,7 +129,7 @@ impl<M: Medium> Shard<M> {
                 Reach::All => true,
                 Reach::Party(me) | Reach::Agent(me) => **me == **agent_id,
             },
-            Command::WatchInbox { user_id } => reach.is_user(user_id),
+            Command::WatchInbox { user_id } | Command::Route { user_id, .. } => reach.is_user(user_id),
             Command::Agents(command) => may_ask_for_agents(reach, command),
             // Keys of all namespaces: asked for by the server alone, once it has made sure of an administrator.
             Command::Keys(_) => *access == Access::default(),
@@ -107,16 +141,21 @@ impl<M: Medium> Shard<M> {
             // The session was admitted, and it is all that these are about.
             Command::ReadSession { .. }
             | Command::ArchiveSession { .. }
+            | Command::RenameSession { .. }
+            | Command::ReadRatings { .. }
+            | Command::ReadRows { .. }
             | Command::DeleteSession { .. }
             | Command::ReadMessages { .. }
             | Command::ReadAnswer { .. }
             | Command::Watch { .. }
+            | Command::Blob { .. }
             | Command::ReadCursors { .. } => true,
             // The server's own, which were admitted above.
             Command::Unsubscribe { .. }
             | Command::UnwatchInbox { .. }
             | Command::Learn { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus => true,
         };
         if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
@@ -131,6 +170,17 @@ impl<M: Medium> Shard<M> {
             return Ok(());
         }
         Err(Refusal::Forbidden)
+    }
+
+    /// Every place is in a session that is reached.
+    fn admit_to_places(&self, access: &Access, places: &[(SessionId, u64)]) -> Result<(), Refusal> {
+        let mut last = None;
+        for &(session, _) in places {
+            if last.replace(session) != Some(session) {
+                self.admit_to_session(access, session)?;
+            }
+        }
+        Ok(())
     }
 
     /// A session that is not there, or whose created note is damaged, is named by the command itself.
@@ -161,6 +211,7 @@ fn is_own(command: &Command) -> bool {
             | Command::UnwatchInbox { .. }
             | Command::Learn { .. }
             | Command::Dispatch { .. }
+            | Command::ListClaims
             | Command::ReadStatus
     )
 }

@@ -78,6 +78,7 @@ impl<M: Medium> Shard<M> {
             }
         }
         self.roster.learn(&mut self.catalog.names, agents, complete);
+        self.router.forget();
         Outcome::Reply(Reply::Done)
     }
 

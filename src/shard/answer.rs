@@ -15,9 +15,9 @@ use crate::session::{ChunkMeta, Json, MessageId, MessageMeta, MessageParts, RunI
 use storage::{Key, Kind, Lsn, Medium, NewRecord, Slot, TRANSIENT};
 
 /// An answer that has begun a message and not completed it.
-const INCOMPLETE: (&str, &str) = ("answer_incomplete", "the answer ended without a terminal chunk");
+pub(super) const INCOMPLETE: (&str, &str) = ("answer_incomplete", "the answer ended without a terminal chunk");
 /// An answer that said nothing.
-const EMPTY: (&str, &str) = ("answer_empty", "the webhook answered without a chunk");
+pub(super) const EMPTY: (&str, &str) = ("answer_empty", "the webhook answered without a chunk");
 
 /// What a line came to.
 enum Heard {
@@ -29,14 +29,25 @@ enum Heard {
 
 impl<M: Medium> Shard<M> {
     /// Something came of a call.
-    pub(super) fn called(&mut self, session: SessionId, run: RunId, attempt: u32, event: CallEvent, out: &mut Out<M>) {
+    pub(super) fn called(
+        &mut self,
+        session: SessionId,
+        run: RunId,
+        voice: u16,
+        attempt: u32,
+        event: CallEvent,
+        out: &mut Out<M>,
+    ) {
         let Some(slot) = self.slot_of(session) else {
-            self.runs.ended_early.remove(&run); // the session was deleted: nobody asks for the reason
+            self.runs.ended_early.remove(&(run, voice)); // the session was deleted: nobody asks for the reason
             return;
         };
+        if self.runs.voice(slot, run, voice).is_some() {
+            return self.voice_called(slot, run, voice, attempt, event, out);
+        }
         match event {
             CallEvent::Lines(lines) => self.lines(slot, run, &lines, out),
-            CallEvent::Ended(end) => self.ended(slot, run, attempt, &end, out),
+            CallEvent::Ended(end) => self.ended(slot, run, voice, attempt, &end, out),
         }
     }
 
@@ -47,9 +58,9 @@ impl<M: Medium> Shard<M> {
                 _ => return, // stopped, or ended by an earlier line
             }
             if let Heard::Ends(ending) = self.line(slot, run, line, out) {
-                out.push(Output::StopCall { session: self.id_of(slot), run });
+                out.push(Output::StopCall { session: self.id_of(slot), run, voice: 0 });
                 if let Ending::Failed(reason, detail) = &ending {
-                    self.runs.ended_early.insert(run, (reason, detail.clone()));
+                    self.runs.ended_early.insert((run, 0), (reason, detail.clone()));
                 }
                 self.cut_off(slot, run, ending, out);
             }
@@ -165,8 +176,8 @@ impl<M: Medium> Shard<M> {
         }
     }
 
-    fn ended(&mut self, slot: Slot, run: RunId, attempt: u32, end: &CallEnd, out: &mut Out<M>) {
-        self.report(slot, run, attempt, end);
+    fn ended(&mut self, slot: Slot, run: RunId, voice: u16, attempt: u32, end: &CallEnd, out: &mut Out<M>) {
+        self.report(slot, run, voice, attempt, end);
         if matches!(self.runs.of(slot).map(|run| &run.phase), Some(Phase::Compacting(..))) {
             return self.compaction_ended(slot, run, end);
         }
@@ -202,7 +213,9 @@ impl<M: Medium> Shard<M> {
     /// Appends the messages of a run that are complete, and ends the run when all is said and committed.
     pub(super) fn save(&mut self, slot: Slot, out: &mut Out<M>) {
         while let Some(SaveStep { run, upto_seq, answer, index }) = self.next_unsaved(slot) {
-            match self.append_answer(slot, run, upto_seq, &answer) {
+            let agent = self.catalog.entry(slot).map_or(NameId::NONE, |entry| entry.agent);
+            let part = RunPart::Answers(upto_seq as u32); // limits::SESSION_MESSAGES_MAX has 32 bits
+            match self.append_answer(slot, run, agent, part, &answer) {
                 Ok(()) => {
                     let answering = self.runs.answering(slot, run).expect("appending ends nothing");
                     answering.unsaved.pop_front();
@@ -212,7 +225,7 @@ impl<M: Medium> Shard<M> {
                 Err(Stop::Refuse(Refusal::MessageTooLarge { .. })) => {
                     let answering = self.runs.answering(slot, run).expect("a refusal ends nothing");
                     answering.unsaved.pop_front();
-                    out.push(Output::StopCall { session: self.id_of(slot), run });
+                    out.push(Output::StopCall { session: self.id_of(slot), run, voice: 0 });
                     self.runs.end_call(slot, Ending::Failed("answer_too_large", "the message is too large".to_owned()));
                 }
                 Err(_) => return self.runs.set_timer(slot, Some(self.now.mono_us + super::dispatch::AGAIN_US)),
@@ -228,20 +241,27 @@ impl<M: Medium> Shard<M> {
         Some(SaveStep { run, upto_seq, answer: answer.clone(), index: *index })
     }
 
-    fn append_answer(&mut self, slot: Slot, run: RunId, upto_seq: u64, answer: &Answer) -> Result<(), Stop> {
+    /// Appends a message of `run` by `sender`, the session's agent or a member of it.
+    pub(super) fn append_answer(
+        &mut self,
+        slot: Slot,
+        run: RunId,
+        sender: NameId,
+        part: RunPart,
+        answer: &Answer,
+    ) -> Result<(), Stop> {
         if !self.commits.has_room() {
             return Err(Refusal::Overloaded.into());
         }
         let session = self.id_of(slot);
         self.writable(session)?;
         let seq = self.log.last_seq(slot) + 1;
-        let agent = self.catalog.entry(slot).expect("a writable session has an entry").agent;
         let random = self.runs.draw_wide(self.seed);
         let json = MessageParts {
             id: MessageId::from_parts(self.now.unix_us / 1000, random),
             session,
             seq,
-            sender_id: self.catalog.names.id(agent),
+            sender_id: self.catalog.names.id(sender),
             kind: "assistant",
             content: &answer.content,
             metadata: &answer.metadata,
@@ -252,10 +272,10 @@ impl<M: Medium> Shard<M> {
         if bytes > MESSAGE_BYTES_MAX {
             return Err(Refusal::MessageTooLarge { bytes, bytes_max: MESSAGE_BYTES_MAX }.into());
         }
-        let lsn = self.append_answer_record(slot, seq, upto_seq, &json)?;
+        let lsn = self.append_answer_record(slot, seq, sender, part, &json)?;
         let time_us = self.now.unix_us;
         let (run, echo, spoken) = (MessageRun::Answers(run), false, None);
-        let effect = Effect::Message { slot, seq, json, sender: agent, own: false, time_us, run, echo, spoken };
+        let effect = Effect::Message { slot, seq, json, sender, own: false, time_us, run, echo, spoken };
         let from = self.nobody();
         self.counters.appended_total += 1;
         self.runs.totals.messages += 1;
@@ -263,11 +283,20 @@ impl<M: Medium> Shard<M> {
         Ok(())
     }
 
-    fn append_answer_record(&mut self, slot: Slot, seq: u64, upto_seq: u64, json: &Json) -> Result<Lsn, Stop> {
+    fn append_answer_record(
+        &mut self,
+        slot: Slot,
+        seq: u64,
+        sender: NameId,
+        run: RunPart,
+        json: &Json,
+    ) -> Result<Lsn, Stop> {
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
         let own_total = entry.own_total + self.commits.of(slot).own;
-        let run = RunPart::Answers(upto_seq as u32); // limits::SESSION_MESSAGES_MAX has 32 bits
-        let meta = MessageMeta { sender: Sender::Agent, own_total, keyed: None, run };
+        // A member is never the user, whatever its name: what it says is unread.
+        let is_agent = sender == entry.agent;
+        let sender = if is_agent { Sender::Agent } else { Sender::Other(self.catalog.names.id(sender)) };
+        let meta = MessageMeta { sender, own_total, keyed: None, run };
         self.scratch.clear();
         meta.encode(&mut self.scratch);
         let record = NewRecord {
@@ -284,6 +313,9 @@ impl<M: Medium> Shard<M> {
 
     /// A message of a run is committed, and everybody was told of it.
     pub(super) fn answer_committed(&mut self, slot: Slot, run: RunId, seq: u64, out: &mut Out<M>) {
+        if self.runs.team(slot, run).is_some() {
+            return self.team_message_committed(slot, seq, out);
+        }
         let Some(answering) = self.runs.answering(slot, run) else { return };
         answering.last_seq = seq;
         if let Some(index) = answering.uncommitted.pop_front() {
@@ -306,16 +338,17 @@ impl<M: Medium> Shard<M> {
         self.end_run(slot, attempt, upto_seq, ending, Some(last_seq), out);
     }
 
-    fn report(&mut self, slot: Slot, run: RunId, attempt: u32, end: &CallEnd) {
+    fn report(&mut self, slot: Slot, run: RunId, voice: u16, attempt: u32, end: &CallEnd) {
         let (chunks, dropped) = match self.runs.answering(slot, run) {
             Some(answering) => (answering.next_index(), answering.lines_dropped),
             None => (end.lines, 0), // it was stopped, and all that it had said is saved
         };
         let is_compaction = matches!(self.runs.of(slot).map(|run| &run.phase), Some(Phase::Compacting(..)));
-        let failure = self.why_it_failed(slot, run, end);
+        let failure = self.why_it_failed(slot, run, voice, end);
         let report = CallReport {
             session: self.id_of(slot),
             run,
+            voice,
             attempt,
             kind: if is_compaction { CallKind::Compaction } else { CallKind::Answer },
             ended_at_us: self.now.unix_us,
@@ -331,8 +364,8 @@ impl<M: Medium> Shard<M> {
     }
 
     /// What a report says of a call: why it was ended here, or how it ended.
-    fn why_it_failed(&mut self, slot: Slot, run: RunId, end: &CallEnd) -> Option<(&'static str, String)> {
-        if let Some(early) = self.runs.ended_early.remove(&run) {
+    fn why_it_failed(&mut self, slot: Slot, run: RunId, voice: u16, end: &CallEnd) -> Option<(&'static str, String)> {
+        if let Some(early) = self.runs.ended_early.remove(&(run, voice)) {
             return Some(early);
         }
         if let Some(failure) = &end.failure {
@@ -362,18 +395,22 @@ impl<M: Medium> Shard<M> {
             Phase::Compacting(attempt, _) => (Some(*attempt), run.target_seq, true),
             Phase::Preparing(Some(attempt)) | Phase::Retrying(attempt) => (Some(*attempt), run.target_seq, false),
             Phase::Waiting | Phase::Preparing(None) => (None, run.target_seq, false),
-            Phase::Calling(_) | Phase::Closing(_) | Phase::Recovered(_) => return Err(Refusal::RunNotFound.into()),
+            Phase::Team(team) if team.ending.is_none() => (Some(team.attempt), team.upto_seq, false),
+            Phase::Calling(_) | Phase::Team(_) | Phase::Closing(_) | Phase::Recovered(_) => {
+                return Err(Refusal::RunNotFound.into());
+            }
         };
         if wanted.is_some_and(|wanted| attempt.is_none_or(|attempt| attempt.run != wanted)) {
             return Err(Refusal::RunNotFound.into());
         }
         if is_called && let Some(attempt) = attempt {
-            out.push(Output::StopCall { session, run: attempt.run });
+            out.push(Output::StopCall { session, run: attempt.run, voice: 0 });
         }
         let attempt = attempt.unwrap_or_else(|| self.new_attempt(self.now));
-        match self.runs.answering(slot, attempt.run) {
-            Some(_) => self.cut_off(slot, attempt.run, Ending::Stopped, out),
-            None => {
+        match self.runs.of(slot).map(|run| &run.phase) {
+            Some(Phase::Team(_)) => self.stop_team(slot, Ending::Stopped, out),
+            Some(Phase::Calling(_)) => self.cut_off(slot, attempt.run, Ending::Stopped, out),
+            _ => {
                 self.runs.enter(slot, Phase::Preparing(Some(attempt))); // so that it is told under this name
                 self.close(slot, Ending::Stopped, out);
             }

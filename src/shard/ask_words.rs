@@ -3,7 +3,7 @@
 //! Plain values, boxed where they travel: an append without terms pays one pointer for them. What they do stands in `append`,
 //! how a message stands in `asked`; who awaits the answer, and how, is the api's `ask`.
 
-use crate::session::{Json, RunId, SessionId};
+use crate::session::{Json, RunId, SessionId, TeamMode};
 
 /// What the caller of an append wants besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum Requires {
     Nothing,
     /// The session's agent is registered and enabled.
     Agent,
+    /// The session's agent is a team that is registered and enabled.
+    Team,
     /// The session is active and its agent is enabled.
     ActiveSession,
 }
@@ -54,6 +56,15 @@ pub struct AgentName {
     pub id: String,
     /// Its name; its id when it has none.
     pub name: String,
+}
+
+/// A team as it was when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedTeam {
+    /// How its members work together unless the question says otherwise.
+    pub mode: TeamMode,
+    /// Its members in their order, whether they can be called or not.
+    pub members: Vec<AgentName>,
 }
 
 /// The answer to an append that is watched: the message is durable, and whatever is committed or said in its session from now on is
@@ -70,6 +81,8 @@ pub struct Asked {
     pub replayed: bool,
     /// Who is to answer.
     pub agent: AgentName,
+    /// Who that is, of a team.
+    pub team: Option<Box<AskedTeam>>,
     /// How far that is.
     pub standing: Standing,
 }

@@ -22,7 +22,8 @@ impl<M: Medium> Shard<M> {
     pub(super) fn asked(&self, slot: Slot, seq: u64, json: Option<Json>, replayed: bool, standing: Standing) -> Reply {
         let entry = self.catalog.entry(slot).expect("a session whose message is committed has an entry");
         let (session, agent) = (self.id_of(slot), self.agent_name(entry.agent));
-        Reply::Asked(Box::new(Asked { session, seq, json, replayed, agent, standing }))
+        let team = self.asked_team(entry.agent);
+        Reply::Asked(Box::new(Asked { session, seq, json, replayed, agent, team, standing }))
     }
 
     /// How message `seq` stands.
@@ -35,7 +36,7 @@ impl<M: Medium> Shard<M> {
         for at in seq + 1..=self.committed_seq(slot).min(seq + ANSWER_WITHIN) {
             let record = self.log.read(self.log.find(slot, at)?)?;
             let part = MessageMeta::decode(record.flags, record.meta).map_or(RunPart::None, |meta| meta.run);
-            let RunPart::Answers(upto) = part else { continue };
+            let (RunPart::Answers(upto) | RunPart::Part(upto)) = part else { continue };
             // Of two runs that cover it the first is its answer.
             if u64::from(upto) >= seq && *answered.get_or_insert(upto) == upto {
                 messages.push(stored_json(record.payload));
@@ -50,6 +51,9 @@ impl<M: Medium> Shard<M> {
         match &run.phase {
             Phase::Calling(answering) if run.first_seq <= seq && seq <= answering.upto_seq => {
                 Some(Standing::Waiting { run: Some((answering.attempt.run, answering.next_index())) })
+            }
+            Phase::Team(team) if run.first_seq <= seq && seq <= team.upto_seq => {
+                Some(Standing::Waiting { run: Some((team.attempt.run, team.next_index)) })
             }
             Phase::Recovered(open) if run.first_seq <= seq && seq <= open.upto_seq => {
                 Some(Standing::Waiting { run: Some((open.run, open.next_index)) })

@@ -8,9 +8,11 @@ use crate::session::{AgentConfig, Json, RunId, SessionId};
 pub struct Call {
     /// For which session.
     pub session: SessionId,
-    /// The run it belongs to. One call of a session is under way at a time.
+    /// The run it belongs to. One run of a session is under way at a time.
     pub run: RunId,
-    /// Which attempt of the run, from 1.
+    /// Which voice of the run: 0 of an agent alone; the calls of a team's run are counted from 1 and each has its own.
+    pub voice: u16,
+    /// Which attempt of the voice, from 1.
     pub attempt: u32,
     /// What is wanted.
     pub kind: CallKind,
@@ -66,6 +68,8 @@ pub struct CallReport {
     pub session: SessionId,
     /// Its run.
     pub run: RunId,
+    /// Its voice, see [`Call::voice`].
+    pub voice: u16,
     /// Which attempt, from 1.
     pub attempt: u32,
     /// What it was for.
@@ -131,6 +135,20 @@ pub enum RunStatus {
         detail: String,
         /// The message that keeps what it had produced, if anything.
         seq: Option<u64>,
+    },
+}
+
+/// Which chunks of a running answer a joining client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// All.
+    All,
+    /// It has those of this run below this index. Of another run it has none.
+    From {
+        /// The run.
+        run: RunId,
+        /// The first that it has not.
+        index: u32,
     },
 }
 

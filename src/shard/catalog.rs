@@ -8,6 +8,7 @@
 //!
 //! Not here: ids and last positions (the log's index has them), metadata (its created note has it).
 
+use super::blobs::Claims;
 use super::names::{NO_SLOT, NameId, Names};
 use super::order::{NewestOf, Order};
 use crate::session::{Namespace, SessionId, SessionStatus, scoped, unread};
@@ -49,6 +50,32 @@ pub struct Extra {
     pub updated_at_us: u64,
     /// What its older messages were compacted to.
     pub compacted: Option<Compacted>,
+    /// Files that it claims.
+    pub blobs: Option<Box<Claims>>,
+    /// What fewer have still: archived sessions are many and must not pay for it.
+    pub rare: Option<Box<Rare>>,
+}
+
+/// What hardly any session has.
+#[derive(Debug, Default)]
+pub struct Rare {
+    /// The note of its last title, if it was ever renamed.
+    pub renamed: Option<Lsn>,
+    /// The newest rating of each rater on each message, in the order of the first ones.
+    pub ratings: Vec<Rating>,
+}
+
+/// What somebody thought of a message. The comment is in its note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rating {
+    /// The message.
+    pub seq: u32,
+    /// Who.
+    pub rater: NameId,
+    /// From 1 to 5.
+    pub rating: u8,
+    /// Its note.
+    pub note: Lsn,
 }
 
 /// Where it stands what a session's older messages were compacted to.
@@ -123,6 +150,37 @@ impl Entry {
         }
     }
 
+    /// Another title, at `now_us`: its note.
+    pub fn rename(&mut self, note: Lsn, now_us: u64) {
+        let extra = self.extra_mut();
+        extra.updated_at_us = now_us.max(extra.updated_at_us);
+        extra.rare.get_or_insert_default().renamed = Some(note);
+    }
+
+    /// The note of its last title, if it was ever renamed.
+    pub fn renamed(&self) -> Option<Lsn> {
+        self.rare()?.renamed
+    }
+
+    /// Its ratings.
+    pub fn ratings(&self) -> &[Rating] {
+        self.rare().map_or(&[], |rare| &rare.ratings)
+    }
+
+    /// Takes in a rating over the same rater's last one on the message.
+    pub fn rate(&mut self, rating: Rating) {
+        let ratings = &mut self.extra_mut().rare.get_or_insert_default().ratings;
+        match ratings.iter_mut().find(|known| (known.seq, known.rater) == (rating.seq, rating.rater)) {
+            Some(known) => *known = rating,
+            None => ratings.push(rating),
+        }
+    }
+
+    /// What hardly any session has.
+    pub fn rare(&self) -> Option<&Rare> {
+        self.extra.as_ref()?.rare.as_deref()
+    }
+
     /// Last change of the session itself, if it ever changed.
     pub fn updated_at_us(&self) -> Option<u64> {
         self.extra.as_ref().map(|extra| extra.updated_at_us).filter(|&time_us| time_us != 0)
@@ -131,6 +189,11 @@ impl Entry {
     /// What few sessions have, made on first use.
     pub fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
+    }
+
+    /// The files that it claims, made on first use.
+    pub fn claims_mut(&mut self) -> &mut Claims {
+        self.extra_mut().blobs.get_or_insert_default()
     }
 
     /// The cursor of `reader`, 0 before its first move.
@@ -313,6 +376,11 @@ impl Catalog {
             next = self.occupied(Slot(next)).next_of_user;
         }
         NewestFirst::OfUser { catalog: self, next }
+    }
+
+    /// The sessions that have what few have.
+    pub fn extras(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks.iter().flatten().filter(|entry| entry.extra.is_some())
     }
 
     /// Bytes of memory that the table takes, the boxes of few sessions aside.

@@ -5,12 +5,13 @@
 //! is committed can be told from what is appended.
 
 use super::answer::MessageRun;
-use super::catalog::Compacted;
+use super::blobs::BlobRef;
+use super::catalog::{Compacted, Rating};
 use super::names::NameId;
 use super::terms::Spoken;
 use super::{Caller, Refusal, RunEvent};
 use crate::limits::{PENDING_COMMIT_BYTES_MAX, PENDING_COMMITS_MAX};
-use crate::session::{Json, RunId, SessionId};
+use crate::session::{BlobReleased, Json, RunId, SessionId};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use storage::{Lsn, Slot};
@@ -92,8 +93,28 @@ pub enum Effect {
         last_seq: u32,
         /// See [`super::catalog::Entry::move_cursor`].
         own_at: u32,
+        /// What the answer needs from the log; `None`: nobody is answered.
+        facts: Option<Facts>,
+    },
+    /// Nothing; the answer to who moved all cursors.
+    Marked,
+    /// A session has another title.
+    Renamed {
+        /// Which.
+        slot: Slot,
+        /// The note of it.
+        note: Lsn,
         /// What its JSON object needs from the log.
         facts: Facts,
+        /// When.
+        time_us: u64,
+    },
+    /// A message was rated.
+    Rated {
+        /// Where.
+        slot: Slot,
+        /// How.
+        rating: Rating,
     },
     /// A session is gone.
     Deleted {
@@ -101,6 +122,20 @@ pub enum Effect {
         slot: Slot,
         /// Its id.
         session: SessionId,
+    },
+    /// A session claims a file.
+    BlobClaimed {
+        /// Which session.
+        slot: Slot,
+        /// Which file.
+        claim: BlobRef,
+    },
+    /// A session gave a file up.
+    BlobReleased {
+        /// Which session.
+        slot: Slot,
+        /// Which file.
+        released: BlobReleased,
     },
     /// The directory's oldest pending note.
     AgentPut {
@@ -122,13 +157,15 @@ pub enum Effect {
     Refused(Refusal),
 }
 
-/// What a session's created note holds and memory does not.
+/// What a session's notes hold and memory does not.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// A JSON object.
     pub metadata: Json,
     /// Creation, microseconds since 1970.
     pub inserted_at_us: u64,
+    /// What people call it, if anything.
+    pub title: Option<String>,
 }
 
 impl Effect {
@@ -138,10 +175,19 @@ impl Effect {
             | Self::Message { slot, .. }
             | Self::Archived { slot, .. }
             | Self::CursorMoved { slot, .. }
+            | Self::Renamed { slot, .. }
+            | Self::Rated { slot, .. }
             | Self::RunClosed { slot, .. }
             | Self::Compacted { slot, .. }
+            | Self::BlobClaimed { slot, .. }
+            | Self::BlobReleased { slot, .. }
             | Self::Deleted { slot, .. } => Some(*slot),
-            Self::AgentPut { .. } | Self::KeyPut | Self::Replayed { .. } | Self::Stopped(_) | Self::Refused(_) => None,
+            Self::AgentPut { .. }
+            | Self::KeyPut
+            | Self::Replayed { .. }
+            | Self::Stopped(_)
+            | Self::Marked
+            | Self::Refused(_) => None,
         }
     }
 
@@ -150,13 +196,20 @@ impl Effect {
             Self::Created { json, .. } | Self::Message { json, .. } | Self::Replayed { json: Some(json), .. } => {
                 json.as_str().len()
             }
-            Self::Archived { facts, .. } | Self::CursorMoved { facts, .. } => facts.metadata.as_str().len(),
+            Self::Archived { facts, .. }
+            | Self::Renamed { facts, .. }
+            | Self::CursorMoved { facts: Some(facts), .. } => facts.metadata.as_str().len(),
             Self::Deleted { .. }
             | Self::Replayed { json: None, .. }
             | Self::AgentPut { .. }
             | Self::KeyPut
             | Self::RunClosed { .. }
             | Self::Compacted { .. }
+            | Self::BlobClaimed { .. }
+            | Self::BlobReleased { .. }
+            | Self::CursorMoved { facts: None, .. }
+            | Self::Rated { .. }
+            | Self::Marked
             | Self::Stopped(_)
             | Self::Refused(_) => 0,
         }
@@ -170,7 +223,9 @@ pub struct InQueue {
     pub messages: u32,
     /// Messages by its user.
     pub own: u32,
-    /// Notes.
+    /// Moves of cursors.
+    pub cursors: u32,
+    /// Other notes.
     pub notes: u32,
 }
 
@@ -186,6 +241,11 @@ impl Commits {
     /// Whether another command may wait.
     pub fn has_room(&self) -> bool {
         self.queue.len() < PENDING_COMMITS_MAX && self.bytes < PENDING_COMMIT_BYTES_MAX
+    }
+
+    /// Whether so many more may wait.
+    pub fn has_room_for(&self, commands: usize) -> bool {
+        self.queue.len() + commands <= PENDING_COMMITS_MAX && self.bytes < PENDING_COMMIT_BYTES_MAX
     }
 
     /// How many wait.
@@ -208,6 +268,7 @@ impl Commits {
                     count.messages += 1;
                     count.own += u32::from(own);
                 }
+                Effect::CursorMoved { .. } => count.cursors += 1,
                 _ => count.notes += 1,
             }
         }
@@ -255,6 +316,7 @@ impl Commits {
                 count.messages -= 1;
                 count.own -= u32::from(*own);
             }
+            Effect::CursorMoved { .. } => count.cursors -= 1,
             _ => count.notes -= 1,
         }
         if *count == InQueue::default() {
@@ -302,8 +364,8 @@ mod tests {
         commits.push(Lsn(10), FROM, message(0, true));
         commits.push(Lsn(20), FROM, message(1, false));
         commits.push(Lsn(30), FROM, Effect::Deleted { slot: Slot(0), session: SessionId::from(1) });
-        assert_eq!(commits.of(Slot(0)), InQueue { messages: 1, own: 1, notes: 1 });
-        assert_eq!(commits.of(Slot(1)), InQueue { messages: 1, own: 0, notes: 0 });
+        assert_eq!(commits.of(Slot(0)), InQueue { messages: 1, own: 1, notes: 1, cursors: 0 });
+        assert_eq!(commits.of(Slot(1)), InQueue { messages: 1, ..InQueue::default() });
         while commits.pop().is_some() {}
         assert_eq!((commits.of(Slot(0)), commits.bytes), (InQueue::default(), 0));
         assert!(commits.by_slot.is_empty());
@@ -314,7 +376,7 @@ mod tests {
         let mut commits = Commits::default();
         commits.push(Lsn(10), FROM, message(0, true));
         assert!(commits.pop_lost().is_some() && commits.pop_lost().is_none());
-        assert_eq!(commits.of(Slot(0)), InQueue { messages: 1, own: 1, notes: 0 });
+        assert_eq!(commits.of(Slot(0)), InQueue { messages: 1, own: 1, ..InQueue::default() });
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl<M: Medium> Shard<M> {
         out.push(Output::Call(Box::new(Call {
             session,
             run: attempt.run,
+            voice: 0,
             attempt: attempt.attempt,
             kind: CallKind::Compaction,
             agent: Box::new(agent.clone()),

@@ -4,7 +4,7 @@
 //! that were appended and are not yet durable, in order, and what is decided (is an id taken, what does an update
 //! change) is decided on top of them. A disabled agent keeps its id; an id that was given up by a rename is free.
 
-use super::{AgentCommand, Refusal, Reply};
+use super::{AgentCommand, ECHO_AGENT, Refusal, Reply};
 use crate::limits::AGENTS_MAX;
 use crate::session::{AgentConfig, AgentPut, Json, Namespace, scoped};
 use serde::{Deserialize, Serialize};
@@ -134,6 +134,7 @@ impl Directory {
         let mut agent = AgentConfig::create(fields, now_us).map_err(Refusal::InvalidFields)?;
         agent.namespace = namespace.stored().to_owned();
         self.assert_free(&agent.scoped_id())?;
+        self.assert_members(&agent)?;
         if self.committed.len() + self.pending.len() >= AGENTS_MAX {
             return Err(Refusal::Full { what: "the directory of agents", max: AGENTS_MAX });
         }
@@ -143,6 +144,9 @@ impl Directory {
     fn update(&self, namespace: &Namespace, id: &str, fields: &Json, now_us: u64) -> Result<Decision, Refusal> {
         let present = self.latest(&namespace.scoped(id)).ok_or(Refusal::AgentNotFound)?;
         let agent = present.update(fields, now_us).map_err(Refusal::InvalidFields)?;
+        if agent.profile.team != present.profile.team {
+            self.assert_members(&agent)?;
+        }
         if agent.id() == id {
             return Ok(put(None, agent));
         }
@@ -155,6 +159,25 @@ impl Directory {
             return Ok(());
         }
         Err(Refusal::InvalidFields(BTreeMap::from([("id".to_owned(), vec!["has already been taken".to_owned()])])))
+    }
+
+    /// A team's members are there, and no teams. What is disabled, given up or made a team later is passed over when the team is asked.
+    fn assert_members(&self, agent: &AgentConfig) -> Result<(), Refusal> {
+        let Some(team) = &agent.profile.team else { return Ok(()) };
+        let is_callable = |id: &String| match self.latest(&scoped(&agent.namespace, id)) {
+            Some(found) => found.profile.team.is_none(),
+            None => id == ECHO_AGENT, // it may be built in
+        };
+        let mut errors = BTreeMap::new();
+        if !team.members.iter().all(is_callable) {
+            errors
+                .insert("team.members".to_owned(), vec!["should name registered agents that are no teams".to_owned()]);
+        }
+        if !team.summarizer.iter().all(is_callable) {
+            let message = "should name a registered agent that is no team";
+            errors.insert("team.summarizer".to_owned(), vec![message.to_owned()]);
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Refusal::InvalidFields(errors)) }
     }
 
     /// The agent as it will be when everything pending is durable.
@@ -249,6 +272,32 @@ mod tests {
         assert!(taken(&directory));
         assert_eq!(ids(&directory, Some(true)), Vec::<String>::new());
         assert_eq!(ids(&directory, Some(false)), ["a"]);
+    }
+
+    #[test]
+    fn a_team_names_agents_that_are_there_and_no_teams() {
+        let mut directory = directory(&[("a", "A"), ("b", "B")]);
+        let team = |id: &str, team: &str| AgentCommand::Create {
+            fields: Json::parse(&format!(r#"{{"id":"{id}","name":"T","team":{team}}}"#)).unwrap(),
+        };
+        push(&mut directory, &team("t", r#"{"members":["a","echo"],"summarizer":"b"}"#));
+        directory.commit(5);
+        for (fields, field) in [
+            (r#"{"members":["a","x"]}"#, "team.members"),
+            (r#"{"members":["t"]}"#, "team.members"),
+            (r#"{"members":["a"],"summarizer":"t"}"#, "team.summarizer"),
+        ] {
+            match directory.decide(&Namespace::default(), &team("u", fields), 5) {
+                Decision::Refuse(Refusal::InvalidFields(errors)) => {
+                    assert_eq!(errors.keys().collect::<Vec<_>>(), [field], "{fields}");
+                }
+                other => panic!("{fields} came to {other:?}"),
+            }
+        }
+        let change = |fields: &str| directory.decide(&Namespace::default(), &update("t", fields), 5);
+        assert!(matches!(change(r#"{"team":{"members":["b","x"]}}"#), Decision::Refuse(_)));
+        assert!(matches!(change(r#"{"team":{"members":["b"]}}"#), Decision::Put(_)));
+        assert!(matches!(change(r#"{"name":"U"}"#), Decision::Put(_)));
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl<M: Medium> Shard<M> {
             let Some(slot) = self.runs.pop_due(self.now.mono_us) else { return };
             match self.runs.of(slot).map(|run| &run.phase) {
                 Some(Phase::Calling(_) | Phase::Closing(_)) => self.go_on(slot, out),
+                Some(Phase::Team(team)) if !team.is_due(self.now.mono_us) => self.go_on(slot, out),
                 Some(_) if self.holds_runs => {}
                 Some(_) => {
                     let from = self.nobody();
@@ -96,6 +97,10 @@ impl<M: Medium> Shard<M> {
             return Ok(Outcome::Silent);
         }
         if self.holds_runs {
+            return Ok(Outcome::Silent);
+        }
+        if let Some(team) = self.team_to_run(slot) {
+            self.dispatch_team(now, slot, team, out)?;
             return Ok(Outcome::Silent);
         }
         if self.runs.calls >= CALLS_MAX {
@@ -136,7 +141,9 @@ impl<M: Medium> Shard<M> {
             Phase::Waiting => None,
             Phase::Preparing(attempt) => *attempt,
             Phase::Retrying(attempt) => Some(*attempt),
-            Phase::Recovered(_) | Phase::Compacting(..) | Phase::Calling(_) | Phase::Closing(_) => return None,
+            Phase::Recovered(_) | Phase::Compacting(..) | Phase::Calling(_) | Phase::Team(_) | Phase::Closing(_) => {
+                return None;
+            }
         };
         self.runs.enter(slot, Phase::Preparing(attempt));
         Some(attempt)
@@ -144,17 +151,30 @@ impl<M: Medium> Shard<M> {
 
     /// What a call for this session may carry.
     fn history(&mut self, slot: Slot, agent: &AgentConfig) -> Result<HistoryView, Stop> {
+        self.history_before(slot, agent, u64::MAX, 1)
+    }
+
+    /// The same up to the message before `before`, and at least so many messages whatever the agent wants.
+    pub(super) fn history_before(
+        &mut self,
+        slot: Slot,
+        agent: &AgentConfig,
+        before: u64,
+        at_least: usize,
+    ) -> Result<HistoryView, Stop> {
         let compacted = self.compacted(slot)?;
         let mode_limit = match agent.message_history_mode {
             HistoryMode::Last => 1,
             HistoryMode::Tail => agent.message_history_limit as usize,
             HistoryMode::Entire => PAGE_MESSAGES_MAX,
-        };
+        }
+        .max(at_least);
         // Whether to compact is asked of everything since the last time, not of the window.
         let limit = if agent.compaction_enabled { PAGE_MESSAGES_MAX } else { mode_limit.min(PAGE_MESSAGES_MAX) };
         let upto_seq = compacted.as_ref().map_or(0, |(upto_seq, _)| *upto_seq);
-        let since = usize::try_from(self.committed_seq(slot) - upto_seq).unwrap_or(usize::MAX);
-        let page = self.page_before(slot, u64::MAX, limit.min(since))?;
+        let last_seq = self.committed_seq(slot).min(before - 1);
+        let since = usize::try_from(last_seq.saturating_sub(upto_seq)).unwrap_or(usize::MAX);
+        let page = self.page_before(slot, before, limit.min(since))?;
         // What was not compacted is shown whole: it is in no other place.
         let is_whole = compacted.is_some() && agent.message_history_mode == HistoryMode::Tail;
         let joined = String::from_utf8(page.into_messages()).expect("a verified payload is the JSON that was written");
@@ -193,6 +213,7 @@ impl<M: Medium> Shard<M> {
             names.id(entry.user),
             view.compacted.as_ref().map(|(_, list)| list),
             context.as_ref().map(|(_, context)| context),
+            None,
         );
         let message = MessageId::from_parts(now.unix_us / 1000, attempt.run.to_u128()).to_string();
         let mut answering = Answering::new(attempt, agent.clone(), target_seq, &message);
@@ -204,8 +225,8 @@ impl<M: Medium> Shard<M> {
             self.runs.totals.started += 1;
             self.tell_run(slot, attempt, target_seq, RunStatus::Started, out);
         }
-        let Attempt { run, attempt, .. } = attempt;
-        out.push(Output::Call(Box::new(Call { session, run, attempt, kind: CallKind::Answer, agent, body, spoke_us })));
+        let (Attempt { run, attempt, .. }, kind) = (attempt, CallKind::Answer);
+        out.push(Output::Call(Box::new(Call { session, run, voice: 0, attempt, kind, agent, body, spoke_us })));
         Ok(())
     }
 
@@ -246,14 +267,19 @@ impl<M: Medium> Shard<M> {
                 Some(*attempt)
             }
             Phase::Calling(answering) => Some(answering.attempt),
+            Phase::Team(team) => Some(team.attempt),
             _ => None,
         };
-        let upto_seq = match &run.phase {
-            Phase::Calling(answering) => answering.upto_seq,
-            _ => run.target_seq,
+        let (upto_seq, last_seq) = match &run.phase {
+            Phase::Calling(answering) => (answering.upto_seq, 0),
+            Phase::Team(team) => (team.upto_seq, team.last_seq),
+            _ => (run.target_seq, 0),
         };
+        if let Phase::Team(_) = &run.phase {
+            self.stop_calls(slot, out);
+        }
         let attempt = attempt.unwrap_or_else(|| self.new_attempt(self.now));
-        let closing = Closing { attempt, upto_seq, ending, appended: false };
+        let closing = Closing { attempt, upto_seq, ending, last_seq, appended: false };
         self.runs.enter(slot, Phase::Closing(Box::new(closing)));
         self.go_on(slot, out);
     }
@@ -262,6 +288,7 @@ impl<M: Medium> Shard<M> {
     pub(super) fn go_on(&mut self, slot: Slot, out: &mut Out<M>) {
         match self.runs.of(slot).map(|run| &run.phase) {
             Some(Phase::Calling(_)) => self.save(slot, out),
+            Some(Phase::Team(_)) => self.save_voices(slot, out),
             Some(Phase::Closing(closing)) if !closing.appended => self.append_closed(slot, out),
             _ => {}
         }
@@ -292,7 +319,8 @@ impl<M: Medium> Shard<M> {
             return;
         }
         let (attempt, upto_seq, ending) = (closing.attempt, closing.upto_seq, closing.ending.clone());
-        self.end_run(slot, attempt, upto_seq, ending, None, out);
+        let last_seq = Some(closing.last_seq).filter(|&seq| seq > 0);
+        self.end_run(slot, attempt, upto_seq, ending, last_seq, out);
     }
 
     /// A run is over and everybody may know. What came in meanwhile is the next one.
@@ -343,6 +371,7 @@ impl<M: Medium> Shard<M> {
         let Some(run) = self.runs.of(slot) else { return };
         let (attempt, upto_seq) = match &run.phase {
             Phase::Calling(answering) => (answering.attempt, answering.upto_seq),
+            Phase::Team(team) => (team.attempt, team.upto_seq),
             Phase::Closing(closing) => (closing.attempt, closing.upto_seq),
             Phase::Preparing(Some(attempt)) | Phase::Compacting(attempt, _) | Phase::Retrying(attempt) => {
                 (*attempt, run.target_seq)
@@ -352,10 +381,8 @@ impl<M: Medium> Shard<M> {
                 return;
             }
         };
-        let is_called = self.runs.remove(slot).is_some_and(|run| run.phase.is_called());
-        if is_called {
-            out.push(Output::StopCall { session: self.id_of(slot), run: attempt.run });
-        }
+        self.stop_calls(slot, out);
+        drop(self.runs.remove(slot));
         self.runs.totals.failed += 1;
         let detail = Refusal::LogPoisoned.to_string();
         self.tell_run(slot, attempt, upto_seq, RunStatus::Failed { reason: "log_poisoned", detail, seq: None }, out);
@@ -363,9 +390,15 @@ impl<M: Medium> Shard<M> {
 
     /// The session's deleted note is appended: nothing may follow, nobody waits for an answer any more.
     pub(super) fn drop_run(&mut self, slot: Slot, out: &mut Out<M>) {
+        self.stop_calls(slot, out);
+        drop(self.runs.remove(slot));
+    }
+
+    /// What the session's calls still say is not heard.
+    pub(super) fn stop_calls(&self, slot: Slot, out: &mut Out<M>) {
         let session = self.id_of(slot);
-        let called = self.runs.remove(slot).and_then(|run| run.phase.called_run());
-        out.extend(called.map(|run| Output::StopCall { session, run }));
+        let called = self.runs.of(slot).into_iter().flat_map(|run| run.phase.calls());
+        out.extend(called.map(|(run, voice)| Output::StopCall { session, run, voice }));
     }
 
     /// Tells everybody on the session what became of its run.
@@ -402,7 +435,7 @@ impl HistoryView {
         self.compacted.as_ref().map_or(0, |(upto_seq, _)| *upto_seq) + 1
     }
 
-    fn history(&self) -> History {
+    pub(super) fn history(&self) -> History {
         History::of_page(&self.joined, self.first_seq()..=u64::MAX, self.limit)
     }
 }

@@ -4,15 +4,16 @@
 //! it already. So everything in a record is absolute, and after the last record the state is what it was, whatever
 //! came twice. A snapshot's bytes start with a version; bytes of an unknown version are refused by name.
 
-use super::catalog::{Catalog, Compacted, Entry};
+use super::blobs::{BlobRef, Claims};
+use super::catalog::{Catalog, Compacted, Entry, Rare, Rating};
 use super::directory::Directory;
 use super::folded::FoldedRun;
 use super::keyring::Keyring;
 use super::mains::Mains;
 use super::names::NameId;
 use crate::session::{
-    AgentPut, ChunkMeta, CursorMoved, KeyPut, MessageMeta, RunId, RunNote, RunPart, Sender, SessionCompacted,
-    SessionCreated, SessionId, kind, scoped,
+    AgentPut, BlobClaimed, BlobReleased, ChunkMeta, CursorMoved, Feedback, KeyPut, MessageMeta, RunId, RunNote,
+    RunPart, Sender, SessionCompacted, SessionCreated, SessionId, kind, scoped,
 };
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -31,6 +32,8 @@ pub(super) struct Folding {
     pub(super) keyring: Keyring,
     /// The greatest run.
     pub(super) last_run: RunId,
+    /// The time of the latest message.
+    pub(super) last_stamp_us: u64,
     /// The first thing that could not be understood.
     pub(super) unreadable: Option<Unreadable>,
 }
@@ -54,6 +57,7 @@ impl Folding {
             mains: Mains::default(),
             keyring: Keyring::default(),
             last_run: RunId::default(),
+            last_stamp_us: 0,
             unreadable: None,
         }
     }
@@ -101,7 +105,36 @@ impl Folding {
                     entry.extra_mut().compacted = Some(Compacted { upto_seq, note: record.lsn });
                 }
             }
+            kind::SESSION_RENAMED => {
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.rename(record.lsn, record.time_us);
+                }
+            }
+            kind::FEEDBACK => return self.feedback(record, slot),
+            kind::BLOB_CLAIMED => {
+                let BlobClaimed { hash, name, .. } = BlobClaimed::parse(record.payload)?;
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.claims_mut().claim(BlobRef { hash, name: name.into(), note: record.lsn });
+                }
+            }
+            kind::BLOB_RELEASED => {
+                let BlobReleased { hash, name } = BlobReleased::parse(record.payload)?;
+                if let Some(entry) = self.catalog.entry_mut(slot) {
+                    entry.claims_mut().release(&hash, &name);
+                }
+            }
             _ => return None,
+        }
+        Some(())
+    }
+
+    fn feedback(&mut self, record: &Record<'_>, slot: Slot) -> Option<()> {
+        let note = Feedback::parse(record.payload)?;
+        let seq = u32::try_from(note.seq).ok()?;
+        if let Some(rater) = self.catalog.intern_beside(slot, &note.rater)
+            && let Some(entry) = self.catalog.entry_mut(slot)
+        {
+            entry.rate(Rating { seq, rater, rating: note.rating, note: record.lsn });
         }
         Some(())
     }
@@ -133,7 +166,7 @@ impl Folding {
 
     fn message_of_run(&mut self, run: RunPart, seq: u64, slot: Slot) {
         match run {
-            RunPart::None => {}
+            RunPart::None | RunPart::Part(_) => {}
             RunPart::Owes => self.runs.entry(slot).or_default().owes(seq),
             RunPart::Answers(upto_seq) => {
                 if let Some(folded) = self.runs.get_mut(&slot) {
@@ -156,6 +189,7 @@ impl Folding {
             Sender::Other(_) => other.unwrap_or(NameId::NONE),
         };
         entry.last_activity_us = record.time_us;
+        self.last_stamp_us = self.last_stamp_us.max(record.time_us);
         entry.own_total = meta.own_total;
         if meta.keyed.is_some() {
             entry.set_keyed();
@@ -163,10 +197,19 @@ impl Folding {
     }
 }
 
+impl Folding {
+    fn snapshot_of_session(&mut self, slot: Slot, state: &[u8]) -> Option<Option<FoldedRun>> {
+        let run = decode_session(&mut self.catalog, slot, state)?;
+        let last_activity_us = self.catalog.entry(slot).map_or(0, |entry| entry.last_activity_us);
+        self.last_stamp_us = self.last_stamp_us.max(last_activity_us);
+        Some(run)
+    }
+}
+
 impl Fold for Folding {
     fn snapshot(&mut self, entry: Option<(Key, Slot)>, state: &[u8]) {
         let understood = match entry {
-            Some((_, slot)) => match decode_session(&mut self.catalog, slot, state) {
+            Some((_, slot)) => match self.snapshot_of_session(slot, state) {
                 Some(Some(folded)) => {
                     self.last_run =
                         self.last_run.max(folded.open.as_ref().map_or_else(RunId::default, |open| open.run));
@@ -244,7 +287,14 @@ pub(super) fn encode_session(catalog: &Catalog, run: Option<FoldedRun>, slot: Sl
         out.extend_from_slice(&last_seq.to_le_bytes());
     }
     let compacted = entry.extra.as_ref().and_then(|extra| extra.compacted);
-    out.push(u8::from(run.is_some()) | u8::from(compacted.is_some()) << 1);
+    let blobs = entry.extra.as_ref().and_then(|extra| extra.blobs.as_ref()).filter(|claims| !claims.is_empty());
+    let rare = entry.rare();
+    out.push(
+        u8::from(run.is_some())
+            | u8::from(compacted.is_some()) << 1
+            | u8::from(rare.is_some()) << 2
+            | u8::from(blobs.is_some()) << 3,
+    );
     if let Some(run) = run {
         run.encode(out);
     }
@@ -252,9 +302,26 @@ pub(super) fn encode_session(catalog: &Catalog, run: Option<FoldedRun>, slot: Sl
         out.extend_from_slice(&upto_seq.to_le_bytes());
         out.extend_from_slice(&note.0.to_le_bytes());
     }
+    if let Some(rare) = rare {
+        encode_rare(text, rare, out);
+    }
+    if let Some(claims) = blobs {
+        claims.encode(out);
+    }
 }
 
-fn encode_name(name: &str, out: &mut Vec<u8>) {
+fn encode_rare<'a>(text: impl Fn(NameId) -> &'a str, rare: &Rare, out: &mut Vec<u8>) {
+    out.extend_from_slice(&rare.renamed.unwrap_or(Lsn::NONE).0.to_le_bytes());
+    out.extend_from_slice(&(rare.ratings.len() as u16).to_le_bytes()); // limits::RATINGS_MAX has 16 bits
+    for rating in &rare.ratings {
+        out.extend_from_slice(&rating.seq.to_le_bytes());
+        encode_name(text(rating.rater), out);
+        out.push(rating.rating);
+        out.extend_from_slice(&rating.note.0.to_le_bytes());
+    }
+}
+
+pub(super) fn encode_name(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&(name.len() as u16).to_le_bytes());
     out.extend_from_slice(name.as_bytes());
 }
@@ -285,11 +352,10 @@ fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<Opt
     let [version @ (VERSION_WITHOUT_RUNS | VERSION_PLAIN | VERSION_SCOPED), flags] = reader.take::<2>()? else {
         return None;
     };
-    let text = |name| if version == VERSION_SCOPED { Cow::Borrowed(name) } else { scoped("", name) };
     let (created, last_activity_us, updated_at_us) = (reader.u64()?, reader.u64()?, reader.u64()?);
     let (user_cursor, own_total, own_at_cursor) = (reader.u32()?, reader.u32()?, reader.u32()?);
     let (user_id, agent_id) = (reader.name()?, reader.name()?);
-    let entry = catalog.insert(slot, &text(user_id), &text(agent_id), Lsn(created));
+    let entry = catalog.insert(slot, &text(version, user_id), &text(version, agent_id), Lsn(created));
     entry.set_kept_flags(flags);
     entry.last_activity_us = last_activity_us;
     (entry.user_cursor, entry.own_total, entry.own_at_cursor) = (user_cursor, own_total, own_at_cursor);
@@ -301,24 +367,51 @@ fn decode_session(catalog: &mut Catalog, slot: Slot, state: &[u8]) -> Option<Opt
         [SENDER_NONE] => NameId::NONE,
         [SENDER_USER] => user,
         [SENDER_AGENT] => agent,
-        [SENDER_OTHER] => catalog.names.intern(&text(reader.name()?)),
+        [SENDER_OTHER] => catalog.names.intern(&text(version, reader.name()?)),
         _ => return None,
     };
     let mut cursors = Vec::new();
     for _ in 0..reader.u16()? {
-        cursors.push((catalog.names.intern(&text(reader.name()?)), reader.u32()?));
+        cursors.push((catalog.names.intern(&text(version, reader.name()?)), reader.u32()?));
     }
     let entry = catalog.entry_mut(slot).expect("it was just put there");
     entry.last_sender = last_sender;
     if !cursors.is_empty() {
         entry.extra_mut().cursors = cursors;
     }
-    let run = if version >= VERSION_PLAIN { decode_runs(&mut reader, entry)? } else { None };
+    if version == VERSION_WITHOUT_RUNS {
+        return reader.0.is_empty().then_some(None);
+    }
+    let [parts] = reader.take::<1>()?;
+    let run = decode_runs(parts, &mut reader, entry)?;
+    if parts & 4 != 0 {
+        let rare = decode_rare(&mut reader, |name| catalog.names.intern(&text(version, name)))?;
+        catalog.entry_mut(slot).expect("it was just put there").extra_mut().rare = Some(Box::new(rare));
+    }
+    if parts & 8 != 0 {
+        let claims = Claims::decode(&mut reader)?;
+        catalog.entry_mut(slot).expect("it was just put there").extra_mut().blobs = Some(Box::new(claims));
+    }
     reader.0.is_empty().then_some(run)
 }
 
-fn decode_runs(reader: &mut Reader<'_>, entry: &mut Entry) -> Option<Option<FoldedRun>> {
-    let [parts] = reader.take::<1>()?;
+/// A name as the catalog holds it, from a snapshot of this version.
+fn text(version: u8, name: &str) -> Cow<'_, str> {
+    if version == VERSION_SCOPED { Cow::Borrowed(name) } else { scoped("", name) }
+}
+
+fn decode_rare(reader: &mut Reader<'_>, mut intern: impl FnMut(&str) -> NameId) -> Option<Rare> {
+    let renamed = Some(Lsn(reader.u64()?)).filter(|lsn| !lsn.is_none());
+    let mut ratings = Vec::new();
+    for _ in 0..reader.u16()? {
+        let (seq, rater) = (reader.u32()?, intern(reader.name()?));
+        let [rating] = reader.take::<1>()?;
+        ratings.push(Rating { seq, rater, rating, note: Lsn(reader.u64()?) });
+    }
+    Some(Rare { renamed, ratings })
+}
+
+fn decode_runs(parts: u8, reader: &mut Reader<'_>, entry: &mut Entry) -> Option<Option<FoldedRun>> {
     let run = if parts & 1 != 0 { Some(FoldedRun::decode(reader)?) } else { None };
     if parts & 2 != 0 {
         entry.extra_mut().compacted = Some(Compacted { upto_seq: reader.u64()?, note: Lsn(reader.u64()?) });
@@ -336,7 +429,7 @@ impl<'a> Reader<'a> {
         Some(*bytes)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
     }
 
@@ -348,7 +441,7 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn name(&mut self) -> Option<&'a str> {
+    pub(super) fn name(&mut self) -> Option<&'a str> {
         let length = usize::from(self.u16()?);
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

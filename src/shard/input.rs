@@ -1,7 +1,7 @@
 //! What a shard is told: commands, finished disk work, time.
 
-use super::{Access, CallEvent, ShardId, Terms};
-use crate::session::{DirectoryNote, Json, KeyId, KeyPut, MessageId, RunId, SessionId};
+use super::{Access, BlobCommand, CallEvent, Resume, ShardId, Terms};
+use crate::session::{DirectoryNote, Feedback, Json, KeyId, KeyPut, MessageId, RunId, SessionId};
 use compact_str::CompactString;
 
 /// The time of a turn, read once by the driver.
@@ -86,20 +86,6 @@ pub enum PageFrom {
     Before(u64),
 }
 
-/// Which chunks of a running answer a joining client wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// All.
-    All,
-    /// It has those of this run below this index. Of another run it has none.
-    From {
-        /// The run.
-        run: RunId,
-        /// The first that it has not.
-        index: u32,
-    },
-}
-
 /// What the registration of an agent holds. Defaults and rules: `session::agent_config`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AgentCommand {
@@ -157,6 +143,8 @@ pub enum Command {
         user_id: String,
         /// Its agent, registered or not (contract 1.4).
         agent_id: String,
+        /// What people call it.
+        title: Option<String>,
         /// A JSON object.
         metadata: Json,
     },
@@ -173,6 +161,81 @@ pub enum Command {
         before: Option<SessionId>,
         /// At most this many.
         limit: usize,
+    },
+    /// Gives a session another title. Answered by [`super::Reply::Session`].
+    RenameSession {
+        /// Its id.
+        id: SessionId,
+        /// The title.
+        title: String,
+    },
+    /// This shard's sessions as rows, most recently active first: its first `offset + limit`, so that whoever merges the shards' rows
+    /// can cut. Beyond [`crate::limits::SESSION_ROWS_MAX`] none, and the total. Answered by [`super::Reply::SessionRows`].
+    ListRows {
+        /// Only this user's.
+        user_id: Option<String>,
+        /// Only those with this agent.
+        agent_id: Option<String>,
+        /// Only this one, which is not found if it is not theirs.
+        session: Option<SessionId>,
+        /// At most this many,
+        limit: usize,
+        /// behind so many.
+        offset: usize,
+    },
+    /// A user's oldest unread messages in its active sessions on this shard. Answered by [`super::Reply::Unread`].
+    ReadUnread {
+        /// The user.
+        user_id: String,
+        /// Only from sessions with this agent.
+        agent_id: Option<String>,
+        /// At most this many.
+        limit: usize,
+    },
+    /// Moves a user's cursor to the end of each of its sessions on this shard. Repeatable; refused as a whole when it has no room.
+    MarkAllRead {
+        /// The user.
+        user_id: String,
+        /// Only in sessions with this agent.
+        agent_id: Option<String>,
+        /// Only in this one, which is not found if it is not theirs,
+        session: Option<SessionId>,
+        /// and there only up to this message.
+        upto: Option<u64>,
+    },
+    /// The keys of a user's messages in its sessions on this shard, latest first. Beyond [`crate::limits::TIMELINE_ROWS_MAX`] none, and
+    /// the total. Answered by [`super::Reply::TimelineKeys`].
+    TimelineKeys {
+        /// The user.
+        user_id: String,
+        /// Only from sessions with this agent.
+        agent_id: Option<String>,
+        /// Only from this one, which is not found if it is not theirs.
+        session: Option<SessionId>,
+        /// The first so many.
+        upto: usize,
+    },
+    /// Messages by their places. Answered by [`super::Reply::Rows`].
+    ReadRows {
+        /// Session and seq of each, at most [`crate::limits::CHAT_ROWS_MAX`].
+        places: Vec<(SessionId, u64)>,
+    },
+    /// Rates an answer, over the rater's last rating of it.
+    Rate {
+        /// The session.
+        session: SessionId,
+        /// Which message, who, how.
+        feedback: Feedback,
+    },
+    /// All ratings of a session. Answered by [`super::Reply::Ratings`].
+    ReadRatings {
+        /// The session.
+        session: SessionId,
+    },
+    /// Which of these ids are agents, enabled or not. Answered by [`super::Reply::AgentNames`].
+    DescribeAgents {
+        /// The ids.
+        ids: Vec<String>,
     },
     /// Sets `status` to `archived`. Repeatable.
     ArchiveSession {
@@ -282,6 +345,16 @@ pub enum Command {
         /// These are all that there are.
         complete: bool,
     },
+    /// Whom a message is for that names nobody, as the shard that is asked knows the agents. Answered by
+    /// [`super::Reply::Routed`].
+    Route {
+        /// What it says.
+        message: String,
+        /// Who says it.
+        user_id: String,
+        /// With whom he spoke last, if that is known.
+        recent: Option<String>,
+    },
     /// Ends the session's run for everybody; what was produced is kept.
     StopRun {
         /// The session.
@@ -296,6 +369,15 @@ pub enum Command {
         /// The agent.
         agent_id: String,
     },
+    /// What a session does with its files.
+    Blob {
+        /// The session.
+        session: SessionId,
+        /// What.
+        command: BlobCommand,
+    },
+    /// The server's own: every file that a session of this shard claims.
+    ListClaims,
     /// The shard's own: the session's run is due. Not answered.
     Dispatch {
         /// The session.
@@ -313,24 +395,36 @@ impl Command {
             Self::CreateSession { id, .. }
             | Self::ReadSession { id }
             | Self::ArchiveSession { id }
+            | Self::RenameSession { id, .. }
             | Self::DeleteSession { id } => Some(*id),
+            Self::ListRows { session, .. } | Self::MarkAllRead { session, .. } | Self::TimelineKeys { session, .. } => {
+                *session
+            }
             Self::ReadMessages { session, .. }
             | Self::MarkRead { session, .. }
             | Self::ReadCursors { session }
             | Self::Join { session, .. }
             | Self::Watch { session, .. }
             | Self::ReadAnswer { session, .. }
+            | Self::Rate { session, .. }
+            | Self::ReadRatings { session }
             | Self::Unsubscribe { session, .. }
             | Self::Dispatch { session }
             | Self::StopRun { session, .. }
+            | Self::Blob { session, .. }
             | Self::Chunk { session, .. } => Some(*session),
             Self::ListSessions { .. }
+            | Self::ReadUnread { .. }
+            | Self::ReadRows { .. }
+            | Self::DescribeAgents { .. }
             | Self::WatchInbox { .. }
             | Self::UnwatchInbox { .. }
             | Self::Agents(_)
+            | Self::Route { .. }
             | Self::Keys(_)
             | Self::Learn { .. }
             | Self::ReadDeliveries { .. }
+            | Self::ListClaims
             | Self::ReadStatus => None,
         }
     }
@@ -341,11 +435,15 @@ impl Command {
             Self::CreateSession { .. }
             | Self::ArchiveSession { .. }
             | Self::DeleteSession { .. }
+            | Self::RenameSession { .. }
+            | Self::MarkAllRead { .. }
+            | Self::Rate { .. }
             | Self::Append(_)
             | Self::StopRun { .. }
             | Self::Dispatch { .. }
             | Self::MarkRead { .. } => true,
             Self::Keys(command) => !matches!(command, KeyCommand::List),
+            Self::Blob { command, .. } => command.appends(),
             Self::Agents(command) => !matches!(command, AgentCommand::List { .. } | AgentCommand::Read { .. }),
             _ => false,
         }
@@ -379,6 +477,8 @@ pub enum Input<M: storage::Medium> {
         session: SessionId,
         /// The call's run.
         run: RunId,
+        /// The call's voice.
+        voice: u16,
         /// The call's attempt.
         attempt: u32,
         /// What came.

@@ -9,8 +9,8 @@
 //! - Answers and pushes leave in the order of the log; a sender's answer goes before the push of its message.
 //! - A log whose sync has failed takes nothing more: what waited for it is refused, what is durable is still read.
 //!
-//! Reading order: `input` and `output` (the words), this file (one step), `append`, `sessions`, `read`, `inbox` (the
-//! commands), `commit` and `release` (what durability sets free), `catalog` (the memory), `fold` (recovery); `hub` is
+//! Reading order: `input` and `output` (the words), this file (one step), `append`, `sessions`, `titles`, `ratings`, `read`, `inbox`,
+//! `rows`, `timeline` (the commands), `commit` and `release` (what durability sets free), `catalog` (the memory), `fold` (recovery); `hub` is
 //! the other side, that of the connections. Runs of agents: `call` (the words), `dispatch`, `answer`, `resume`, `compact`
 //! (what happens, in this order), `runs` (the memory), `folded` (recovery).
 
@@ -20,6 +20,7 @@ mod answer;
 mod append;
 mod ask_words;
 mod asked;
+mod blobs;
 mod call;
 mod catalog;
 mod commands;
@@ -39,24 +40,32 @@ mod names;
 mod order;
 mod output;
 mod park;
+mod ratings;
 mod read;
 mod release;
 mod reports;
 mod resume;
 mod roster;
+mod router;
 mod routing;
+mod rows;
 mod runs;
 mod sessions;
 mod splice;
 mod tail;
+mod team_run;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod timeline;
+mod titles;
 mod upkeep;
+mod voices;
 mod windows;
 
 pub use access::{Access, Reach};
 pub use ask_words::*;
+pub use blobs::BlobCommand;
 pub use call::*;
 pub use fold::Unreadable;
 pub use hub::{ChannelKey, Delivered, Delivery, Heard, Hub, TopicKey};
@@ -76,6 +85,7 @@ use mains::Mains;
 use park::Parked;
 use reports::Reports;
 use roster::Roster;
+use router::Router;
 use runs::Runs;
 use std::collections::BTreeMap;
 use storage::{AppendError, Cold, Key, Log, Lsn, Medium, ReadError, Recovered, Slot};
@@ -100,10 +110,11 @@ pub struct Shard<M: Medium> {
     parked: Parked,
     mains: Mains,
     roster: Roster,
+    router: Router,
     keyring: Keyring,
     runs: Runs,
     reports: Reports,
-    /// The time of this turn.
+    /// The time of this turn; its wall clock never before that of a message in the log.
     now: Now,
     id: ShardId,
     /// For what looks like chance.
@@ -229,9 +240,10 @@ impl<M: Medium> Shard<M> {
             mains: folding.mains,
             keyring: folding.keyring,
             roster: Roster::with_echo(echo),
+            router: Router::default(),
             runs,
             reports: Reports::default(),
-            now: Now { unix_us: 0, mono_us: 0 },
+            now: Now { unix_us: folding.last_stamp_us, mono_us: 0 },
             id,
             seed,
             released: Lsn::NONE,
@@ -261,6 +273,8 @@ impl<M: Medium> Shard<M> {
 
     fn take_in(&mut self, now: Now, input: Input<M>, out: &mut Out<M>) {
         self.log.tick(now.mono_us);
+        // Stamps never fall, so that a session's messages ascend in time as in seq: a wall clock may be set back.
+        let now = Now { unix_us: now.unix_us.max(self.now.unix_us), ..now };
         self.now = now;
         match input {
             Input::Call { from, access, command } => {
@@ -280,7 +294,9 @@ impl<M: Medium> Shard<M> {
                     self.retry_parked(now, out);
                 }
             }
-            Input::Called { session, run, attempt, event } => self.called(session, run, attempt, event, out),
+            Input::Called { session, run, voice, attempt, event } => {
+                self.called(session, run, voice, attempt, event, out);
+            }
             Input::Tick => {
                 self.retry_parked(now, out);
                 self.release(out); // a snapshot holds everything that is durable

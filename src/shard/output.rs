@@ -1,7 +1,7 @@
 //! What a shard says: replies, pushes, and the disk work it wants done.
 
-use super::{Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
-use crate::session::{DirectoryNote, Json, KeyPut, RunId, SessionId};
+use super::{AgentName, Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
+use crate::session::{BlobClaimed, DirectoryNote, Feedback, Json, KeyPut, RunId, SessionId, SessionStatus};
 use std::collections::BTreeMap;
 
 /// The answer to a command.
@@ -61,6 +61,40 @@ pub enum Reply {
         /// In any order.
         entries: Vec<InboxEntry>,
     },
+    /// Sessions as rows, most recently active first.
+    SessionRows {
+        /// How many there are.
+        total: u64,
+        /// The first of them.
+        rows: Vec<SessionRow>,
+    },
+    /// What a user has not read.
+    Unread {
+        /// How many messages.
+        count: u64,
+        /// The oldest of them, oldest first.
+        rows: Vec<Row>,
+        /// There was no room for those that follow, whatever the limit.
+        is_cut: bool,
+    },
+    /// The latest messages of a user.
+    TimelineKeys {
+        /// How many messages there are.
+        total: u64,
+        /// The first of them, descending.
+        keys: Vec<TimelineKey>,
+    },
+    /// Messages by their places, in the order asked for.
+    Rows {
+        /// Those that are there.
+        rows: Vec<Row>,
+        /// For so many places from the first it is decided whether they are; a page had no room for the rest.
+        decided: usize,
+    },
+    /// Ratings of a session, by message and rater.
+    Ratings(Vec<RatingRow>),
+    /// Agents by the ids asked for, `None` for one that is not there.
+    AgentNames(Vec<Option<AgentName>>),
     /// One agent, as clients read it.
     Agent {
         /// A JSON object.
@@ -70,6 +104,17 @@ pub enum Reply {
     Agents {
         /// JSON objects.
         agents: Vec<Json>,
+    },
+    /// A file that a session claims.
+    Blob(Box<BlobClaimed>),
+    /// SHA-256 of every file that a session of the shard claims.
+    Claims(Vec<[u8; 32]>),
+    /// Whom a message is for.
+    Routed {
+        /// Whom its words clearly call for.
+        agent: Option<AgentName>,
+        /// Who is there for what is for nobody else.
+        fallback: Option<AgentName>,
     },
     /// One API key.
     Key(Box<KeyPut>),
@@ -125,6 +170,68 @@ pub struct InboxEntry {
     pub gone: bool,
     /// Up to where in its owner's log this account goes: of two accounts of one session the greater is right.
     pub as_of: u64,
+}
+
+/// One session in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// Its user.
+    pub user_id: String,
+    /// Its agent.
+    pub agent_id: String,
+    /// Its status.
+    pub status: SessionStatus,
+    /// What people call it, if anything.
+    pub title: Option<String>,
+    /// Its creation, microseconds since 1970.
+    pub created_us: u64,
+    /// Its last change or message, microseconds since 1970.
+    pub updated_us: u64,
+    /// By what lists are ordered: its last message; before the first its creation, as far as its id tells.
+    pub active_us: u64,
+    /// Its messages.
+    pub messages: u64,
+    /// Messages by others above its user's cursor.
+    pub unread: u64,
+}
+
+/// The place of a message in its user's timeline. Ordered as timelines are, but upwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimelineKey {
+    /// Its time, microseconds since 1970; never above that of the message behind it in its session.
+    pub time_us: u64,
+    /// Its session.
+    pub session: SessionId,
+    /// Its seq.
+    pub seq: u64,
+}
+
+/// A message and who speaks in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its session.
+    pub session: SessionId,
+    /// Its seq.
+    pub seq: u64,
+    /// When it was appended, microseconds since 1970.
+    pub time_us: u64,
+    /// An agent wrote it, or a run made it.
+    pub by_agent: bool,
+    /// The agent that wrote it; of what nobody's agent wrote, the session's.
+    pub agent: AgentName,
+    /// The message as clients read it.
+    pub json: Json,
+}
+
+/// A rating.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RatingRow {
+    /// Of what, by whom, how.
+    pub feedback: Feedback,
+    /// When, microseconds since 1970.
+    pub time_us: u64,
 }
 
 /// Why a command was refused. `api::error` gives each its status, channel reason and text.
@@ -353,6 +460,8 @@ pub enum Output<S, W> {
         session: SessionId,
         /// Its run.
         run: RunId,
+        /// Its voice.
+        voice: u16,
     },
     /// Perform a sync and hand it back as [`Input::Synced`](super::Input).
     Sync(S),

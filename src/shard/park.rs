@@ -6,6 +6,7 @@
 //! pipelines keeps its order, and what a walk has found stays true. One range is asked for once, however many commands
 //! wait for it.
 
+use super::timeline::TimelineWalk;
 use super::{Access, Caller, Command};
 use crate::limits::{PARKED_MAX, PARKED_US_MAX, PARKED_WALKS_MAX};
 use crate::session::{SessionId, Window};
@@ -38,6 +39,8 @@ pub(super) enum Walk {
         /// Messages that were looked at.
         walked: u64,
     },
+    /// For the keys of a timeline.
+    Timeline(Box<TimelineWalk>),
 }
 
 /// A parked command.

@@ -91,15 +91,23 @@ impl<M: Medium> Shard<M> {
             }
             Effect::Archived { slot, facts, time_us } => self.commit_archive(slot, &facts, time_us, out),
             Effect::CursorMoved { slot, reader, last_seq, own_at, facts } => {
-                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
-                let of_user = entry.user == reader;
-                entry.move_cursor(reader, last_seq, own_at);
-                if of_user {
-                    self.push_inbox(slot, false, out);
-                }
-                self.cursors(slot, &facts)
+                self.commit_cursor(slot, reader, last_seq, own_at, out);
+                self.cursors(slot, &facts?)
             }
+            Effect::Marked => Reply::Done,
+            Effect::Renamed { slot, note, facts, time_us } => self.commit_rename(slot, note, &facts, time_us),
+            Effect::Rated { slot, rating } => self.commit_rating(slot, rating),
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),
+            Effect::BlobClaimed { slot, claim } => {
+                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
+                entry.claims_mut().claim(claim);
+                Reply::Done
+            }
+            Effect::BlobReleased { slot, released } => {
+                let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
+                entry.claims_mut().release(&released.hash, &released.name);
+                Reply::Done
+            }
             Effect::AgentPut { time_us } => {
                 out.push(self.commit_agent(pending.from, time_us));
                 return None;
@@ -122,6 +130,22 @@ impl<M: Medium> Shard<M> {
             Effect::Refused(refusal) => return Some(Err(refusal)),
         };
         Some(Ok(reply))
+    }
+
+    fn commit_cursor(
+        &mut self,
+        slot: Slot,
+        reader: NameId,
+        last_seq: u32,
+        own_at: u32,
+        out: &mut Vec<Output<Sync<M>, Work<M>>>,
+    ) {
+        let entry = self.catalog.entry_mut(slot).expect("a session with a pending note has an entry");
+        let of_user = entry.user == reader;
+        entry.move_cursor(reader, last_seq, own_at);
+        if of_user {
+            self.push_inbox(slot, false, out);
+        }
     }
 
     /// Every shard is told before the answer leaves.

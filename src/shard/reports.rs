@@ -49,6 +49,7 @@ mod tests {
         CallReport {
             session: SessionId::from(1),
             run: RunId::from(2),
+            voice: 0,
             attempt: n,
             kind: CallKind::Answer,
             ended_at_us: 0,

@@ -97,6 +97,7 @@ impl<M: Medium> Shard<M> {
         let Phase::Calling(answering) = &session.phase else {
             let running = Running { agent_id, state: "waiting", first_index: 0, chunks: Vec::new() };
             let (run, next_index) = match &session.phase {
+                Phase::Team(team) => (team.attempt.run, team.next_index),
                 Phase::Preparing(Some(attempt)) | Phase::Compacting(attempt, _) | Phase::Retrying(attempt) => {
                     (attempt.run, 0)
                 }

@@ -52,12 +52,42 @@ impl Roster {
         self.complete
     }
 
+    /// The registered agents, in any order.
+    pub(super) fn registered(&self) -> impl Iterator<Item = &AgentConfig> {
+        self.agents.values()
+    }
+
+    /// The built-in agent, if there is to be one and no other has its name in this namespace.
+    pub(super) fn built_in(&self, namespace: &Namespace) -> Option<&AgentConfig> {
+        let is_hidden = |echo: &&AgentConfig| {
+            !self.agents.values().any(|agent| agent.namespace == namespace.stored() && agent.id() == echo.id())
+        };
+        self.echo.as_ref().filter(is_hidden)
+    }
+
     /// The name of an agent that is registered or built in.
     pub(super) fn find(&self, names: &mut Names, namespace: &Namespace, agent_id: &str) -> Option<NameId> {
         let is_echo = self.echo.as_ref().is_some_and(|echo| echo.id() == agent_id);
         let scoped = namespace.scoped(agent_id);
         let name = if is_echo { names.intern(&scoped) } else { names.find(&scoped)? };
         self.agent(names, name).map(|_| name)
+    }
+
+    /// The agent that is known by this id in a namespace, enabled or not.
+    pub(super) fn by_id(&self, names: &Names, namespace: &str, id: &str) -> Option<&AgentConfig> {
+        let registered = names.find(&scoped(namespace, id)).and_then(|name| self.agents.get(&name));
+        registered.or_else(|| self.echo.as_ref().filter(|echo| id == echo.id()))
+    }
+
+    /// Who of a team can be called now, in the team's order: who is registered, enabled and no team.
+    pub(super) fn members(&self, names: &Names, team: &AgentConfig) -> Vec<&AgentConfig> {
+        let Some(spec) = &team.profile.team else { return Vec::new() };
+        spec.members.iter().filter_map(|id| self.callable(names, &team.namespace, id)).collect()
+    }
+
+    /// An agent that a team can call.
+    pub(super) fn callable(&self, names: &Names, namespace: &str, id: &str) -> Option<&AgentConfig> {
+        self.by_id(names, namespace, id).filter(|agent| agent.enabled() && agent.profile.team.is_none())
     }
 
     /// The agent of this name, enabled or not. The built-in one gives way to a registered one of its name.

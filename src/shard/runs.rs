@@ -1,7 +1,7 @@
 //! The runs of a shard: for each session whose user waits for an answer, how far it is.
 //!
 //! Invariants: a session stands here only while it owes an answer or is answering, so idle sessions cost nothing; a
-//! session has one call under way at most; every state but a call under way has a timer, so nothing is forgotten.
+//! session has one run under way at most, and an agent alone one call; every state but a call under way has a timer, so nothing is forgotten.
 //! What stands here is a fold over the log: `folded` is its part that survives a crash.
 //!
 //! Not here: what is decided (`dispatch`, `answer`), the rules of time (`agent::schedule`).
@@ -9,6 +9,7 @@
 use super::RunTotals;
 use super::answer::named;
 use super::folded::{FoldedRun, OpenRun};
+use super::voices::{TeamRun, Voice};
 use crate::agent::{Answer, Assembler};
 use crate::session::{AgentConfig, Json, RunId};
 use hashbrown::HashMap;
@@ -52,6 +53,8 @@ pub(super) enum Phase {
     Retrying(Attempt),
     /// The agent is being called, or answers.
     Calling(Box<Answering>),
+    /// The agent is a team: its members are called, or answer.
+    Team(Box<TeamRun>),
     /// It is over; that it is waits to be appended.
     Closing(Box<Closing>),
 }
@@ -199,6 +202,8 @@ pub(super) struct Closing {
     pub(super) upto_seq: u64,
     /// Why.
     pub(super) ending: Ending,
+    /// The last message that it has left, 0: none.
+    pub(super) last_seq: u64,
     /// The note is appended and waits for its commit.
     pub(super) appended: bool,
 }
@@ -212,7 +217,7 @@ pub(super) struct Runs {
     /// Sessions that wait for a call to end, because there are as many as there may be.
     queue: VecDeque<Slot>,
     /// Why calls were ended early, until their end is reported. As many as calls.
-    pub(super) ended_early: HashMap<RunId, (&'static str, String)>,
+    pub(super) ended_early: HashMap<(RunId, u16), (&'static str, String)>,
     /// Calls under way.
     pub(super) calls: usize,
     /// Bytes of the chunks of all running answers.
@@ -279,7 +284,7 @@ impl Runs {
 
     /// Moves a session to another phase and gives the one that it leaves.
     pub(super) fn enter(&mut self, slot: Slot, phase: Phase) -> Phase {
-        self.calls += usize::from(phase.is_called());
+        self.calls += phase.calls().count();
         let run = self.by_slot.get_mut(&slot).expect("a phase is entered by a session that stands here");
         let left = std::mem::replace(&mut run.phase, phase);
         self.leave(&left);
@@ -292,16 +297,32 @@ impl Runs {
             && answering.ending.is_none()
         {
             answering.ending = Some(ending);
-            self.calls -= 1;
-            self.call_next();
+            self.leave_call();
         }
     }
 
-    /// A call ends somewhere.
-    #[cfg(test)]
-    pub(super) fn enter_and_leave_a_call(&mut self) {
+    /// One call less is under way.
+    pub(super) fn leave_call(&mut self) {
         self.calls -= 1;
         self.call_next();
+    }
+
+    /// The team's run `run` at `slot`.
+    pub(super) fn team(&mut self, slot: Slot, run: RunId) -> Option<&mut TeamRun> {
+        self.team_at(slot).filter(|team| team.attempt.run == run)
+    }
+
+    /// The team's run at `slot`.
+    pub(super) fn team_at(&mut self, slot: Slot) -> Option<&mut TeamRun> {
+        match &mut self.by_slot.get_mut(&slot)?.phase {
+            Phase::Team(team) => Some(team),
+            _ => None,
+        }
+    }
+
+    /// A voice of the team's run at `slot`.
+    pub(super) fn voice(&mut self, slot: Slot, run: RunId, voice: u16) -> Option<&mut Voice> {
+        self.team(slot, run)?.voices.iter_mut().find(|known| known.number == voice)
     }
 
     /// The session at `slot` is due and there are as many calls as there may be: it is next when one ends.
@@ -311,8 +332,10 @@ impl Runs {
 
     fn call_next(&mut self) {
         while let Some(slot) = self.queue.pop_front() {
-            let waits =
-                |run: &SessionRun| run.timer_us.is_none() && !run.phase.is_under_way() && !run.phase.is_called();
+            let waits = |run: &SessionRun| match &run.phase {
+                Phase::Team(team) => team.is_queued(),
+                phase => run.timer_us.is_none() && !phase.is_under_way() && !phase.is_called(),
+            };
             if self.by_slot.get(&slot).is_some_and(waits) {
                 return self.set_timer(slot, Some(0));
             }
@@ -323,10 +346,7 @@ impl Runs {
         if let Phase::Calling(answering) = phase {
             self.chunks_bytes -= answering.chunks_bytes;
         }
-        if phase.is_called() {
-            self.calls -= 1;
-            self.call_next();
-        }
+        phase.calls().for_each(|_| self.leave_call());
     }
 
     /// Sets the time at which the session is looked at again.
@@ -385,12 +405,18 @@ impl Runs {
             }
             Phase::Closing(closing) => Some(opened(&closing.attempt, closing.upto_seq)),
             Phase::Calling(answering) => Some(OpenRun::of_answering(answering)),
+            Phase::Team(team) => Some(opened(&team.attempt, team.upto_seq)),
         };
         let mut folded = FoldedRun { first_seq: run.first_seq, target_seq: run.target_seq, open };
         if let Phase::Calling(answering) = &run.phase
             && answering.last_seq > 0
         {
             folded.settle(answering.upto_seq); // its message is in the log; what the agent may still say is another
+        }
+        if let Phase::Team(team) = &run.phase
+            && team.summary_seq > 0
+        {
+            folded.settle(team.upto_seq);
         }
         Some(folded)
     }
@@ -407,22 +433,25 @@ impl Runs {
 }
 
 impl Phase {
-    /// The run of the call that is under way.
-    pub(super) fn called_run(&self) -> Option<RunId> {
-        match self {
+    /// The calls that are under way, by run and voice.
+    pub(super) fn calls(&self) -> impl Iterator<Item = (RunId, u16)> + use<'_> {
+        let alone = match self {
             Self::Calling(answering) if answering.ending.is_none() => Some(answering.attempt.run),
             Self::Compacting(attempt, _) => Some(attempt.run),
             _ => None,
-        }
+        };
+        let team = if let Self::Team(team) = self { Some(team) } else { None };
+        let voices = team.into_iter().flat_map(|team| team.called().map(|voice| (team.attempt.run, voice)));
+        alone.map(|run| (run, 0)).into_iter().chain(voices)
     }
 
     /// Whether what is said now is for the next run.
     pub(super) fn is_under_way(&self) -> bool {
-        matches!(self, Self::Calling(_) | Self::Closing(_))
+        matches!(self, Self::Calling(_) | Self::Team(_) | Self::Closing(_))
     }
 
     /// Whether a call is under way.
     pub(super) fn is_called(&self) -> bool {
-        self.called_run().is_some()
+        self.calls().next().is_some()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::commit::{Effect, Facts};
 use super::names::NameId;
+use super::titles::bounded_title;
 use super::{Caller, Now, Out, Outcome, Refusal, Reply, Shard, Stop, bounded_name};
 use crate::limits::{CURSORS_MAX, PAGE_SESSIONS_MAX};
 use crate::session::{
@@ -9,29 +10,56 @@ use crate::session::{
 };
 use storage::{ENDS_KEY, Key, Kind, Lsn, Medium, NewRecord, Slot};
 
+/// A session that is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewSession<'a> {
+    pub(super) id: SessionId,
+    pub(super) user_id: &'a str,
+    pub(super) agent_id: &'a str,
+    pub(super) title: Option<&'a str>,
+    pub(super) metadata: &'a Json,
+}
+
+impl NewSession<'_> {
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        bounded_name("user_id", self.user_id)?;
+        bounded_name("agent_id", self.agent_id)?;
+        self.title.map_or(Ok(()), bounded_title)
+    }
+}
+
 impl<M: Medium> Shard<M> {
     pub(super) fn create_session(
         &mut self,
         now: Now,
         from: Caller,
         namespace: &Namespace,
-        id: SessionId,
-        parties: [&str; 2],
-        metadata: &Json,
+        new: &NewSession<'_>,
     ) -> Result<Outcome, Stop> {
-        let [user_id, agent_id] = parties;
-        bounded_name("user_id", user_id)?;
-        bounded_name("agent_id", agent_id)?;
-        if self.log.slot(Key(id.to_u128())).is_some() {
+        new.check()?;
+        if self.log.slot(Key(new.id.to_u128())).is_some() {
             return Err(Stop::Behind(Refusal::SessionExists));
         }
-        let payload = SessionCreated::render(namespace, user_id, agent_id, metadata);
+        self.found_session(now, from, namespace, new)?;
+        Ok(Outcome::Later)
+    }
+
+    /// Appends the created note of a session that passed its checks.
+    pub(super) fn found_session(
+        &mut self,
+        now: Now,
+        from: Caller,
+        namespace: &Namespace,
+        new: &NewSession<'_>,
+    ) -> Result<Slot, Stop> {
+        let &NewSession { id, user_id, agent_id, title, metadata } = new;
+        let payload = SessionCreated::render(namespace, [user_id, agent_id], title, metadata);
         let (lsn, slot) = self.append_note(now, id, kind::SESSION_CREATED, 0, &payload)?;
         self.catalog.insert(slot, &namespace.scoped(user_id), &namespace.scoped(agent_id), lsn);
-        let facts = Facts { metadata: metadata.clone(), inserted_at_us: now.unix_us };
-        let json = self.session_json(slot, &facts);
+        let (metadata, title) = (metadata.clone(), title.map(str::to_owned));
+        let json = self.session_json(slot, &Facts { metadata, inserted_at_us: now.unix_us, title });
         self.commits.push(lsn, from, Effect::Created { slot, json });
-        Ok(Outcome::Later)
+        Ok(slot)
     }
 
     pub(super) fn read_session(&mut self, id: SessionId) -> Result<Outcome, Stop> {
@@ -120,7 +148,7 @@ impl<M: Medium> Shard<M> {
         };
         let is_user = self.catalog.names.text(entry.user) == name;
         let others = entry.extra.as_ref().map_or(0, |extra| extra.cursors.len());
-        if !is_user && present == 0 && others + self.commits.of(slot).notes as usize >= CURSORS_MAX {
+        if !is_user && present == 0 && others + self.commits.of(slot).cursors as usize >= CURSORS_MAX {
             return Err(Refusal::Full { what: "the session's table of cursors", max: CURSORS_MAX }.into());
         }
         let own_at = match is_user {
@@ -132,6 +160,7 @@ impl<M: Medium> Shard<M> {
         let (lsn, _) = self.append_note(now, id, kind::CURSOR_MOVED, 0, &note.render())?;
         let reader = self.catalog.names.intern(&name);
         let (last_seq, own_at) = (last_seq as u32, own_at.unwrap_or(0)); // limits::SESSION_MESSAGES_MAX has 32 bits
+        let facts = Some(facts);
         self.commits.push(lsn, from, Effect::CursorMoved { slot, reader, last_seq, own_at, facts });
         Ok(Outcome::Later)
     }
@@ -166,20 +195,25 @@ impl<M: Medium> Shard<M> {
             metadata: &facts.metadata,
             inserted_at_us: facts.inserted_at_us,
             updated_at_us: entry.updated_at_us().unwrap_or(facts.inserted_at_us),
+            title: facts.title.as_deref(),
         }
         .render()
     }
 
-    /// What the created note of a session holds.
-    fn facts(&mut self, slot: Slot) -> Result<Facts, Stop> {
-        let lsn = self.catalog.entry(slot).expect("a readable session has an entry").created;
-        let record = self.log.read(lsn)?;
+    /// What the notes of a session hold.
+    pub(super) fn facts(&self, slot: Slot) -> Result<Facts, Stop> {
+        let entry = self.catalog.entry(slot).expect("a readable session has an entry");
+        let record = self.log.read(entry.created)?;
         let note = SessionCreated::parse(record.payload).expect("a verified created note is what was written");
-        Ok(Facts { metadata: Json::from_raw(note.metadata), inserted_at_us: record.time_us })
+        let title = match entry.renamed() {
+            Some(renamed) => Some(self.renamed_title(renamed)?),
+            None => note.title.map(Into::into),
+        };
+        Ok(Facts { metadata: Json::from_raw(note.metadata), inserted_at_us: record.time_us, title })
     }
 
     /// How many messages up to `seq` are by the session's user.
-    fn own_at(&mut self, slot: Slot, seq: u64) -> Result<u32, Stop> {
+    pub(super) fn own_at(&self, slot: Slot, seq: u64) -> Result<u32, Stop> {
         let lsn = self.log.find(slot, seq)?;
         let record = self.log.read(lsn)?;
         Ok(MessageMeta::decode(record.flags, record.meta)

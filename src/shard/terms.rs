@@ -5,10 +5,10 @@
 //!
 //! Not here: the message itself (`append`), which generation lives (`mains`), how a message stands (`asked`).
 
-use super::commit::{Effect, Facts};
 use super::names::NameId;
-use super::{AgentName, Append, Now, Parties, Refusal, Requires, Shard, Stop, Terms, bounded_name};
-use crate::session::{Json, Namespace, SessionCreated, SessionId, SessionStatus, kind};
+use super::sessions::NewSession;
+use super::{AgentName, Append, AskedTeam, Now, Parties, Refusal, Requires, Shard, Stop, Terms};
+use crate::session::{Json, Namespace, SessionId, SessionStatus};
 use storage::{Key, Medium, Slot};
 
 /// What an append wants to happen when it is committed.
@@ -52,6 +52,7 @@ impl<M: Medium> Shard<M> {
             return Err(Refusal::SessionInactive.into());
         }
         self.check_agent(Some(entry.agent), terms.answer_from)?;
+        self.check_claims(entry, &terms.claims)?;
         Ok(slot)
     }
 
@@ -89,21 +90,16 @@ impl<M: Medium> Shard<M> {
         parties: &Parties,
         answer_from: Requires,
     ) -> Result<Slot, Stop> {
-        let Parties { user_id, agent_id, .. } = parties;
-        bounded_name("user_id", user_id)?;
-        bounded_name("agent_id", agent_id)?;
+        let Parties { user_id, agent_id, title } = parties;
+        let metadata = Json::empty_object();
+        let new = NewSession { id: session, user_id, agent_id, title: title.as_deref(), metadata: &metadata };
+        new.check()?;
         let agent = self.roster.find(&mut self.catalog.names, namespace, agent_id);
         self.check_agent(agent, answer_from)?;
         if self.poisoned {
             return Err(Refusal::LogPoisoned.into());
         }
-        let metadata = Json::empty_object();
-        let payload = SessionCreated::render(namespace, user_id, agent_id, &metadata);
-        let (lsn, slot) = self.append_note(now, session, kind::SESSION_CREATED, 0, &payload)?;
-        self.catalog.insert(slot, &namespace.scoped(user_id), &namespace.scoped(agent_id), lsn);
-        let json = self.session_json(slot, &Facts { metadata, inserted_at_us: now.unix_us });
-        self.commits.push(lsn, self.nobody(), Effect::Created { slot, json });
-        Ok(slot)
+        self.found_session(now, self.nobody(), namespace, &new)
     }
 
     fn is_between(&self, slot: Slot, namespace: &Namespace, parties: &Parties) -> bool {
@@ -114,17 +110,37 @@ impl<M: Medium> Shard<M> {
     }
 
     /// Whether this agent may be asked, as far as the caller cares.
-    fn check_agent(&self, agent: Option<NameId>, answer_from: Requires) -> Result<(), Refusal> {
+    pub(super) fn check_agent(&self, agent: Option<NameId>, answer_from: Requires) -> Result<(), Refusal> {
         let (missing, disabled) = match answer_from {
             Requires::Nothing => return Ok(()),
-            Requires::Agent => (Refusal::AgentNotFound, Refusal::AgentDisabled),
+            Requires::Agent | Requires::Team => (Refusal::AgentNotFound, Refusal::AgentDisabled),
             Requires::ActiveSession => (Refusal::SessionInactive, Refusal::SessionInactive),
         };
         if !self.roster.is_complete() && !self.roster.is_disabled() {
             return Err(Refusal::Overloaded); // the registrations are on their way
         }
         let agent = agent.and_then(|agent| self.roster.agent(&self.catalog.names, agent)).ok_or(missing)?;
-        if agent.enabled() && !self.roster.is_disabled() { Ok(()) } else { Err(disabled) }
+        if answer_from == Requires::Team && agent.profile.team.is_none() {
+            return Err(Refusal::AgentNotFound);
+        }
+        if !agent.enabled() || self.roster.is_disabled() {
+            return Err(disabled);
+        }
+        let is_empty = agent.profile.team.is_some() && self.roster.members(&self.catalog.names, agent).is_empty();
+        if is_empty { Err(Refusal::TeamEmpty) } else { Ok(()) }
+    }
+
+    /// What people know of an agent that is a team.
+    pub(super) fn asked_team(&self, agent: NameId) -> Option<Box<AskedTeam>> {
+        let names = &self.catalog.names;
+        let agent = self.roster.agent(names, agent)?;
+        let spec = agent.profile.team.as_ref()?;
+        let member = |id: &String| {
+            let known = self.roster.by_id(names, &agent.namespace, id);
+            AgentName { id: id.clone(), name: known.map_or(id.as_str(), |member| member.name()).to_owned() }
+        };
+        let members = spec.members.iter().map(member).collect();
+        Some(Box::new(AskedTeam { mode: spec.mode, members }))
     }
 
     /// How people know an agent.

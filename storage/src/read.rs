@@ -170,6 +170,8 @@ pub struct Glance {
     pub prev: Lsn,
     /// Bytes of its payload.
     pub payload_bytes: usize,
+    /// When it was appended, as its writer said: microseconds since 1970.
+    pub time_us: u64,
 }
 
 impl<M: Medium> Log<M> {
@@ -365,7 +367,7 @@ impl<M: Medium> Log<M> {
         let mut reader = self.reader();
         let hop = reader.hop(self.key(slot), lsn, seq)?;
         reader.check_warm(lsn, hop.bytes)?;
-        Ok(Glance { prev: hop.prev, payload_bytes: hop.payload_bytes })
+        Ok(Glance { prev: hop.prev, payload_bytes: hop.payload_bytes, time_us: hop.time_us })
     }
 
     pub(crate) fn corrupt(&self, segment: u32, offset: u32) -> ReadError {

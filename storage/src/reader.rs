@@ -94,6 +94,8 @@ pub(crate) struct Hop {
     pub(crate) bytes: u64,
     /// Bytes of its payload.
     pub(crate) payload_bytes: usize,
+    /// Its time.
+    pub(crate) time_us: u64,
 }
 
 /// See the top of the file.
@@ -216,7 +218,8 @@ impl<'a, M: Medium> Reader<'a, M> {
             && header.prev < lsn
             && let Some(stored) = header.stored_bytes(place.bytes.len() - at)
         {
-            return Ok(Hop { prev: header.prev, bytes: stored as u64, payload_bytes: header.payload_bytes() });
+            let (bytes, payload_bytes) = (stored as u64, header.payload_bytes());
+            return Ok(Hop { prev: header.prev, bytes, payload_bytes, time_us: header.time_us });
         }
         self.read(lsn)?;
         // It verifies and is another record: whoever pointed here is damaged, or the addresses between them were lost.

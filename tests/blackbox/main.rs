@@ -6,6 +6,7 @@
 mod harness;
 
 mod agents;
+mod asks;
 mod channels;
 mod channels_send;
 mod conventions;
@@ -16,6 +17,8 @@ mod fanout;
 mod fast_disk;
 mod flow;
 mod full_disk;
+mod hapi;
+mod histories;
 mod idempotency;
 mod inbox;
 mod logs;
@@ -28,6 +31,7 @@ mod sessions;
 mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;
+mod teams;
 mod tenants;
 mod tls;
 mod tokens;

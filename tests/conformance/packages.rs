@@ -16,6 +16,10 @@ const ZOD: &str = "zod@4.6.7";
 const WS: &str = "ws@8.23.0";
 /// Runs Autobahn's 517 cases.
 const KOSOKU: &str = "kosoku==0.1.0";
+/// Calls what an OpenAPI document describes.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// Holds an OpenAPI document against the standard.
+const SPEC_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
 
 /// One installation at a time, so that tests of one run do not start the same.
 static INSTALLING: Mutex<()> = Mutex::new(());
@@ -64,18 +68,31 @@ fn npm(name: &str, packages: [(&str, &str); 2]) -> Option<PathBuf> {
 
 /// The program that runs Autobahn's cases.
 pub fn kosoku() -> Option<PathBuf> {
+    let program = python("python", &[KOSOKU], "kosoku");
+    found(program, Path::exists, "kosoku could not be installed: Autobahn's cases were not run")
+}
+
+/// The folder of the programs that judge the OpenAPI document.
+pub fn openapi() -> Option<PathBuf> {
+    let program = python("openapi", &[SCHEMATHESIS, SPEC_VALIDATOR], "schemathesis");
+    let program = found(program, Path::exists, "schemathesis could not be installed: the document was not judged")?;
+    program.parent().map(Path::to_path_buf)
+}
+
+/// Where `program` is once these packages are installed in an environment of their own.
+fn python(environment: &str, packages: &[&str], program: &str) -> PathBuf {
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let folder = folder().join("python");
-    let program = folder.join("bin/kosoku");
+    let folder = folder().join(environment);
+    let program = folder.join("bin").join(program);
     if !program.exists() {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv"]).arg(&folder);
         perform(venv);
         let mut pip = Command::new(folder.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", KOSOKU]);
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages);
         perform(pip);
     }
-    found(program, Path::exists, "kosoku could not be installed: Autobahn's cases were not run")
+    program
 }
 
 fn found(path: PathBuf, complete: impl Fn(&Path) -> bool, otherwise: &str) -> Option<PathBuf> {

@@ -82,16 +82,24 @@ impl World {
     }
 
     fn called_event(&mut self, shard: ShardId, call: &Call, at_us: u64, event: CallEvent) {
-        let Call { session, run, attempt, .. } = *call;
-        self.at(at_us, Event::Called { shard, session, run, attempt, event });
+        let Call { session, run, voice, attempt, .. } = *call;
+        self.at(at_us, Event::Called { shard, session, run, voice, attempt, event });
     }
 
     /// What a call has come to reaches its shard; the driver says nothing more of a call that was stopped but its end.
-    pub fn hear_agent(&mut self, shard: ShardId, session: SessionId, run: RunId, attempt: u32, event: CallEvent) {
+    pub fn hear_agent(
+        &mut self,
+        shard: ShardId,
+        session: SessionId,
+        run: RunId,
+        voice: u16,
+        attempt: u32,
+        event: CallEvent,
+    ) {
         if matches!(event, CallEvent::Ended(_)) {
             self.calls.open.remove(&(session, run, attempt));
         }
-        self.step(shard, Input::Called { session, run, attempt, event });
+        self.step(shard, Input::Called { session, run, voice, attempt, event });
     }
 
     /// A call that is stopped says nothing more but that it has ended.

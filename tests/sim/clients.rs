@@ -209,7 +209,8 @@ impl World {
         }
         let Plan { id, user, .. } = self.oracle.sessions[session].clone();
         let metadata = Json::empty_object();
-        let command = Command::CreateSession { id, user_id: user.into(), agent_id: "bot".into(), metadata };
+        let command =
+            Command::CreateSession { id, user_id: user.into(), agent_id: "bot".into(), title: None, metadata };
         self.ask_for(Asked::Create(session), command);
     }
 

@@ -3,8 +3,9 @@
 use crate::clients::{State, USERS};
 use crate::oracle::{Final, Op, Plan, messages_of, seq_and_op};
 use crate::world::World;
-use fleetlm::session::SessionId;
+use fleetlm::session::{SessionId, rfc3339};
 use fleetlm::shard::*;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 impl World {
@@ -67,10 +68,51 @@ impl World {
         for session in 0..self.oracle.sessions.len() {
             self.check_session(session, &inboxes[self.oracle.sessions[session].user]);
         }
+        USERS.into_iter().for_each(|user| self.check_timeline(user));
         for (n, watcher) in self.clients.watchers.iter().enumerate() {
             if watcher.view != inboxes[watcher.user] {
                 let text = format!("watcher {n} shows {:?}, the inbox is {:?}", watcher.view, inboxes[watcher.user]);
                 self.oracle.violations.push(text);
+            }
+        }
+    }
+
+    /// A user's timeline over all shards is what its sessions hold, sorted, and its rows are those messages.
+    fn check_timeline(&mut self, user: &'static str) {
+        let of_user = |plan: &&Plan| plan.user == user && plan.created && !plan.deleted;
+        let sessions: Vec<SessionId> = self.oracle.sessions.iter().filter(of_user).map(|plan| plan.id).collect();
+        let mut expected = Vec::new();
+        for id in sessions {
+            let all = Command::ReadMessages { session: id, from: PageFrom::After(0), limit: 100_000 };
+            let Ok(Reply::Messages(page)) = self.ask(self.owner(id), all) else {
+                return self.oracle.violation(format!("a session of {user} cannot be read"));
+            };
+            let at = |message: &Value| message["inserted_at"].as_str().expect("a message has a time").to_owned();
+            expected.extend(messages_of(&page).into_iter().map(|message| (at(&message), id, seq_and_op(&message).0)));
+        }
+        expected.sort_unstable_by(|a, b| b.cmp(a)); // texts of one width sort like their times
+        let (mut total, mut keys) = (0, Vec::new());
+        for shard in 0..self.shards() {
+            let (user_id, upto) = (user.to_owned(), fleetlm::limits::TIMELINE_ROWS_MAX);
+            let timeline = Command::TimelineKeys { user_id, agent_id: None, session: None, upto };
+            let Ok(Reply::TimelineKeys { total: here, keys: found }) = self.ask(ShardId(shard), timeline) else {
+                return self.oracle.violation(format!("the timeline of {user} cannot be read"));
+            };
+            total += here;
+            keys.extend(found);
+        }
+        keys.sort_unstable_by(|a, b| b.cmp(a));
+        let told: Vec<_> = keys.iter().map(|key| (rfc3339(key.time_us), key.session, key.seq)).collect();
+        if told != expected || total != expected.len() as u64 {
+            self.oracle
+                .violation(format!("the timeline of {user} is {told:?} of {total}, its sessions hold {expected:?}"));
+        }
+        for key in keys {
+            let places = vec![(key.session, key.seq)];
+            let answer = self.ask(self.owner(key.session), Command::ReadRows { places });
+            let is_it = |row: &Row| (row.session, row.seq, row.time_us) == (key.session, key.seq, key.time_us);
+            if !matches!(&answer, Ok(Reply::Rows { rows, .. }) if rows.len() == 1 && is_it(&rows[0])) {
+                self.oracle.violation(format!("the row of {key:?} is {answer:?}"));
             }
         }
     }

@@ -121,7 +121,7 @@ pub enum Event {
     Push { to: ShardId, push: Push },
     Synced { shard: ShardId, sync: Sync<Memory>, fails: bool },
     Worked { shard: ShardId, work: Work<Memory> },
-    Called { shard: ShardId, session: SessionId, run: RunId, attempt: u32, event: CallEvent },
+    Called { shard: ShardId, session: SessionId, run: RunId, voice: u16, attempt: u32, event: CallEvent },
     Tick,
     Act,
     Restart,
@@ -259,8 +259,8 @@ impl World {
                 self.summary.poisoned += u64::from(fails);
                 self.step(shard, Input::Synced(sync, result));
             }
-            Event::Called { shard, session, run, attempt, event } => {
-                self.hear_agent(shard, session, run, attempt, event);
+            Event::Called { shard, session, run, voice, attempt, event } => {
+                self.hear_agent(shard, session, run, voice, attempt, event);
             }
             Event::Worked { shard, work } => self.step(shard, Input::Worked(work.run())),
             Event::Tick => self.tick(),
@@ -320,7 +320,7 @@ impl World {
                 Output::Reply { to, .. } if to.token == Caller::NOBODY => {}
                 Output::Spread { .. } => self.oracle.violation("nobody registers an agent here".to_owned()),
                 Output::Call(call) => self.call_agent(shard, &call),
-                Output::StopCall { session, run } => self.stop_call(session, run),
+                Output::StopCall { session, run, .. } => self.stop_call(session, run),
                 Output::Reply { to, reply } => {
                     let delay_us = self.random.delay_us(100);
                     self.mail(shard, to.shard, Lane::Replies, delay_us, Event::Reply { to, reply });

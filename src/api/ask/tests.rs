@@ -85,7 +85,7 @@ fn failed(of: u128, upto_seq: u64, seq: Option<u64>) -> Push {
 
 fn asked(seq: u64, replayed: bool, standing: Standing) -> Result<Reply, Refusal> {
     let agent = AgentName { id: "bot".into(), name: "Bot".into() };
-    Ok(Reply::Asked(Box::new(Asked { session: SESSION, seq, json: None, replayed, agent, standing })))
+    Ok(Reply::Asked(Box::new(Asked { session: SESSION, seq, json: None, replayed, agent, team: None, standing })))
 }
 
 fn joined(session_last_seq: u64, run: RunId, first_index: u32, chunks: &[&str]) -> Result<Reply, Refusal> {

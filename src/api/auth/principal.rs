@@ -165,7 +165,8 @@ impl Principal {
     /// As whom its requests act. `None`: whatever they say themselves, as in open mode.
     pub fn remote_user(&self) -> Option<RemoteUser> {
         let user = self.user.as_deref().or((!self.is_open).then_some(USER_DEFAULT))?;
-        Some(RemoteUser { name: user.to_owned(), is_fixed: self.scope == Scope::User })
+        let realm = self.namespace.stored().to_owned();
+        Some(RemoteUser { name: user.to_owned(), realm, is_fixed: self.scope == Scope::User })
     }
 
     /// Who holds `key`.

@@ -6,7 +6,7 @@
 
 use super::body::{ChunkedBody, Framing};
 use super::head::{self, HeadScan, Scan};
-use super::request::{Headers, Request, Version};
+use super::request::{Headers, Method, Request, Version};
 
 /// Bounds of one request.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,8 @@ pub struct Limits {
     pub headers_max: usize,
     /// Bytes of the content. Full: 413, before it is buffered.
     pub body_bytes_max: usize,
+    /// Bytes of the content of an upload ([`Step::Oversized`]); as many as `body_bytes_max`, or more. Full: 413.
+    pub upload_bytes_max: usize,
 }
 
 /// Why a request is refused. The caller answers with `status` and closes the connection: where the next request
@@ -43,6 +45,8 @@ pub enum Step {
     NeedMore,
     /// The client waits for [`super::CONTINUE`] before it sends the content: write it, then ask on.
     SendContinue,
+    /// The head of an upload whose content is over `body_bytes_max`: nothing of that is taken before [`RequestDecoder::allow`].
+    Oversized,
     /// A whole request.
     Request(Request),
 }
@@ -63,6 +67,8 @@ enum State {
     /// The content of `request`, of which so many bytes are still to come.
     Sized(Box<Request>, usize),
     Chunked(Box<Request>, ChunkedBody),
+    /// So many bytes are announced; whether their sender waits for a word.
+    Oversized(Box<Request>, usize, bool),
     Failed(RequestError),
 }
 
@@ -102,6 +108,28 @@ impl RequestDecoder {
         result
     }
 
+    /// The head behind [`Step::Oversized`].
+    pub fn oversized(&self) -> Option<&Request> {
+        match &self.state {
+            State::Oversized(request, ..) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// The content behind [`Step::Oversized`] is wanted. Whether its sender waits for [`super::CONTINUE`].
+    pub fn allow(&mut self) -> bool {
+        match std::mem::replace(&mut self.state, State::Head(HeadScan::default())) {
+            State::Oversized(request, bytes, expects_continue) => {
+                self.state = State::Sized(request, bytes);
+                expects_continue && self.start == self.buffer.len()
+            }
+            state => {
+                self.state = state;
+                false
+            }
+        }
+    }
+
     /// Whether nothing of a next request has arrived: the connection may be closed without cutting one off.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Head(_)) && self.start == self.buffer.len()
@@ -123,6 +151,10 @@ impl RequestDecoder {
                 }
                 State::Sized(request, missing) => return Ok(self.decode_sized(request, missing)),
                 State::Chunked(request, chunks) => return self.decode_chunked(request, chunks),
+                state @ State::Oversized(..) => {
+                    self.state = state;
+                    return Ok(Step::Oversized);
+                }
                 State::Failed(error) => return Err(error),
             }
         }
@@ -141,9 +173,19 @@ impl RequestDecoder {
             }
         };
         let request = head::parse(&self.buffer[self.start..self.start + length], scan.header_lines())?;
-        let framing = Framing::of(&request.headers, request.version, &self.limits)?;
+        let limits = match is_upload(&request) {
+            true => Limits { body_bytes_max: self.limits.upload_bytes_max, ..self.limits },
+            false => self.limits,
+        };
+        let framing = Framing::of(&request.headers, request.version, &limits)?;
         let expects_continue = expects_continue(&request.headers, request.version)?;
         self.release(length);
+        if let Framing::Length(bytes) = framing
+            && bytes > self.limits.body_bytes_max
+        {
+            self.state = State::Oversized(Box::new(request), bytes, expects_continue);
+            return Ok(Some(Step::Oversized));
+        }
         Ok(self.begin_body(request, framing, expects_continue))
     }
 
@@ -199,6 +241,11 @@ impl RequestDecoder {
             self.buffer = Vec::new();
         }
     }
+}
+
+/// Whether the content may be a file. Only of a length that is said before.
+fn is_upload(request: &Request) -> bool {
+    request.method == Method::Post && request.path.ends_with("/upload")
 }
 
 /// RFC 9110 section 10.1.1: `100-continue` is the only expectation there is, any other is 417; HTTP/1.0 cannot expect.

@@ -23,7 +23,7 @@ pub struct Request {
     /// Whether the client expects the connection to stay open after the response (RFC 9112 section 9.3).
     pub keep_alive: bool,
     /// As whom it acts, where somebody has made sure of that. Nothing that a client sends is ever put here.
-    pub remote_user: Option<RemoteUser>,
+    pub remote_user: Option<Box<RemoteUser>>,
 }
 
 /// The user behind a request, as CGI's `REMOTE_USER` (RFC 3875 section 4.1.11).
@@ -31,6 +31,8 @@ pub struct Request {
 pub struct RemoteUser {
     /// Its id.
     pub name: String,
+    /// Among whose users it is one; blank where there is one kind of users only.
+    pub realm: String,
     /// The request may act as no other; else this is whom it acts as when it names none.
     pub is_fixed: bool,
 }

@@ -3,8 +3,13 @@
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits =
-    Limits { request_line_bytes_max: 256, head_bytes_max: 1024, headers_max: 16, body_bytes_max: 4096 };
+const LIMITS: Limits = Limits {
+    request_line_bytes_max: 256,
+    head_bytes_max: 1024,
+    headers_max: 16,
+    body_bytes_max: 4096,
+    upload_bytes_max: 8192,
+};
 
 /// Everything a decoder says about `parts`, without the steps that depend on how the bytes arrive.
 fn decoded<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<RequestError>) {
@@ -16,6 +21,9 @@ fn decoded<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Opti
             match decoder.next() {
                 Ok(Step::Request(request)) => requests.push(request),
                 Ok(Step::SendContinue) => {}
+                Ok(Step::Oversized) => {
+                    decoder.allow();
+                }
                 Ok(Step::NeedMore) => break,
                 Err(error) => {
                     assert_eq!(decoder.next(), Err(error), "an error is final");
@@ -417,7 +425,7 @@ fn nobody_is_told_to_continue_who_does_not_wait() {
 
 #[test]
 fn an_emptied_decoder_gives_large_buffers_back() {
-    let limits = Limits { body_bytes_max: 1 << 20, ..LIMITS };
+    let limits = Limits { body_bytes_max: 1 << 20, upload_bytes_max: 1 << 20, ..LIMITS };
     let mut decoder = RequestDecoder::new(limits);
     decoder.push((with("Content-Length: 1000000\r\n") + &"a".repeat(1_000_000)).as_bytes());
     assert!(matches!(decoder.next(), Ok(Step::Request(_))));
@@ -610,4 +618,30 @@ mod responses {
 fn chunks(body: &str) -> String {
     let encode = |chunk: &[u8]| format!("{:x};e\r\n{}\r\n", chunk.len(), chunk.escape_ascii());
     body.as_bytes().chunks(3).map(|chunk| encode(chunk).replace("\\r", "\r").replace("\\n", "\n")).collect()
+}
+
+#[test]
+fn an_upload_over_the_bound_is_taken_when_it_is_allowed_and_only_then() {
+    let head =
+        |target: &str, bytes: usize| format!("POST {target} HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\n\r\n");
+    let content = vec![b'x'; 5000];
+    let mut decoder = RequestDecoder::new(LIMITS);
+    decoder.push(head("/a/upload", 5000).as_bytes());
+    assert_eq!((decoder.next(), decoder.next()), (Ok(Step::Oversized), Ok(Step::Oversized)));
+    assert_eq!(decoder.oversized().expect("a head").path, "/a/upload");
+    assert!(!decoder.is_idle() && !decoder.allow() && decoder.oversized().is_none());
+    decoder.push(&content);
+    let Ok(Step::Request(request)) = decoder.next() else { panic!("a request") };
+    assert_eq!(request.body, content);
+    decoder.push(head("/a/upload", 10).as_bytes());
+    assert_eq!(decoder.next(), Ok(Step::NeedMore), "what is within the bound is no matter");
+    for (target, bytes) in [("/a/upload", 8193), ("/a/uploads", 5000)] {
+        let mut decoder = RequestDecoder::new(LIMITS);
+        decoder.push(head(target, bytes).as_bytes());
+        assert_eq!(decoder.next().unwrap_err().status, 413, "{target}");
+    }
+    let mut decoder = RequestDecoder::new(LIMITS);
+    let head = "POST /upload HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n";
+    decoder.push(head.as_bytes());
+    assert_eq!((decoder.next(), decoder.allow(), decoder.next()), (Ok(Step::Oversized), true, Ok(Step::NeedMore)));
 }

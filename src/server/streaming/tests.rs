@@ -90,6 +90,7 @@ impl Rig {
                 request_line_bytes_max: 1000,
                 headers_max: 10,
                 body_bytes_max: 1000,
+                upload_bytes_max: 1000,
             };
             let mut decoder = RequestDecoder::new(limits);
             let mut out = Vec::new();

@@ -3,15 +3,19 @@
 mod agents;
 mod appends;
 mod asks;
+mod blobs;
 mod durability;
+mod histories;
 mod inboxes;
 mod keys;
 mod reads;
 mod recovery;
+mod router;
 mod runs;
 mod runs_lost;
 mod sessions;
 mod tails;
+mod teams;
 mod tenants;
 
 use super::*;
@@ -279,7 +283,7 @@ impl Bench {
 
 fn create(n: u64, user: &str) -> Command {
     let metadata = json(r#"{"topic": "x"}"#);
-    Command::CreateSession { id: id(n), user_id: user.into(), agent_id: "bot".into(), metadata }
+    Command::CreateSession { id: id(n), user_id: user.into(), agent_id: "bot".into(), title: None, metadata }
 }
 
 fn message(n: u64, author: &str, text: &str) -> Append {

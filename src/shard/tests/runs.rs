@@ -45,8 +45,8 @@ impl Bench {
     }
 
     pub(super) fn tell(&mut self, call: &Call, event: CallEvent) {
-        let Call { session, run, attempt, .. } = *call;
-        self.step(Input::Called { session, run, attempt, event });
+        let Call { session, run, voice, attempt, .. } = *call;
+        self.step(Input::Called { session, run, voice, attempt, event });
         self.run();
     }
 
@@ -516,7 +516,7 @@ fn a_full_table_of_calls_makes_further_runs_wait() {
     bench.pass_ms(1_000);
     assert!(bench.calls.is_empty());
     bench.shard.runs.calls = 1;
-    bench.shard.runs.enter_and_leave_a_call();
+    bench.shard.runs.leave_call();
     bench.pass_ms(10);
     bench.called();
 }

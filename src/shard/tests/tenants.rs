@@ -1,7 +1,7 @@
 //! What keeps tenants apart on a shard, and what a caller may do within its own.
 
 use super::*;
-use crate::session::Namespace;
+use crate::session::{Feedback, Namespace};
 
 fn tenant(name: &str) -> Access {
     Access { namespace: Namespace::parse(name).unwrap(), ..Access::default() }
@@ -57,8 +57,87 @@ impl Bench {
             Command::Chunk { session, agent_id: "bot".into(), chunk: json("{}") },
             Command::StopRun { session, run: None, identity: None },
             create(1, "alice"),
+            Command::RenameSession { id: session, title: "T".into() },
+            Command::Rate { session, feedback: Feedback { seq: 1, rater: "alice".into(), rating: 5, comment: None } },
+            Command::ReadRatings { session },
+            Command::ReadRows { places: vec![(session, 1)] },
+            rows_of(Some("alice"), Some(session)),
+            timeline_of("alice", Some(session)),
+            mark_all("alice", Some(session)),
         ];
         commands.map(|command| self.call_as(access, command).err()).into()
+    }
+}
+
+fn rows_of(user_id: Option<&str>, session: Option<SessionId>) -> Command {
+    Command::ListRows { user_id: user_id.map(Into::into), agent_id: None, session, limit: 9, offset: 0 }
+}
+
+fn timeline_of(user_id: &str, session: Option<SessionId>) -> Command {
+    Command::TimelineKeys { user_id: user_id.into(), agent_id: None, session, upto: 9 }
+}
+
+fn mark_all(user_id: &str, session: Option<SessionId>) -> Command {
+    Command::MarkAllRead { user_id: user_id.into(), agent_id: None, session, upto: None }
+}
+
+#[test]
+fn lists_over_sessions_hold_one_namespace_and_are_for_those_whose_they_are() {
+    let (acme, initech) = (tenant("acme"), tenant("initech"));
+    let mut bench = Bench::new();
+    for (access, n) in [(&acme, 1), (&initech, 2), (&Access::default(), 3)] {
+        bench.call_as(access, create(n, "alice")).unwrap();
+        bench.call_as(access, append(n, "bot", "hi")).unwrap();
+    }
+    bench.call_as(&acme, mark_all("alice", None)).unwrap();
+    for (access, n, unread) in [(&acme, 1, 0), (&initech, 2, 1), (&Access::default(), 3, 1)] {
+        for user_id in [None, Some("alice")] {
+            let Ok(Reply::SessionRows { total: 1, rows }) = bench.call_as(access, rows_of(user_id, None)) else {
+                panic!("rows were asked for")
+            };
+            assert_eq!((rows[0].id, rows[0].user_id.as_str()), (id(n), "alice"));
+        }
+        let Ok(Reply::TimelineKeys { total: 1, keys }) = bench.call_as(access, timeline_of("alice", None)) else {
+            panic!("a timeline was asked for")
+        };
+        assert_eq!(keys[0].session, id(n));
+        let inbox = Command::ReadUnread { user_id: "alice".into(), agent_id: None, limit: 9 };
+        let Ok(Reply::Unread { count, .. }) = bench.call_as(access, inbox) else { panic!("an inbox was asked for") };
+        assert_eq!(count, unread);
+    }
+    let reaching = |reach| Access { reach, ..acme.clone() };
+    let (alice, bot) = (reaching(Reach::Party("alice".into())), reaching(Reach::Agent("bot".into())));
+    let of_bot = Command::ListRows {
+        user_id: Some("alice".into()),
+        agent_id: Some("bot".into()),
+        session: None,
+        limit: 9,
+        offset: 0,
+    };
+    for (access, command, is_admitted) in [
+        (&alice, rows_of(Some("alice"), None), true),
+        (&alice, rows_of(None, None), false),
+        (&alice, rows_of(Some("zoe"), None), false),
+        (&alice, timeline_of("zoe", None), false),
+        (&alice, mark_all("alice", None), true),
+        (&alice, mark_all("zoe", None), false),
+        (&bot, of_bot, true),
+        (&bot, rows_of(Some("alice"), None), false),
+        (&bot, rows_of(Some("alice"), Some(id(1))), true),
+        (&bot, timeline_of("alice", None), false),
+        (&bot, mark_all("alice", None), false),
+        (&bot, mark_all("alice", Some(id(1))), true),
+    ] {
+        let refused = bench.call_as(access, command.clone()).err();
+        assert_eq!(refused, (!is_admitted).then_some(Refusal::Forbidden), "{access:?} {command:?}");
+    }
+    let only = Access { session: Some(id(1)), ..acme.clone() };
+    assert!(bench.call_as(&only, timeline_of("alice", Some(id(1)))).is_ok());
+    assert!(bench.call_as(&only, Command::ReadRows { places: vec![(id(1), 1)] }).is_ok());
+    assert_eq!(bench.call_as(&only, timeline_of("alice", None)).err(), Some(Refusal::Forbidden));
+    let reads = Access { reads_only: true, ..acme };
+    for command in [mark_all("alice", None), Command::RenameSession { id: id(1), title: "T".into() }] {
+        assert_eq!(bench.call_as(&reads, command).err(), Some(Refusal::Forbidden));
     }
 }
 

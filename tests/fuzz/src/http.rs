@@ -3,8 +3,13 @@
 use crate::cuts;
 use fleetlm::protocol::http::{Limits, Request, RequestDecoder, RequestError, Step, Version};
 
-const LIMITS: Limits =
-    Limits { request_line_bytes_max: 200, head_bytes_max: 600, headers_max: 12, body_bytes_max: 1000 };
+const LIMITS: Limits = Limits {
+    request_line_bytes_max: 200,
+    head_bytes_max: 600,
+    headers_max: 12,
+    body_bytes_max: 1000,
+    upload_bytes_max: 1000,
+};
 
 type Outcome = (Vec<Request>, Option<RequestError>);
 
@@ -26,6 +31,9 @@ fn decoded(parts: &[&[u8]]) -> Outcome {
             match decoder.next() {
                 Ok(Step::Request(request)) => requests.push(request),
                 Ok(Step::SendContinue) => {}
+                Ok(Step::Oversized) => {
+                    decoder.allow();
+                }
                 Ok(Step::NeedMore) => break,
                 Err(error) => return (requests, Some(error)),
             }

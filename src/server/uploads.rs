@@ -1,0 +1,233 @@
+//! Files on their way: from an upload to the disk and to a claim, from the disk to who fetches them, and off the disk when nobody claims
+//! them.
+//!
+//! Everything that blocks or takes long (reading a body, hashing, writing, sweeping) runs on helper threads of the shard.
+//!
+//! Invariants: a file is on the disk before it is claimed, and nothing is answered before the claim is durable; a file is sent only
+//! through a session that claims it; a sweep takes no file whose put is younger than `BLOB_GRACE_S` when the claims are gathered, and
+//! none at all unless every shard has told its claims.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::io::Read;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use glommio::timer::sleep;
+use storage::{BlobHash, Blobs};
+
+use super::authority;
+use super::http;
+use super::streaming::{Speech, Streaming};
+use super::world::World;
+use crate::api::Target;
+use crate::api::cors::Envelope;
+use crate::api::error::{ApiError, Kind};
+use crate::api::hapi::upload::{FilePath, Upload, admits, fetched, not_fetched, not_uploaded, uploaded};
+use crate::limits;
+use crate::protocol::http::{Request, Response};
+use crate::session::{BlobClaimed, SessionId};
+use crate::shard::{Access, BlobCommand, Command, Refusal, Reply};
+
+/// Where files stand in the data folder.
+pub(super) const FOLDER: &str = "blobs";
+
+/// What a shard has of files.
+pub(super) struct Uploads {
+    blobs: Blobs,
+    /// Uploads that are let in.
+    taken: Cell<usize>,
+    /// Works on helper threads.
+    running: Cell<usize>,
+}
+
+impl Uploads {
+    pub(super) fn new(blobs: Blobs) -> Self {
+        Self { blobs, taken: Cell::new(0), running: Cell::new(0) }
+    }
+
+    /// Whether no helper thread works for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.get() == 0
+    }
+}
+
+/// Leave to upload; given back when it is dropped.
+pub(super) struct Permit {
+    world: Rc<World>,
+}
+
+impl Permit {
+    /// # Errors
+    /// [`Refusal::Overloaded`]: there are as many as there may be.
+    pub(super) fn of(world: &Rc<World>) -> Result<Self, Refusal> {
+        let taken = &world.uploads.taken;
+        if taken.get() >= limits::UPLOADS_MAX {
+            return Err(Refusal::Overloaded);
+        }
+        taken.set(taken.get() + 1);
+        Ok(Self { world: Rc::clone(world) })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let taken = &self.world.uploads.taken;
+        taken.set(taken.get() - 1);
+    }
+}
+
+/// Whether the body behind this head of an upload, which is over the bound of others, is to be read.
+///
+/// # Errors
+/// The refusal to send instead.
+pub(super) fn let_in(world: &Rc<World>, address: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
+    if let Some(head) = head {
+        authority::admit(world, address, &mut head.clone())?;
+    }
+    Permit::of(world).map_err(|refusal| Envelope::of_none(&world.context()).seal(not_uploaded(&refusal.into())))
+}
+
+/// Keeps the file that `body` holds and has `session` claim it.
+pub(super) async fn take(
+    world: &Rc<World>,
+    access: Option<Box<Access>>,
+    session: SessionId,
+    body: Vec<u8>,
+    permit: Option<Permit>,
+) -> Response {
+    let permit = match permit.map_or_else(|| Permit::of(world), Ok) {
+        Ok(permit) => permit,
+        Err(refusal) => return not_uploaded(&refusal.into()),
+    };
+    let claimed = claim(world, access, session, body).await;
+    drop(permit);
+    match claimed {
+        Ok(path) => uploaded(&path),
+        Err(error) => not_uploaded(&error),
+    }
+}
+
+/// What is wrong with the session is told before what is wrong with the body.
+async fn claim(
+    world: &Rc<World>,
+    access: Option<Box<Access>>,
+    session: SessionId,
+    body: Vec<u8>,
+) -> Result<FilePath, ApiError> {
+    let to = Target::Owner(session);
+    admits(http::call(world, access.clone(), to, Command::ReadSession { id: session }).await)?;
+    let blobs = world.uploads.blobs.clone();
+    let claim = helped(world, move || keep(&blobs, &body)).await?;
+    let path = FilePath { session, hash: claim.hash, name: claim.name.clone() };
+    http::call(world, access, to, Command::Blob { session, command: BlobCommand::Claim(claim) }).await?;
+    Ok(path)
+}
+
+/// Blocks.
+fn keep(blobs: &Blobs, body: &[u8]) -> Result<BlobClaimed, ApiError> {
+    let Upload { name, mime, bytes } = Upload::read(body)?;
+    let BlobHash(hash) = blobs.put(&bytes).map_err(|error| {
+        tracing::error!(%error, "a file was not kept");
+        let is_full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        if is_full { Kind::DiskFull } else { Kind::Internal }
+    })?;
+    Ok(BlobClaimed { hash, bytes: bytes.len() as u64, name, mime })
+}
+
+/// Sends a file that the session of its path claims.
+///
+/// # Errors
+/// The refusal to send instead.
+pub(super) async fn fetch(
+    world: &Rc<World>,
+    access: Option<Box<Access>>,
+    path: FilePath,
+) -> Result<Streaming, Response> {
+    let FilePath { session, hash, name } = path;
+    let found = http::call(
+        world,
+        access,
+        Target::Owner(session),
+        Command::Blob { session, command: BlobCommand::Find { hash, name } },
+    )
+    .await;
+    let claim = match found.map_err(not_fetched)? {
+        Reply::Blob(claim) => claim,
+        _ => return Err(not_fetched(Kind::Internal)),
+    };
+    let blobs = world.uploads.blobs.clone();
+    let mut file = helped(world, move || blobs.open_blob(BlobHash(hash))).await.map_err(|error| {
+        tracing::error!(%error, session = %session, "a file that is claimed cannot be read");
+        not_fetched(Kind::Internal)
+    })?;
+    let world = Rc::clone(world);
+    let source = Speech::new(true, |pieces| async move {
+        loop {
+            let piece;
+            (piece, file) = helped(&world, move || (read_piece(&mut file), file)).await;
+            match piece {
+                Ok(piece) if piece.is_empty() => return,
+                Ok(piece) => pieces.borrow_mut().push_back(piece),
+                // The client sees fewer bytes than the file has; there is no other way to tell it by now.
+                Err(error) => return tracing::error!(%error, "a file was not read to its end"),
+            }
+        }
+    });
+    Ok(Streaming { head: fetched(&claim), source: Box::new(source) })
+}
+
+/// Blocks. Nothing at the file's end.
+fn read_piece(file: &mut std::fs::File) -> std::io::Result<Vec<u8>> {
+    let mut piece = Vec::new();
+    file.take(limits::BLOB_PIECE_BYTES as u64).read_to_end(&mut piece)?;
+    Ok(piece)
+}
+
+/// Does `work` on a helper thread. It is done to its end also when nobody waits for it any more.
+async fn helped<T: Send + 'static>(world: &Rc<World>, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, answer) = oneshot::channel();
+    let world = Rc::clone(world);
+    let running = world.uploads.running.get();
+    world.uploads.running.set(running + 1);
+    glommio::spawn_local(async move {
+        let result = glommio::executor().spawn_blocking(work).await;
+        world.uploads.running.set(world.uploads.running.get() - 1);
+        world.read_clock();
+        drop(done.send(result)); // who waited may have left
+    })
+    .detach();
+    answer.await.expect("the work is done to its end: panics abort")
+}
+
+/// Removes what nobody claims: at the start, then every `BLOB_SWEEP_S`. For one shard.
+pub(super) async fn sweep_again_and_again(world: Rc<World>) {
+    while !world.state.is_serving() {
+        sleep(Duration::from_millis(limits::HEARTBEAT_MS)).await;
+    }
+    while !world.state.is_draining() {
+        sweep(&world).await;
+        sleep(Duration::from_secs(limits::BLOB_SWEEP_S)).await;
+    }
+}
+
+async fn sweep(world: &Rc<World>) {
+    let older_than_us = world.now().unix_us.saturating_sub(limits::BLOB_GRACE_S * 1_000_000);
+    let mut claimed = HashSet::new();
+    for reply in http::gather(world, None, Command::ListClaims).await {
+        match reply {
+            Ok(Reply::Claims(hashes)) => claimed.extend(hashes.into_iter().map(BlobHash)),
+            _ => return tracing::warn!("files that nobody claims are left alone: a shard does not say what it claims"),
+        }
+    }
+    let blobs = world.uploads.blobs.clone();
+    match helped(world, move || blobs.sweep(&claimed, older_than_us)).await {
+        Ok(swept) if swept.removed == 0 => {}
+        Ok(swept) => {
+            tracing::info!(files = swept.removed, bytes = swept.removed_bytes, "files that nobody claims are removed");
+        }
+        Err(error) => tracing::error!(%error, "files that nobody claims are left alone"),
+    }
+}

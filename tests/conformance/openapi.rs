@@ -1,0 +1,60 @@
+//! The served OpenAPI document: valid by the standard's own validator, and true, as far as Schemathesis finds out by calling what it
+//! describes with examples, edge cases and chance.
+//!
+//! Statuses, content types and bodies are held against the document. Whether bad input is refused is not: the contracts take much
+//! leniently, and tests of each dialect say what.
+
+use crate::harness::{Folder, Options, Server, Value, json};
+use crate::packages;
+use std::path::Path;
+use std::process::Command;
+
+/// Answers that go on until somebody ends them, which a caller of single requests cannot judge.
+const STREAMS: &str = "^/(api/events|api/chat/ws|socket/websocket)$";
+
+/// The document with ids that are there as its examples, in a file.
+fn with_examples(server: &Server, folder: &Folder) -> std::path::PathBuf {
+    let mut document = server.get("/api/openapi.json").expect(200);
+    let session = server.session("alice", "echo");
+    server.say(&session, "alice", "hello");
+    document["components"]["schemas"]["SessionId"]["example"] = json!(session);
+    for methods in document["paths"].as_object_mut().expect("paths").values_mut() {
+        for operation in methods.as_object_mut().expect("methods").values_mut() {
+            let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+            for parameter in parameters.filter(|parameter| is_agent(parameter)) {
+                parameter["example"] = json!("echo");
+            }
+        }
+    }
+    let file = folder.path().join("openapi.json");
+    std::fs::write(&file, document.to_string()).expect("the document is written");
+    file
+}
+
+fn is_agent(parameter: &Value) -> bool {
+    parameter["in"] == "path" && parameter["description"] == "The agent."
+}
+
+fn run(program: &Path, words: &[&str]) {
+    let output = Command::new(program).args(words).output().expect("the program starts");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{}: {said}", program.display());
+    println!("{said}");
+}
+
+#[test]
+fn the_document_is_valid_and_the_server_does_what_it_says() {
+    let Some(programs) = packages::openapi() else { return };
+    let server = Server::with(&Options::shards(2).flags(&["--echo-chunks-per-s", "1000"]));
+    let folder = Folder::new();
+    let file = with_examples(&server, &folder);
+    let file = file.to_str().expect("UTF-8");
+    run(&programs.join("openapi-spec-validator"), &[file]);
+    let url = format!("http://{}", server.address());
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+    let words = ["run", file, "--url", &url, "--checks", checks, "--exclude-path-regex", STREAMS];
+    let bounds =
+        ["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1", "--request-timeout", "20"];
+    let rest = ["--generation-database", "none", "--no-color"];
+    run(&programs.join("schemathesis"), &[&words[..], &bounds[..], &rest[..]].concat());
+}
