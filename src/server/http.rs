@@ -361,10 +361,7 @@ async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request
         Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
         Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { page: origin, ..*awaited })),
         Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
-        Answer::Stream(streaming) => {
-            let Streaming { head, source } = *streaming;
-            Answer::Stream(Box::new(Streaming { head: origins.sign(origin.as_deref(), head), source }))
-        }
+        Answer::Stream(streaming) => Answer::Stream(Box::new(streaming.signed(origins, origin.as_deref()))),
     }
 }
 

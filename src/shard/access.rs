@@ -98,67 +98,7 @@ impl<M: Medium> Shard<M> {
             None if access.session.is_some() => return Err(Refusal::Forbidden),
             None => {}
         }
-        let reach = &access.reach;
-        let permitted = match command {
-            Command::CreateSession { user_id, agent_id, .. } => reach.reaches(user_id, agent_id),
-            Command::ListSessions { user_id, .. } => {
-                *reach == Reach::All || user_id.as_ref().is_some_and(|user_id| reach.is_user(user_id))
-            }
-            Command::ListRows { user_id, agent_id, session, .. } => {
-                session.is_some() || reach.may_list(user_id.as_deref(), agent_id.as_deref())
-            }
-            Command::TimelineKeys { user_id, agent_id, session, .. } => {
-                session.is_some() || reach.may_list(Some(user_id), agent_id.as_deref())
-            }
-            Command::ReadUnread { user_id, agent_id, .. } => reach.may_act_between(user_id, agent_id.as_deref(), false),
-            Command::MarkAllRead { user_id, agent_id, session, .. } => {
-                reach.may_act_between(user_id, agent_id.as_deref(), session.is_some())
-            }
-            Command::Rate { feedback, .. } => !matches!(reach, Reach::Party(me) if **me != *feedback.rater),
-            Command::DescribeAgents { ids } => match reach {
-                Reach::All | Reach::Party(_) => true,
-                Reach::Agent(agent) => ids.iter().all(|id| **agent == **id),
-            },
-            Command::Append(append) => may_append(reach, append),
-            Command::MarkRead { user_id, .. } => !matches!(reach, Reach::Party(me) if **me != **user_id),
-            Command::Join { identity, .. } => !matches!(reach, Reach::Party(me) if **me != **identity),
-            Command::StopRun { identity, .. } => {
-                !matches!((reach, identity), (Reach::Party(me), Some(identity)) if **me != **identity)
-            }
-            Command::Chunk { agent_id, .. } => match reach {
-                Reach::All => true,
-                Reach::Party(me) | Reach::Agent(me) => **me == **agent_id,
-            },
-            Command::WatchInbox { user_id } | Command::Route { user_id, .. } => reach.is_user(user_id),
-            Command::Agents(command) => may_ask_for_agents(reach, command),
-            // Keys of all namespaces: asked for by the server alone, once it has made sure of an administrator.
-            Command::Keys(_) => *access == Access::default(),
-            Command::ReadDeliveries { agent_id } => match reach {
-                Reach::All => true,
-                Reach::Agent(agent) => **agent == **agent_id,
-                Reach::Party(_) => false,
-            },
-            // The session was admitted, and it is all that these are about.
-            Command::ReadSession { .. }
-            | Command::ArchiveSession { .. }
-            | Command::RenameSession { .. }
-            | Command::ReadRatings { .. }
-            | Command::ReadRows { .. }
-            | Command::DeleteSession { .. }
-            | Command::ReadMessages { .. }
-            | Command::ReadAnswer { .. }
-            | Command::Watch { .. }
-            | Command::Blob { .. }
-            | Command::ReadCursors { .. } => true,
-            // The server's own, which were admitted above.
-            Command::Unsubscribe { .. }
-            | Command::UnwatchInbox { .. }
-            | Command::Learn { .. }
-            | Command::Dispatch { .. }
-            | Command::ListClaims
-            | Command::ReadStatus => true,
-        };
-        if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
+        if permits(access, command) { Ok(()) } else { Err(Refusal::Forbidden) }
     }
 
     /// The parties say what is reached, whether the session is there or not: its id follows from them.
@@ -200,6 +140,70 @@ impl<M: Medium> Shard<M> {
         }
         let agent_id = self.catalog.names.id(entry.agent);
         if access.reach.reaches(user_id, agent_id) { Ok(()) } else { Err(Refusal::Forbidden) }
+    }
+}
+
+/// Whether a command may name whom it names. Its session, if it has one, was admitted.
+fn permits(access: &Access, command: &Command) -> bool {
+    let reach = &access.reach;
+    match command {
+        Command::CreateSession { user_id, agent_id, .. } => reach.reaches(user_id, agent_id),
+        Command::ListSessions { user_id, .. } => {
+            *reach == Reach::All || user_id.as_ref().is_some_and(|user_id| reach.is_user(user_id))
+        }
+        Command::ListRows { user_id, agent_id, session, .. } => {
+            session.is_some() || reach.may_list(user_id.as_deref(), agent_id.as_deref())
+        }
+        Command::TimelineKeys { user_id, agent_id, session, .. } => {
+            session.is_some() || reach.may_list(Some(user_id), agent_id.as_deref())
+        }
+        Command::ReadUnread { user_id, agent_id, .. } => reach.may_act_between(user_id, agent_id.as_deref(), false),
+        Command::MarkAllRead { user_id, agent_id, session, .. } => {
+            reach.may_act_between(user_id, agent_id.as_deref(), session.is_some())
+        }
+        Command::Rate { feedback, .. } => !matches!(reach, Reach::Party(me) if **me != *feedback.rater),
+        Command::DescribeAgents { ids } => match reach {
+            Reach::All | Reach::Party(_) => true,
+            Reach::Agent(agent) => ids.iter().all(|id| **agent == **id),
+        },
+        Command::Append(append) => may_append(reach, append),
+        Command::MarkRead { user_id, .. } => !matches!(reach, Reach::Party(me) if **me != **user_id),
+        Command::Join { identity, .. } => !matches!(reach, Reach::Party(me) if **me != **identity),
+        Command::StopRun { identity, .. } => {
+            !matches!((reach, identity), (Reach::Party(me), Some(identity)) if **me != **identity)
+        }
+        Command::Chunk { agent_id, .. } => match reach {
+            Reach::All => true,
+            Reach::Party(me) | Reach::Agent(me) => **me == **agent_id,
+        },
+        Command::WatchInbox { user_id } | Command::Route { user_id, .. } => reach.is_user(user_id),
+        Command::Agents(command) => may_ask_for_agents(reach, command),
+        // Keys of all namespaces: asked for by the server alone, once it has made sure of an administrator.
+        Command::Keys(_) => *access == Access::default(),
+        Command::ReadDeliveries { agent_id } => match reach {
+            Reach::All => true,
+            Reach::Agent(agent) => **agent == **agent_id,
+            Reach::Party(_) => false,
+        },
+        // The session was admitted, and it is all that these are about.
+        Command::ReadSession { .. }
+        | Command::ArchiveSession { .. }
+        | Command::RenameSession { .. }
+        | Command::ReadRatings { .. }
+        | Command::ReadRows { .. }
+        | Command::DeleteSession { .. }
+        | Command::ReadMessages { .. }
+        | Command::ReadAnswer { .. }
+        | Command::Watch { .. }
+        | Command::Blob { .. }
+        | Command::ReadCursors { .. } => true,
+        // The server's own, which were admitted above.
+        Command::Unsubscribe { .. }
+        | Command::UnwatchInbox { .. }
+        | Command::Learn { .. }
+        | Command::Dispatch { .. }
+        | Command::ListClaims
+        | Command::ReadStatus => true,
     }
 }
 
