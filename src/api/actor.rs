@@ -36,7 +36,7 @@ mod tests {
     fn actor(user: Option<(&str, bool)>, named: Option<&str>) -> Result<String, Kind> {
         let mut request = Request::new(Method::Get, "/");
         request.remote_user =
-            user.map(|(name, is_fixed)| RemoteUser { name: name.to_owned(), realm: "acme".into(), is_fixed });
+            user.map(|(name, is_fixed)| Box::new(RemoteUser { name: name.to_owned(), realm: "acme".into(), is_fixed }));
         let request = match named {
             Some(named) => request.with_header("X-User-Id", named),
             None => request,

@@ -41,7 +41,7 @@ impl Origins {
                 let host = host_of(origin);
                 is_loopback(host) || request.headers.first("host").is_some_and(|own| host_of(own) == host)
             }
-            Self::Listed(listed) => listed.iter().any(|known| known.eq_ignore_ascii_case(origin)),
+            Self::Listed(listed) => is_listed(listed, origin),
         }
     }
 
@@ -51,11 +51,15 @@ impl Origins {
         let mut response = response;
         response.headers.retain(|(name, _)| *name != "access-control-allow-origin");
         let response = response.with_header("vary", "origin");
-        match origin.filter(|origin| listed.iter().any(|known| known.eq_ignore_ascii_case(origin))) {
+        match origin.filter(|origin| is_listed(listed, origin)) {
             Some(origin) => response.with_header("access-control-allow-origin", origin.to_owned()),
             None => response,
         }
     }
+}
+
+fn is_listed(listed: &[String], origin: &str) -> bool {
+    listed.iter().any(|known| known.eq_ignore_ascii_case(origin))
 }
 
 /// Whether a path is one that pages open without asking first (CORS knows no WebSockets), or keep open.

@@ -243,7 +243,7 @@ fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> 
                 limiter.check_failures(address)?;
                 limiter.take_principal(principal.fingerprint)?;
             }
-            request.remote_user = principal.remote_user();
+            request.remote_user = principal.remote_user().map(Box::new);
             Ok(Rc::new(principal))
         }
         Err(error) => {

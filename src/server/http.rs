@@ -235,7 +235,7 @@ impl Connection {
     /// Waits for the answer to an ask. A client that leaves meanwhile will not have read it; one that has only said that it sends
     /// nothing more looks the same, and is answered.
     async fn awaited(&mut self, awaited: Awaited) -> Response {
-        let Awaited { asking, mut render, envelope, origin } = awaited;
+        let Awaited { asking, mut render, envelope, page } = awaited;
         let has_left = asking.reader_left();
         let mut done = pin!(asking.done());
         let outcome = poll_fn(|cx| {
@@ -245,8 +245,8 @@ impl Connection {
             done.as_mut().poll(cx)
         });
         let outcome = outcome.await;
-        let origins = self.world.auth.origins();
-        origins.sign(origin.as_deref(), envelope.seal(render.respond(&outcome)))
+        let response = envelope.seal(render.respond(&outcome));
+        self.world.auth.origins().sign(page.as_deref(), response)
     }
 
     /// Whether the client has ended its side. What it sends before that goes to the decoder: up to the first bytes of a next request,
@@ -344,8 +344,8 @@ struct Awaited {
     asking: Asking,
     render: Box<dyn AskRender>,
     envelope: Envelope,
-    /// Of the page that asks.
-    origin: Option<String>,
+    /// The origin of the page that asks, where origins are listed.
+    page: Option<String>,
 }
 
 /// Answers a request of whoever may send it, and says to which page's script the answer may go.
@@ -359,12 +359,9 @@ async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request
     match answer {
         answer if !origins.is_list() => answer,
         Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
-        Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { origin, ..*awaited })),
+        Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { page: origin, ..*awaited })),
         Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
-        Answer::Stream(streaming) => {
-            let Streaming { head, source } = *streaming;
-            Answer::Stream(Box::new(Streaming { head: origins.sign(origin.as_deref(), head), source }))
-        }
+        Answer::Stream(streaming) => Answer::Stream(Box::new(streaming.signed(origins, origin.as_deref()))),
     }
 }
 
@@ -452,7 +449,7 @@ async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, enve
     };
     let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
     match begin {
-        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope, origin: None })),
+        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope, page: None })),
         Begin::Stream(head) => {
             let source = Box::new(Speech::of_ask(asking, render));
             Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))

@@ -24,6 +24,7 @@ use super::wire::{Wire, WireError};
 use super::world::World;
 use crate::api::ask_plan::AskRender;
 use crate::api::auth::Principal;
+use crate::api::origin::Origins;
 use crate::limits;
 use crate::protocol::http::{self, RequestDecoder, Response};
 
@@ -47,6 +48,11 @@ pub(super) struct Streaming {
 }
 
 impl Streaming {
+    /// The same, with what CORS tells the page that asks.
+    pub(super) fn signed(self, origins: &Origins, origin: Option<&str>) -> Self {
+        Self { head: origins.sign(origin, self.head), source: self.source }
+    }
+
     /// The same, ended when its reader's tenure is over.
     pub(super) fn held_by(self, world: &World, principal: &Rc<Principal>) -> Self {
         let over = Rc::new(Over::default());

@@ -108,17 +108,7 @@ impl<M: Medium> Shard<M> {
                 out.push(self.commit_key(pending.from));
                 return None;
             }
-            Effect::Replayed { seq, json, asked } => {
-                self.counters.replayed_total += 1;
-                match asked {
-                    // It was committed just now, so it waits; a log that cannot be read now changes nothing about that.
-                    Some(slot) => {
-                        let standing = self.standing(slot, seq).unwrap_or(Standing::Waiting { run: None });
-                        self.asked(slot, seq, json, true, standing)
-                    }
-                    None => Reply::Appended { seq, json, replayed: true },
-                }
-            }
+            Effect::Replayed { seq, json, asked } => self.replayed(seq, json, asked),
             Effect::Refused(refusal) => return Some(Err(refusal)),
         };
         Some(Ok(reply))
@@ -137,6 +127,18 @@ impl<M: Medium> Shard<M> {
         entry.move_cursor(reader, last_seq, own_at);
         if of_user {
             self.push_inbox(slot, false, out);
+        }
+    }
+
+    fn replayed(&mut self, seq: u64, json: Option<Json>, asked: Option<Slot>) -> Reply {
+        self.counters.replayed_total += 1;
+        match asked {
+            // It was committed just now, so it waits; a log that cannot be read now changes nothing about that.
+            Some(slot) => {
+                let standing = self.standing(slot, seq).unwrap_or(Standing::Waiting { run: None });
+                self.asked(slot, seq, json, true, standing)
+            }
+            None => Reply::Appended { seq, json, replayed: true },
         }
     }
 

@@ -23,7 +23,7 @@ pub struct Request {
     /// Whether the client expects the connection to stay open after the response (RFC 9112 section 9.3).
     pub keep_alive: bool,
     /// As whom it acts, where somebody has made sure of that. Nothing that a client sends is ever put here.
-    pub remote_user: Option<RemoteUser>,
+    pub remote_user: Option<Box<RemoteUser>>,
 }
 
 /// The user behind a request, as CGI's `REMOTE_USER` (RFC 3875 section 4.1.11).
