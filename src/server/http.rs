@@ -357,7 +357,6 @@ async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request
         Err(refusal) => Answer::Response(refusal),
     };
     match answer {
-        answer if !origins.is_list() => answer,
         Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
         Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { page: origin, ..*awaited })),
         Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
