@@ -344,7 +344,6 @@ struct Awaited {
     asking: Asking,
     render: Box<dyn AskRender>,
     envelope: Envelope,
-    /// The origin of the page that asks, where origins are listed.
     page: Option<String>,
 }
 
