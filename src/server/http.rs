@@ -344,7 +344,6 @@ struct Awaited {
     asking: Asking,
     render: Box<dyn AskRender>,
     envelope: Envelope,
-    /// The origin of the page that asks, where origins are listed.
     page: Option<String>,
 }
 
@@ -357,7 +356,6 @@ async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request
         Err(refusal) => Answer::Response(refusal),
     };
     match answer {
-        answer if !origins.is_list() => answer,
         Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
         Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { page: origin, ..*awaited })),
         Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
