@@ -1,7 +1,7 @@
 //! Writes a data folder as a shard of this version does, every kind of record in it: `cargo run --example golden-shard -- FOLDER`.
 //!
 //! The same steps give the same bytes, so `tests/golden` holds what earlier versions wrote against what this one reads and writes
-//! (`src/shard/tests/golden.rs`). The last steps are an answer in the middle, which a folder of a killed server has.
+//! (`tests/golden/main.rs`). The last steps are an answer in the middle, which a folder of a killed server has.
 
 use fleetlm::agent::Failure;
 use fleetlm::session::{Json, MessageId, SessionId};
