@@ -1,4 +1,4 @@
-//! The table of routes: what [`routes!`] makes of rows is both the match that serves requests and the list that everything else is
+//! The table of routes: what `routes!` makes of rows is both the match that serves requests and the list that everything else is
 //! derived from (who may call what, the description of the API, the walks of tests).
 //!
 //! Invariant: a route without a class does not compile, and no route is served that is not in [`all`].
