@@ -29,7 +29,7 @@ pub enum Reach {
     /// All.
     #[default]
     All,
-    /// Those whose user or agent it is; it acts as itself only.
+    /// Those whose user it is; it acts as itself only. Not those of an agent of that id: users choose their ids.
     Party(Box<str>),
     /// Those with this agent or team.
     Agent(Box<str>),
@@ -40,7 +40,7 @@ impl Reach {
     fn reaches(&self, user_id: &str, agent_id: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Party(me) => **me == *user_id || **me == *agent_id,
+            Self::Party(me) => **me == *user_id,
             Self::Agent(agent) => **agent == *agent_id,
         }
     }

@@ -64,6 +64,9 @@ impl<M: Medium> Shard<M> {
             if self.parked.is_crowded() {
                 return; // the disk is busy for clients already
             }
+            if self.runs.calls < CALLS_MAX {
+                self.runs.call_next();
+            }
             let Some(slot) = self.runs.pop_due(self.now.mono_us) else { return };
             match self.runs.of(slot).map(|run| &run.phase) {
                 Some(Phase::Calling(_) | Phase::Closing(_)) => self.go_on(slot, out),

@@ -12,7 +12,7 @@ use super::folded::{FoldedRun, OpenRun};
 use super::voices::{TeamRun, Voice};
 use crate::agent::{Answer, Assembler};
 use crate::session::{AgentConfig, Json, RunId};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::collections::{BTreeSet, VecDeque};
 use storage::{Lsn, Slot};
 
@@ -216,6 +216,8 @@ pub(super) struct Runs {
     timers: BTreeSet<(u64, u32)>,
     /// Sessions that wait for a call to end, because there are as many as there may be.
     queue: VecDeque<Slot>,
+    /// Those in the queue: each stands there once.
+    queued: HashSet<Slot>,
     /// Why calls were ended early, until their end is reported. As many as calls.
     pub(super) ended_early: HashMap<(RunId, u16), (&'static str, String)>,
     /// Calls under way.
@@ -327,11 +329,15 @@ impl Runs {
 
     /// The session at `slot` is due and there are as many calls as there may be: it is next when one ends.
     pub(super) fn wait_for_call(&mut self, slot: Slot) {
-        self.queue.push_back(slot);
+        if self.queued.insert(slot) {
+            self.queue.push_back(slot);
+        }
     }
 
-    fn call_next(&mut self) {
+    /// Wakes the next session that waits for a call. One that makes none when it is woken must not be the last.
+    pub(super) fn call_next(&mut self) {
         while let Some(slot) = self.queue.pop_front() {
+            self.queued.remove(&slot);
             let waits = |run: &SessionRun| match &run.phase {
                 Phase::Team(team) => team.is_queued(),
                 phase => run.timer_us.is_none() && !phase.is_under_way() && !phase.is_called(),

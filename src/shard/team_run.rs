@@ -12,7 +12,7 @@ use super::call::{Call, CallKind, RunStatus};
 use super::dispatch::AGAIN_US;
 use super::runs::{Attempt, Ending, Phase};
 use super::voices::{Part, TeamRun, Turn, Voice, VoiceState};
-use super::{Now, Out, Output, Shard, Stop};
+use super::{Now, Out, Output, Refusal, Shard, Stop};
 use crate::agent::{
     Answer, Assembler, Candidate, Invocation, Member, Plan, Said, Sees, Stance, Termination, digest, plan, resolve,
     text_of,
@@ -78,12 +78,14 @@ impl<M: Medium> Shard<M> {
             drop(self.runs.remove(slot)); // of what a crash has cut off nothing is owed
             return Ok(false);
         }
-        let earlier = self.earlier_parts(slot, first_seq)?;
+        // Within one life nothing of an earlier run stands behind the first message that waits.
+        let is_recovered = matches!(run.phase, Phase::Recovered(_));
+        let earlier = if is_recovered { self.earlier_parts(slot, first_seq)? } else { Earlier::default() };
         let upto_seq = if earlier.upto_seq > 0 { earlier.upto_seq } else { target_seq };
         let question = self.message_value(slot, upto_seq)?;
-        let (is_recovered, attempt) = match &self.runs.of(slot).expect("it stood here above").phase {
-            Phase::Preparing(Some(attempt)) | Phase::Retrying(attempt) => (false, Some(*attempt)),
-            phase => (matches!(phase, Phase::Recovered(_)), None),
+        let attempt = match &self.runs.of(slot).expect("it stood here above").phase {
+            Phase::Preparing(Some(attempt)) | Phase::Retrying(attempt) => Some(*attempt),
+            _ => None,
         };
         let attempt = Attempt { attempt: 1, ..attempt.unwrap_or_else(|| self.new_attempt(now)) };
         let note = RunNote::new(attempt.run, upto_seq, None);
@@ -176,7 +178,12 @@ impl<M: Medium> Shard<M> {
                 let voice = self.new_voice(run, agent, Part::Summary, Sees::Everything, None);
                 self.begin_voices(slot, voice.into_iter().collect());
             }
-            Plan::Summarise(None) => self.append_digest(slot)?,
+            Plan::Summarise(None) => match self.append_digest(slot) {
+                Err(Stop::Refuse(refusal @ Refusal::MessageTooLarge { .. })) => {
+                    self.fail(slot, "answer_too_large", refusal.to_string(), out);
+                }
+                appended => appended?,
+            },
             Plan::Done => {
                 let failure = run.failure.clone();
                 let (reason, detail) = failure.unwrap_or_else(|| (NOBODY.0, NOBODY.1.to_owned()));
@@ -206,6 +213,7 @@ impl<M: Medium> Shard<M> {
             unsaved: VecDeque::new(),
             messages: 0,
             chunks: (0, 0),
+            chunks_bytes: 0,
             lines_dropped: 0,
         })
     }
@@ -334,7 +342,8 @@ impl<M: Medium> Shard<M> {
         let is_planned = team.is_settled() && team.ending.is_none() || has_room && team.is_queued();
         let due_us = if is_planned { Some(now_us) } else { team.next_due_us() };
         let is_unsaved = team.voices.iter().any(|voice| !voice.unsaved.is_empty());
-        let again_us = is_unsaved.then_some(now_us + AGAIN_US);
+        // Whoever waits for a call is in the queue too; that this is looked at again costs little and forgets nobody.
+        let again_us = (is_unsaved || team.is_queued()).then_some(now_us + AGAIN_US);
         let due_us = [due_us, again_us].into_iter().flatten().min();
         self.runs.set_timer(slot, due_us);
     }

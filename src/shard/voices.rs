@@ -12,7 +12,7 @@ use super::call::{CallEnd, CallEvent, CallKind, CallReport};
 use super::runs::{Attempt, Ending};
 use super::{ChunkPlace, Out, Output, Push, Refusal, Shard, Stop};
 use crate::agent::{Answer, Assembler, ChunkError, Failure, Sees, Taken, retry_in_ms};
-use crate::limits::RUN_MESSAGES_MAX;
+use crate::limits::{RUN_CHUNK_BYTES_MAX, RUN_MESSAGES_MAX};
 use crate::session::{AgentConfig, Json, RunId, RunPart, TeamMode, scoped};
 use std::collections::VecDeque;
 use storage::{Medium, Slot};
@@ -102,6 +102,8 @@ pub(super) struct Voice {
     pub(super) messages: usize,
     /// Chunks that were shown, and those of them since its last message.
     pub(super) chunks: (u32, u32),
+    /// Bytes of those since its last message.
+    pub(super) chunks_bytes: usize,
     /// Lines that were no chunks.
     pub(super) lines_dropped: u64,
 }
@@ -244,7 +246,13 @@ impl<M: Medium> Shard<M> {
         };
         self.show_voice(slot, run, number, chunk.expect("what was taken was a chunk"), out);
         match taken {
-            Taken::Passed => Heard::GoesOn,
+            Taken::Passed => {
+                let bytes = self.runs.voice(slot, run, number).map_or(0, |voice| voice.chunks_bytes);
+                match bytes <= RUN_CHUNK_BYTES_MAX {
+                    true => Heard::GoesOn,
+                    false => Heard::Ends("answer_too_large", "the answer's chunks are over their bound".to_owned()),
+                }
+            }
             Taken::Failed { text } => Heard::Ends("agent_error", text),
             Taken::Ended(answer) => {
                 self.complete_voice(slot, run, number, answer);
@@ -265,6 +273,7 @@ impl<M: Medium> Shard<M> {
         team.next_index += 1;
         let Some(voice) = team.voices.iter_mut().find(|voice| voice.number == number) else { return };
         voice.chunks = (voice.chunks.0 + 1, voice.chunks.1 + 1);
+        voice.chunks_bytes += chunk.as_str().len();
         let agent_id = voice.speaker(&team.team).to_owned();
         self.runs.totals.chunks += 1;
         let session = self.id_of(slot);
@@ -287,7 +296,7 @@ impl<M: Medium> Shard<M> {
         let voice = &mut team.voices[place];
         voice.unsaved.push_back(answer);
         voice.messages += 1;
-        voice.chunks.1 = 0;
+        (voice.chunks.1, voice.chunks_bytes) = (0, 0);
     }
 
     /// A voice ends before its agent has ended it: what was produced is kept, and everybody sees where it stops.
