@@ -20,7 +20,7 @@ fn with_examples(server: &Server, folder: &Folder) -> std::path::PathBuf {
     document["components"]["schemas"]["SessionId"]["example"] = json!(session);
     for methods in document["paths"].as_object_mut().expect("paths").values_mut() {
         for operation in methods.as_object_mut().expect("methods").values_mut() {
-            let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+            let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten();
             for parameter in parameters.filter(|parameter| is_agent(parameter)) {
                 parameter["example"] = json!("echo");
             }

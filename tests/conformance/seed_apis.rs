@@ -172,10 +172,10 @@ fn the_printed_frame_of_agenfleet_is_answered_in_chunks_and_a_final_frame() {
     );
 }
 
-/// The examples that begin with `curl -sf`.
+/// The examples that ask with `curl -sf`.
 fn examples(page: &str) -> Vec<&str> {
     let blocks = page.split("```sh\n").skip(1).map(|block| block.split("```").next().expect("a block ends"));
-    blocks.filter(|block| block.starts_with("curl -sf")).collect()
+    blocks.filter(|block| block.contains("curl -sf")).collect()
 }
 
 #[test]
