@@ -38,8 +38,9 @@ fn is_agent(parameter: &Value) -> bool {
     parameter["in"] == "path" && parameter["description"] == "The agent."
 }
 
-fn run(program: &Path, words: &[&str]) {
-    let output = Command::new(program).args(words).output().expect("the program starts");
+/// Runs a program in `folder`, where it may leave what it likes.
+fn run(program: &Path, folder: &Path, words: &[&str]) {
+    let output = Command::new(program).args(words).current_dir(folder).output().expect("the program starts");
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{}: {said}", program.display());
     println!("{said}");
@@ -52,7 +53,7 @@ fn the_document_is_valid_and_the_server_does_what_it_says() {
     let folder = Folder::new();
     let file = with_examples(&server, &folder);
     let file = file.to_str().expect("UTF-8");
-    run(&programs.join("openapi-spec-validator"), &[file]);
+    run(&programs.join("openapi-spec-validator"), folder.path(), &[file]);
     let url = format!("http://{}", server.address());
     let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
     let config = folder.path().join("schemathesis.toml");
@@ -63,5 +64,5 @@ fn the_document_is_valid_and_the_server_does_what_it_says() {
     let bounds =
         ["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1", "--request-timeout", "20"];
     let rest = ["--generation-database", "none", "--no-color"];
-    run(&programs.join("schemathesis"), &[&words[..], &bounds[..], &rest[..]].concat());
+    run(&programs.join("schemathesis"), folder.path(), &[&words[..], &bounds[..], &rest[..]].concat());
 }
