@@ -152,12 +152,21 @@ enum Stage {
 
 impl Marking {
     pub(super) fn of(agent: &str, user_id: String, params: &Params<'_>) -> Result<Self, ApiError> {
+        // What is named and cannot be read must not stand for everything.
+        let is_given = |name: &str| params.raw(name).is_some_and(|raw| raw.get() != "null");
+        if is_given("conversation_id") && params.name("conversation_id").is_none() {
+            return Err(Kind::SessionNotFound.into());
+        }
+        if is_given("message_id") && params.name("message_id").is_none() {
+            return Err(Kind::MessageNotFound.into());
+        }
+        let last_seq = is_given("last_seq").then(|| params.positive("last_seq").unwrap_or(0));
         let session = params.name("conversation_id").map(|id| conversation(&id)).transpose()?;
         let message = params.name("message_id").map(|id| parse_message_id(&id).ok_or(Kind::MessageNotFound));
         let (session, upto) = match (message.transpose()?, session) {
             (Some((of, _)), Some(session)) if of != session => return Err(Kind::MessageNotFound.into()),
             (Some((of, seq)), _) => (Some(of), Some(seq)),
-            (None, session) => (session, params.positive("last_seq")),
+            (None, session) => (session, last_seq),
         };
         if upto.is_some() && session.is_none() {
             return Err(Kind::ConversationMissing.into());
