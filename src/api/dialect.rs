@@ -69,7 +69,7 @@ impl Dialect {
     }
 }
 
-/// The dialect that `--dialect` or the header `x-dialect` pins: one of the two that share a path.
+/// The dialect that the header `x-dialect` pins: one of the two that share a path.
 pub fn pin(name: &str) -> Option<Dialect> {
     match name.trim().to_ascii_lowercase().as_str() {
         "fleetlm" => Some(Dialect::Fleetlm),
