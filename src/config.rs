@@ -34,6 +34,13 @@ pub enum Task {
         /// The data folder.
         dir: PathBuf,
     },
+    /// Copy a data folder, also of a running server, as it is at one moment, and verify the copy.
+    Backup {
+        /// The data folder.
+        dir: PathBuf,
+        /// The folder to make. Start a server on it, or on a copy of it, to restore.
+        to: PathBuf,
+    },
     /// List, make and revoke API keys of a data folder that no server uses.
     #[command(subcommand)]
     Keys(KeysTask),

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Parser;
 use fleetlm::config::{Cli, LogFormat, ServeConfig, Task};
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         None => serve(cli.serve),
         Some(Task::Serve(config)) => serve(*config),
         Some(Task::Check { dir }) => inspect::check(&dir),
+        Some(Task::Backup { dir, to }) => inspect::backup(&dir, &to, &mut unix_us),
         Some(Task::Keys(task)) => server::keys_offline::run(task),
         Some(Task::Export { dir, session }) => inspect::export(&dir, &session),
     };
@@ -42,4 +44,9 @@ fn serve(config: ServeConfig) -> anyhow::Result<ExitCode> {
     }
     server::run(config)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Microseconds since 1970.
+fn unix_us() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_micros() as u64)
 }

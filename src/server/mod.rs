@@ -213,7 +213,7 @@ impl Opening {
         }
         let rate = config.echo_chunks_per_s;
         let echo = (rate > 0).then(|| AgentConfig::echo(ECHO_AGENT, rate));
-        let blobs = storage::Blobs::open(dir.join(uploads::FOLDER))
+        let blobs = storage::Blobs::open(dir.join(storage::backup::BLOBS_FOLDER))
             .with_context(|| format!("cannot open the folder of files in {}", dir.display()))?;
         Ok(Self { file, recovered: Arc::new(recovered), options, echo, blobs })
     }

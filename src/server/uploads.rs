@@ -31,9 +31,6 @@ use crate::protocol::http::{Request, Response};
 use crate::session::{BlobClaimed, SessionId};
 use crate::shard::{Access, BlobCommand, Command, Refusal, Reply};
 
-/// Where files stand in the data folder.
-pub(super) const FOLDER: &str = "blobs";
-
 /// What a shard has of files.
 pub(super) struct Uploads {
     blobs: Blobs,

@@ -17,6 +17,7 @@
 //! - A record that does not verify is named by file and offset and never served.
 
 mod active;
+pub mod backup;
 mod blob;
 pub mod check;
 mod era;

@@ -7,6 +7,7 @@ mod harness;
 
 mod agents;
 mod asks;
+mod backup;
 mod channels;
 mod channels_send;
 mod conventions;

@@ -111,6 +111,8 @@ pub struct Rig<M: Medium> {
     pub passed: BTreeSet<u64>,
     pub recovered: Recovered,
     pub starts: u64,
+    /// The stamp of what is appended.
+    pub time_us: u64,
 }
 
 pub fn small() -> Options {
@@ -133,6 +135,7 @@ impl<M: Medium> Rig<M> {
             passed: BTreeSet::new(),
             recovered,
             starts: 1,
+            time_us: 5,
         };
         rig.open();
         rig
@@ -180,7 +183,8 @@ impl<M: Medium> Rig<M> {
             _ => 0,
         };
         let (one, other) = payload.split_at(payload.len() / 2);
-        let record = NewRecord { kind, flags, key: Key(key), seq, time_us: 5, meta: b"meta", payload: &[one, other] };
+        let record =
+            NewRecord { kind, flags, key: Key(key), seq, time_us: self.time_us, meta: b"meta", payload: &[one, other] };
         let appended = shard.log.append(record)?;
         let at = shard.log.read(appended.lsn).expect("what was appended can be read");
         shard.folded.record(&at, appended.slot);
