@@ -3,8 +3,10 @@
 //! Owns names, defaults and their checks. What a bound is for stands in `limits`.
 
 mod auth;
+mod client;
 
 pub use auth::{AuthConfig, AuthMode, KeyFields, KeysTask, Secret};
+pub use client::{AgentsTask, ClientTask, SendTask, ServerAt, SessionsTask, TailTask};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -44,6 +46,9 @@ pub enum Task {
     /// List, make and revoke API keys of a data folder that no server uses.
     #[command(subcommand)]
     Keys(KeysTask),
+    /// What asks a running server.
+    #[command(flatten)]
+    Client(ClientTask),
     /// Print a session as JSON lines, oldest first.
     Export {
         /// The data folder.

@@ -14,6 +14,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod inspect;
 pub mod limits;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use clap::Parser;
 use fleetlm::config::{Cli, LogFormat, ServeConfig, Task};
-use fleetlm::{inspect, server};
+use fleetlm::{cli, inspect, server};
 use tracing_subscriber::EnvFilter;
 
 /// Thread-local heaps suit one shard per core.
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Some(Task::Check { dir }) => inspect::check(&dir),
         Some(Task::Backup { dir, to }) => inspect::backup(&dir, &to, &mut unix_us),
         Some(Task::Keys(task)) => server::keys_offline::run(task),
+        Some(Task::Client(task)) => cli::run(task),
         Some(Task::Export { dir, session }) => inspect::export(&dir, &session),
     };
     match result {

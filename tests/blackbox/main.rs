@@ -10,6 +10,7 @@ mod asks;
 mod backup;
 mod channels;
 mod channels_send;
+mod cli;
 mod conventions;
 mod crash;
 mod damage;
