@@ -11,7 +11,7 @@ mod sessions;
 mod socket;
 mod tail;
 
-use crate::config::ClientTask;
+use crate::config::{ClientTask, ServerAt};
 use std::process::ExitCode;
 
 /// Does what is asked of the server.
@@ -22,9 +22,16 @@ pub fn run(task: ClientTask) -> anyhow::Result<ExitCode> {
     let result = match task {
         ClientTask::Send(task) => send::run(&task),
         ClientTask::Tail(task) => tail::run(&task),
+        ClientTask::Health(at) => health(&at),
         ClientTask::Sessions { at, task } => sessions::run(&at, task),
         ClientTask::Agents { at, task } => agents::run(&at, task),
     };
     // Whoever reads has had enough (`| head`): that is no failure.
     if result.as_ref().is_err_and(print::is_closed) { Ok(ExitCode::SUCCESS) } else { result }
+}
+
+fn health(at: &ServerAt) -> anyhow::Result<ExitCode> {
+    let answer = rest::Rest::new(at)?.get(&["health", "ready"], &[])?;
+    print::line(&if at.json { answer.to_string() } else { "ready".to_owned() })?;
+    Ok(ExitCode::SUCCESS)
 }

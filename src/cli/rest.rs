@@ -118,6 +118,9 @@ impl Rest {
 
 /// What a refusal says, with its status.
 fn refusal(status: ureq::http::StatusCode, body: &Value) -> String {
+    if let Some(reasons) = body["reasons"].as_array() {
+        return reasons.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    }
     let said = match (&body["error"], &body["errors"]) {
         (Value::String(text), _) => text.clone(),
         (Value::Null, Value::Null) => status.canonical_reason().unwrap_or("no reason").to_owned(),

@@ -27,6 +27,8 @@ pub enum ClientTask {
     Send(SendTask),
     /// Print a session's messages and stay with it.
     Tail(TailTask),
+    /// Ask a running server whether it is ready. Exit code 1 when it is not.
+    Health(ServerAt),
     /// List, make, rename, archive and delete sessions of a running server.
     Sessions {
         /// Which server.

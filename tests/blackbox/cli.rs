@@ -241,6 +241,7 @@ fn what_cannot_be_reached_or_understood_is_said_in_a_line() {
         let error = refused(&run(&server, &words)).to_lowercase();
         assert!(error.contains(word), "{words:?}: {error}");
     }
+    assert_eq!(said(&run(&server, &["health"])), "ready\n");
     for bad in ["http://127.0.0.1:1", "ftp://127.0.0.1", "nonsense"] {
         refused(&binary().args(["sessions", "--url", bad]).output().expect("it runs"));
     }

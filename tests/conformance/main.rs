@@ -13,6 +13,7 @@ mod ai_sdk;
 mod assembler;
 mod autobahn;
 mod curl;
+mod deploy;
 mod hapi;
 mod node;
 mod openapi;

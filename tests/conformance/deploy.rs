@@ -1,0 +1,169 @@
+//! The files in `deploy/`: the seccomp profile by running under it, the others by holding every name in them against the binary.
+
+use crate::harness::server::binary;
+use crate::harness::{Folder, Server, Value};
+use crate::packages::{missing, openapi, runs};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
+}
+
+fn text(name: &str) -> String {
+    std::fs::read_to_string(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The words of `text` that begin so, as far as letters, digits, `_` and `-` go.
+fn words(text: &str, beginning: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let rest = |at: usize| text[at..].chars().take_while(|c| is_part(*c)).collect::<String>();
+    text.match_indices(beginning).map(|(at, _)| rest(at)).collect()
+}
+
+/// The binary under the profile.
+fn confined() -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/seccomp.py");
+    let mut command = Command::new("python3");
+    command.arg(script).arg(file("seccomp.json")).arg(binary().get_program());
+    command.stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[test]
+fn under_the_seccomp_profile_the_server_serves_and_the_commands_work() {
+    if !runs("python3", &["--version"]) || !runs("cc", &["--version"]) {
+        return missing("Python or a C compiler is not installed: the seccomp profile was not tried");
+    }
+    let folder = Folder::new();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let (data, copy) = (data.to_str().expect("UTF-8"), copy.to_str().expect("UTF-8"));
+    let mut server = confined()
+        .args(["--listen", "127.0.0.1:0", "--data-dir", data])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let lines = BufReader::new(server.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    let url = lines.filter_map(|line| line.strip_prefix("listening on ").map(str::to_owned)).next();
+    let url = url.expect("the server starts under the profile");
+    let run = |words: &[&str]| confined().args(words).args(["--url", &url]).output().expect("it runs");
+    assert!(said(&run(&["send", "under a filter", "--agent", "echo"])).contains("under a filter"));
+    assert_eq!(said(&run(&["sessions"])).lines().count(), 2);
+    assert_eq!(said(&run(&["health"])), "ready\n");
+    assert!(said(&confined().args(["backup", data, copy]).output().expect("it runs")).contains("2 messages"));
+    assert!(said(&confined().args(["check", copy]).output().expect("it runs")).contains("0 problems"));
+    server.kill().expect("it is ours");
+    server.wait().expect("it ends");
+}
+
+#[test]
+fn what_the_profile_does_not_name_is_refused() {
+    if !runs("python3", &["--version"]) || !runs("cc", &["--version"]) {
+        return missing("Python or a C compiler is not installed: the seccomp profile was not tried");
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/seccomp.py");
+    let mut chroot = Command::new("python3");
+    chroot.arg(script).arg(file("seccomp.json")).args(["chroot", "/", "true"]);
+    let output = chroot.output().expect("it runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("Function not implemented"), "{error}");
+}
+
+#[test]
+fn every_setting_in_the_files_is_one_of_the_server() {
+    let help = binary().args(["serve", "--help"]).output().expect("it runs");
+    let help = said(&help);
+    for name in ["Dockerfile", "compose.yaml", "fleetlm.service", "kubernetes.yaml"] {
+        let text = text(name);
+        for variable in words(&text, "FLEETLM_") {
+            assert!(help.contains(&format!("env: {variable}=")), "{name}: {variable}");
+        }
+        assert!(!words(&text, "FLEETLM_").is_empty(), "{name} sets something");
+    }
+    for path in ["/health/live", "/health/ready", "/metrics"] {
+        assert!(text("kubernetes.yaml").contains(path), "{path}");
+    }
+}
+
+#[test]
+fn every_series_on_the_dashboard_is_one_of_the_server() {
+    let server = Server::start();
+    let session = server.session("alice", "echo");
+    server.say(&session, "alice", "so that there is something to count");
+    let answer = server.get("/metrics");
+    let metrics = answer.text();
+    let counted = include_str!("../../docs/operations.md");
+    let dashboard: Value = serde_json::from_str(&text("grafana.json")).expect("the dashboard is JSON");
+    let panels = dashboard["panels"].as_array().expect("a dashboard has panels");
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let shown: BTreeSet<String> =
+        targets.flat_map(|target| words(target["expr"].as_str().expect("a query"), "fleetlm_")).collect();
+    assert!(shown.len() > 20, "{shown:?}");
+    for series in shown {
+        let family = series.strip_suffix("_total").or(series.strip_suffix("_bucket")).unwrap_or(&series);
+        // A counter by reason is there once it counts something.
+        let is_there = metrics.contains(&format!("# TYPE {family} ")) || counted.contains(&format!("`{series}`"));
+        assert!(is_there, "{series} is no series of the server");
+    }
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_understands() {
+    if !runs("systemd-analyze", &["--version"]) {
+        return missing("systemd-analyze is not installed: the unit was not verified");
+    }
+    let folder = Folder::new();
+    let unit = folder.path().join("fleetlm.service");
+    let program = binary().get_program().to_str().expect("UTF-8").to_owned();
+    std::fs::write(&unit, text("fleetlm.service").replace("/usr/local/bin/fleetlm", &program))
+        .expect("it can be written");
+    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().expect("it runs");
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !complaints.contains("fleetlm.service"), "{complaints}");
+}
+
+#[test]
+fn the_manifests_are_yaml_and_name_the_port_the_volume_and_the_profile() {
+    let Some(folder) = openapi() else { return };
+    let script = "import json,sys,yaml; print(json.dumps([list(yaml.safe_load_all(open(f))) for f in sys.argv[1:]]))";
+    let output = Command::new(folder.join("python"))
+        .args(["-c", script])
+        .args([file("kubernetes.yaml"), file("compose.yaml")])
+        .output()
+        .expect("it runs");
+    let read: Value = serde_json::from_str(&said(&output)).expect("JSON");
+    let objects = read[0].as_array().expect("manifests");
+    let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+    assert_eq!(kinds, ["Service", "StatefulSet", "PodDisruptionBudget"]);
+    let pod = &objects[1]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["ports"][0]["containerPort"], 4000);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["localhostProfile"], "fleetlm.json");
+    assert_eq!(container["volumeMounts"][0]["mountPath"], "/data");
+    let drain: i64 = container["env"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|env| env["name"] == "FLEETLM_DRAIN_S")
+        .and_then(|env| env["value"].as_str()?.parse().ok())
+        .expect("the drain's seconds");
+    assert!(pod["terminationGracePeriodSeconds"].as_i64().expect("seconds") > drain, "a drain is not cut short");
+    let service = &read[1][0]["services"]["fleetlm"];
+    assert_eq!(
+        (service["ports"][0].as_str(), service["volumes"][0].as_str()),
+        (Some("127.0.0.1:4000:4000"), Some("data:/data"))
+    );
+    assert!(
+        text("Dockerfile").contains("FLEETLM_LISTEN=0.0.0.0:4000")
+            && text("Dockerfile").contains("FLEETLM_DATA_DIR=/data")
+    );
+}
