@@ -24,6 +24,9 @@ pub const NAMESPACE_BYTES_MAX: usize = 63;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// A key is remembered for this many of its session's latest messages. Older: the retry is a new message.
 pub const IDEMPOTENCY_WINDOW: u64 = 4096;
+/// Messages behind a question among which its answer is looked for, and as many again behind the answer's first for the rest of it. Further:
+/// it is not known how the question stands. As far as a retry of the question is known to be one, so that no retry misses its answer.
+pub const ANSWER_WITHIN: u64 = IDEMPOTENCY_WINDOW;
 /// Messages of a page when the caller names no limit (contract 1.5).
 pub const PAGE_MESSAGES_DEFAULT: usize = 50;
 /// Messages of a page at the most (the original's scripts ask for 100,000). More: `has_more` is true.

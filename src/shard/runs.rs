@@ -11,7 +11,7 @@ use super::answer::named;
 use super::folded::{FoldedRun, OpenRun};
 use super::voices::{TeamRun, Voice};
 use crate::agent::{Answer, Assembler};
-use crate::session::{AgentConfig, Json, RunId};
+use crate::session::{AgentConfig, Json, RunId, RunSpan};
 use hashbrown::{HashMap, HashSet};
 use std::collections::{BTreeSet, VecDeque};
 use storage::{Lsn, Slot};
@@ -258,6 +258,12 @@ impl Runs {
             Phase::Calling(answering) if answering.attempt.run == run => Some(answering),
             _ => None,
         }
+    }
+
+    /// What a run at `slot` answers whose last message is `upto_seq`. A run of which only chunks are left after a crash, its first message
+    /// having settled all that it was asked, may not know the first any more.
+    pub(super) fn span(&self, slot: Slot, upto_seq: u64) -> RunSpan {
+        RunSpan::new(self.of(slot).map_or(0, |run| run.first_seq), upto_seq)
     }
 
     /// Puts a session here that owes an answer from `first_seq` to `target_seq`.

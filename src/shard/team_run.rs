@@ -18,7 +18,9 @@ use crate::agent::{
     text_of,
 };
 use crate::limits::{CALLS_MAX, PARKED_US_MAX};
-use crate::session::{AgentConfig, Json, MessageId, MessageMeta, RunNote, RunPart, Sender, TeamMode, kind, scoped};
+use crate::session::{
+    AgentConfig, Json, MessageId, MessageMeta, RunNote, RunPart, RunSpan, Sender, TeamMode, kind, scoped,
+};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use storage::{Medium, Slot};
@@ -132,7 +134,9 @@ impl<M: Medium> Shard<M> {
         for seq in first_seq + 1..=self.committed_seq(slot) {
             let record = self.log.read(self.log.find(slot, seq)?)?;
             let Some(meta) = MessageMeta::decode(record.flags, record.meta) else { continue };
-            let (RunPart::Part(upto_seq), Sender::Other(member)) = (meta.run, meta.sender) else { continue };
+            let (RunPart::Part(RunSpan { upto_seq, .. }), Sender::Other(member)) = (meta.run, meta.sender) else {
+                continue;
+            };
             if u64::from(upto_seq) < first_seq {
                 continue;
             }
@@ -390,8 +394,7 @@ impl<M: Medium> Shard<M> {
             termination: Termination::Finish,
         };
         let sender = self.catalog.names.intern(&scoped(&team.team.namespace, team.team.id()));
-        let upto_seq = upto_seq as u32; // limits::SESSION_MESSAGES_MAX has 32 bits
-        self.append_answer(slot, run, sender, RunPart::Answers(upto_seq), &answer)?;
+        self.append_answer(slot, run, sender, RunPart::Answers(self.runs.span(slot, upto_seq)), &answer)?;
         let team = self.runs.team_at(slot).expect("appending ends nothing");
         team.voices.clear();
         team.uncommitted.push_back(Part::Summary);

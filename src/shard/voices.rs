@@ -137,6 +137,13 @@ impl TeamRun {
         self.uncommitted.is_empty() && self.voices.iter().all(Voice::is_saved)
     }
 
+    /// Whether the next message to be stored is this voice's, whatever comes: a step is planned only when the one before it is settled.
+    fn has_floor(&self, number: u16) -> bool {
+        let is_over = |voice: &Voice| voice.number == number || voice.is_saved();
+        let part = self.voices.iter().find(|voice| voice.number == number).map(|voice| &voice.part);
+        self.voices.iter().all(is_over) && self.uncommitted.iter().all(|other| Some(other) == part)
+    }
+
     /// Whether a call is to be begun, or the next step to be planned.
     pub(super) fn is_due(&self, now_us: u64) -> bool {
         let is_voice_due = |voice: &Voice| match voice.state {
@@ -271,13 +278,14 @@ impl<M: Medium> Shard<M> {
         let Some(team) = self.runs.team(slot, run) else { return };
         let index = team.next_index;
         team.next_index += 1;
+        let has_floor = team.has_floor(number);
         let Some(voice) = team.voices.iter_mut().find(|voice| voice.number == number) else { return };
         voice.chunks = (voice.chunks.0 + 1, voice.chunks.1 + 1);
         voice.chunks_bytes += chunk.as_str().len();
         let agent_id = voice.speaker(&team.team).to_owned();
         self.runs.totals.chunks += 1;
         let session = self.id_of(slot);
-        let place = Some(ChunkPlace { run, index });
+        let place = Some(ChunkPlace { run, index, has_floor });
         out.extend(self.tails.of(&slot).iter().map(|&to| {
             let push = Push::Chunk { session, agent_id: agent_id.clone(), chunk: chunk.clone(), place };
             Output::Push { to, push }
@@ -376,8 +384,8 @@ impl<M: Medium> Shard<M> {
     pub(super) fn save_voices(&mut self, slot: Slot, out: &mut Out<M>) {
         while let Some(Unsaved { run, number, part, speaker, upto_seq, answer }) = self.next_unsaved_of_voices(slot) {
             let sender = self.catalog.names.intern(&speaker);
-            let upto_seq = upto_seq as u32; // limits::SESSION_MESSAGES_MAX has 32 bits
-            let role = if part == Part::Summary { RunPart::Answers(upto_seq) } else { RunPart::Part(upto_seq) };
+            let span = self.runs.span(slot, upto_seq);
+            let role = if part == Part::Summary { RunPart::Answers(span) } else { RunPart::Part(span) };
             let appended = self.append_answer(slot, run, sender, role, &answer);
             match appended {
                 Ok(()) | Err(Stop::Refuse(Refusal::MessageTooLarge { .. })) => {

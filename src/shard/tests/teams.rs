@@ -8,13 +8,13 @@ use crate::session::{AgentConfig, AgentPut, DirectoryNote};
 
 impl Bench {
     /// A bench with the session `id(1)` of alice and the team bot of these fields, whose members are registered.
-    fn with_team(team: &str) -> Self {
+    pub(super) fn with_team(team: &str) -> Self {
         let mut bench = Self::with_session();
         bench.learn_team(team);
         bench
     }
 
-    fn learn_team(&mut self, team: &str) {
+    pub(super) fn learn_team(&mut self, team: &str) {
         let member = |id: &str, about: &str| {
             format!(
                 r#"{{"id":"{id}","name":"{}","origin_url":"http://{id}","keywords":["{about}"]}}"#,
@@ -43,14 +43,14 @@ impl Bench {
     }
 
     /// The call says this and ends.
-    fn answer_with(&mut self, call: &Call, text: &str) {
+    pub(super) fn answer_with(&mut self, call: &Call, text: &str) {
         let delta = format!(r#"{{"type":"text-delta","id":"0","delta":"{text}"}}"#);
         self.say(call, &[r#"{"type":"text-start","id":"0"}"#, &delta, r#"{"type":"finish"}"#]);
         self.end(call, None);
     }
 
     /// Every call is answered with its agent's name, until nobody is called any more.
-    fn answer_all(&mut self) {
+    pub(super) fn answer_all(&mut self) {
         loop {
             let calls = self.called_all();
             if calls.is_empty() {
