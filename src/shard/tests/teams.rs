@@ -412,3 +412,18 @@ fn a_run_that_a_crash_has_cut_off_goes_on_under_a_new_name() {
     assert_eq!(bench.log(), rows(&expected));
     assert_eq!(ids(&bench.called_all()), ["ann", "bob"], "what was said meanwhile is the next question");
 }
+
+#[test]
+fn a_team_that_was_deleted_is_not_there_to_be_asked() {
+    let mut bench = Bench::with_team(r#""members":["ann"]"#);
+    let ask = |answer_from| {
+        let terms = Terms { answer_from, ..Terms::default() };
+        Command::Append(Box::new(Append { terms: Some(Box::new(terms)), ..message(1, "alice", "hi") }))
+    };
+    let fields = r#"{"id":"bot","name":"Team","status":"disabled","team":{"members":["ann"]}}"#;
+    let agent = AgentConfig::create(&json(fields), 5).unwrap();
+    let notes = vec![DirectoryNote::Agent(AgentPut { former_id: None, agent })];
+    assert_eq!(bench.call(Command::Learn { notes, complete: false }), Ok(Reply::Done));
+    assert_eq!(bench.call(ask(Requires::Team)), Err(Refusal::AgentNotFound));
+    assert_eq!(bench.call(ask(Requires::Agent)), Err(Refusal::AgentDisabled));
+}
