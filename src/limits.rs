@@ -55,6 +55,9 @@ pub const INBOX_DIRTY_MAX: usize = 50;
 pub const INBOX_INTERVAL_US: u64 = 1_000_000;
 /// Registered agents. Full: 422. They are listed whole.
 pub const AGENTS_MAX: usize = 10_000;
+/// Registered agents of one namespace but the default one, which is the operator's own. Full: 422. A tenth of all, so that no tenant takes what
+/// the others need.
+pub const NAMESPACE_AGENTS_MAX: usize = 1_000;
 /// Bytes of an agent's `origin_url`, `webhook_path` or `compaction_webhook_url`. Full: 422. What HTTP servers take as
 /// a target.
 pub const AGENT_URL_BYTES_MAX: usize = 2048;
@@ -313,6 +316,12 @@ pub const JWKS_FETCH_S: u64 = 10;
 /// Principals or addresses whose rate is remembered, of the process and for each limit. Full: idle ones are forgotten, which changes nothing
 /// for them; if all are busy, the one with the most left.
 pub const RATE_KEYS_MAX: usize = 65_536;
-/// API keys, revoked ones included: who came in with one must not become unknown. Full: no further one is made. Each shard knows all of
-/// them, 200 bytes each.
+/// API keys that open something. Full: no further one is made. Each shard knows all of them, 200 bytes each.
 pub const KEYS_MAX: usize = 10_000;
+/// The same of one namespace but the default one. Full: no further one is made there.
+pub const NAMESPACE_KEYS_MAX: usize = 1_000;
+/// Revoked API keys. They are remembered: notes of keys are folded in any order, and one that was forgotten could come to life again. Full: no
+/// further key is made, or it could not be revoked. Each shard knows all of them, 20 MB in all.
+pub const KEYS_REVOKED_MAX: usize = 100_000;
+/// The same of one namespace but the default one. Full: no further one is made there. Three changed every day for nine years.
+pub const NAMESPACE_KEYS_REVOKED_MAX: usize = 10_000;
