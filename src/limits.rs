@@ -85,7 +85,7 @@ pub const CALLS_MAX: usize = 4_096;
 /// Messages of one answer. Full: the answer ends there, and the run has failed as `answer_too_large`. Agents send one, some a
 /// handful.
 pub const RUN_MESSAGES_MAX: usize = 100;
-/// Bytes of the chunks of one running answer, kept for clients that join in the middle. Full: the answer is ended with what was
+/// Bytes of the chunks of one running answer, all voices of a team together, kept for clients that join in the middle. Full: the answer is ended with what was
 /// produced, and the run has failed as `answer_too_large`.
 pub const RUN_CHUNK_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of the chunks of all running answers of one shard. Full: the answer that meets it is ended with what was produced, and

@@ -20,7 +20,8 @@ use self::telling::Telling;
 use super::view::{self, AskEvent};
 use crate::session::{Json, RunId, SessionId};
 use crate::shard::{
-    AgentName, Append, Asked, ChunkPlace, Command, Push, Refusal, Reply, Resume, Resumed, RunEvent, RunStatus, Standing,
+    AgentName, Append, Asked, ChunkPlace, Command, Push, Refusal, Reply, Resume, Resumed, RunEvent, RunStatus,
+    RunningChunk, Standing,
 };
 use std::borrow::Cow;
 
@@ -275,9 +276,9 @@ impl Ask {
         if let Some(Resumed { run: held, running: Some(running), .. }) = held
             && held == run
         {
-            for (chunk, index) in running.chunks.iter().zip(running.first_index..) {
-                // Only an agent alone is resumed in the middle.
-                self.telling.chunk(&running.agent_id, chunk, ChunkPlace { run, index, has_floor: true }, events);
+            for RunningChunk { index, agent_id, chunk } in running.chunks {
+                // Of a team nothing is told to who comes late.
+                self.telling.chunk(&agent_id, &chunk, ChunkPlace { run, index, has_floor: true }, events);
             }
         }
     }

@@ -215,7 +215,8 @@ mod tests {
         let what = "the namespace's list of revoked keys";
         assert_eq!(full(&ring, "acme"), Some((what, NAMESPACE_KEYS_REVOKED_MAX)));
         assert_eq!((full(&ring, "initech"), full(&ring, "")), (None, None));
-        (0..KEYS_MAX as u128).for_each(|number| ring.fold(KeyPut { namespace: String::new(), ..key((number + 1) << 64) }));
+        (0..KEYS_MAX as u128)
+            .for_each(|number| ring.fold(KeyPut { namespace: String::new(), ..key((number + 1) << 64) }));
         assert_eq!(full(&ring, ""), Some(("the list of keys", KEYS_MAX)));
     }
 

@@ -358,6 +358,9 @@ impl Runs {
         if let Phase::Calling(answering) = phase {
             self.chunks_bytes -= answering.chunks_bytes;
         }
+        if let Phase::Team(team) = phase {
+            self.chunks_bytes -= team.kept.bytes();
+        }
         phase.calls().for_each(|_| self.leave_call());
     }
 

@@ -10,8 +10,9 @@
 use super::answer::with_fields;
 use super::call::{Call, CallKind, RunStatus};
 use super::dispatch::AGAIN_US;
+use super::kept::Kept;
 use super::runs::{Attempt, Ending, Phase};
-use super::voices::{Part, TeamRun, Turn, Voice, VoiceState};
+use super::voices::{Part, TeamRun, Turn, Uncommitted, Voice, VoiceState};
 use super::{Now, Out, Output, Refusal, Shard, Stop};
 use crate::agent::{
     Answer, Assembler, Candidate, Invocation, Member, Plan, Said, Sees, Stance, Termination, digest, plan, resolve,
@@ -108,6 +109,7 @@ impl<M: Medium> Shard<M> {
             voices: Vec::new(),
             voices_total: 0,
             next_index: 0,
+            kept: Kept::default(),
             turns: earlier.turns,
             no_summary: false,
             uncommitted: VecDeque::new(),
@@ -215,6 +217,7 @@ impl<M: Medium> Shard<M> {
             began_us: self.now.mono_us,
             assembler: Assembler::new(String::new()),
             unsaved: VecDeque::new(),
+            covered_below: 0,
             messages: 0,
             chunks: (0, 0),
             chunks_bytes: 0,
@@ -314,11 +317,13 @@ impl<M: Medium> Shard<M> {
     pub(super) fn team_message_committed(&mut self, slot: Slot, seq: u64, out: &mut Out<M>) {
         let Some(team) = self.runs.team_at(slot) else { return };
         team.last_seq = seq;
-        match team.uncommitted.pop_front() {
-            Some(Part::Member(member, round)) => team.turns.push(Turn { member, round, seq: Some(seq) }),
-            Some(Part::Summary) => team.summary_seq = seq,
-            None => {}
+        let Uncommitted { part, voice, below } = team.uncommitted.pop_front().expect("it was appended before");
+        let let_go = team.kept.forget_below(voice, below);
+        match part {
+            Part::Member(member, round) => team.turns.push(Turn { member, round, seq: Some(seq) }),
+            Part::Summary => team.summary_seq = seq,
         }
+        self.runs.chunks_bytes -= let_go;
         self.settle_team(slot, out);
     }
 
@@ -397,7 +402,7 @@ impl<M: Medium> Shard<M> {
         self.append_answer(slot, run, sender, RunPart::Answers(self.runs.span(slot, upto_seq)), &answer)?;
         let team = self.runs.team_at(slot).expect("appending ends nothing");
         team.voices.clear();
-        team.uncommitted.push_back(Part::Summary);
+        team.uncommitted.push_back(Uncommitted { part: Part::Summary, voice: 0, below: 0 });
         Ok(())
     }
 }

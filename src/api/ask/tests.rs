@@ -89,7 +89,8 @@ fn asked(seq: u64, replayed: bool, standing: Standing) -> Result<Reply, Refusal>
 }
 
 fn joined(session_last_seq: u64, run: RunId, first_index: u32, chunks: &[&str]) -> Result<Reply, Refusal> {
-    let chunks: Vec<_> = chunks.iter().map(|text| text_delta(text)).collect();
+    let chunk = |(text, index): (&&str, u32)| RunningChunk { index, agent_id: "bot".into(), chunk: text_delta(text) };
+    let chunks: Vec<_> = chunks.iter().zip(first_index..).map(chunk).collect();
     let next_index = first_index + chunks.len() as u32;
     let running = Some(Running { agent_id: "bot".into(), state: "answering", first_index, chunks });
     let resumed = Box::new(Resumed { run, next_index, running, asked: true });
