@@ -24,6 +24,9 @@ pub const NAMESPACE_BYTES_MAX: usize = 63;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// A key is remembered for this many of its session's latest messages. Older: the retry is a new message.
 pub const IDEMPOTENCY_WINDOW: u64 = 4096;
+/// Messages behind a question among which its answer is looked for, and as many again behind the answer's first for the rest of it. Further:
+/// it is not known how the question stands. As far as a retry of the question is known to be one, so that no retry misses its answer.
+pub const ANSWER_WITHIN: u64 = IDEMPOTENCY_WINDOW;
 /// Messages of a page when the caller names no limit (contract 1.5).
 pub const PAGE_MESSAGES_DEFAULT: usize = 50;
 /// Messages of a page at the most (the original's scripts ask for 100,000). More: `has_more` is true.
@@ -52,6 +55,9 @@ pub const INBOX_DIRTY_MAX: usize = 50;
 pub const INBOX_INTERVAL_US: u64 = 1_000_000;
 /// Registered agents. Full: 422. They are listed whole.
 pub const AGENTS_MAX: usize = 10_000;
+/// Registered agents of one namespace but the default one, which is the operator's own. Full: 422. A tenth of all, so that no tenant takes what
+/// the others need.
+pub const NAMESPACE_AGENTS_MAX: usize = 1_000;
 /// Bytes of an agent's `origin_url`, `webhook_path` or `compaction_webhook_url`. Full: 422. What HTTP servers take as
 /// a target.
 pub const AGENT_URL_BYTES_MAX: usize = 2048;
@@ -79,7 +85,7 @@ pub const CALLS_MAX: usize = 4_096;
 /// Messages of one answer. Full: the answer ends there, and the run has failed as `answer_too_large`. Agents send one, some a
 /// handful.
 pub const RUN_MESSAGES_MAX: usize = 100;
-/// Bytes of the chunks of one running answer, kept for clients that join in the middle. Full: the answer is ended with what was
+/// Bytes of the chunks of one running answer, all voices of a team together, kept for clients that join in the middle. Full: the answer is ended with what was
 /// produced, and the run has failed as `answer_too_large`.
 pub const RUN_CHUNK_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of the chunks of all running answers of one shard. Full: the answer that meets it is ended with what was produced, and
@@ -310,6 +316,12 @@ pub const JWKS_FETCH_S: u64 = 10;
 /// Principals or addresses whose rate is remembered, of the process and for each limit. Full: idle ones are forgotten, which changes nothing
 /// for them; if all are busy, the one with the most left.
 pub const RATE_KEYS_MAX: usize = 65_536;
-/// API keys, revoked ones included: who came in with one must not become unknown. Full: no further one is made. Each shard knows all of
-/// them, 200 bytes each.
+/// API keys that open something. Full: no further one is made. Each shard knows all of them, 200 bytes each.
 pub const KEYS_MAX: usize = 10_000;
+/// The same of one namespace but the default one. Full: no further one is made there.
+pub const NAMESPACE_KEYS_MAX: usize = 1_000;
+/// Revoked API keys. They are remembered: notes of keys are folded in any order, and one that was forgotten could come to life again. Full: no
+/// further key is made, or it could not be revoked. Each shard knows all of them, 20 MB in all.
+pub const KEYS_REVOKED_MAX: usize = 100_000;
+/// The same of one namespace but the default one. Full: no further one is made there. Three changed every day for nine years.
+pub const NAMESPACE_KEYS_REVOKED_MAX: usize = 10_000;

@@ -11,7 +11,7 @@ mod team;
 mod url;
 mod usage;
 
-pub use assembler::{Answer, Assembler, ChunkError, Taken, Termination};
+pub use assembler::{Answer, Assembler, ChunkError, Taken, Termination, without};
 pub use digest::{digest, text_of};
 pub use history::{History, compacted_list};
 pub use router::{Candidate, choose};

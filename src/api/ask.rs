@@ -6,19 +6,22 @@
 //! Invariants:
 //! - A run answers the message when it covers its seq. Whatever is said of other runs, before it or beside it, is nobody's here.
 //! - The end is told only when the answer is durable: a run tells of its end behind its last message.
-//! - All text told, in its order, is the text of the answer's messages without anything between them, whatever was lost on the way:
-//!   what the chunks did not bring is told at the end from the messages.
+//! - All text told, in its order, is the text of the answer's messages without anything between them, in the order in which they are stored,
+//!   whatever was lost on the way and however many spoke at once (`telling`).
 //! - After a gap nothing is guessed: the session is watched again and the shard asked how the message stands.
 //!
 //! Not here: deadlines, the end of a connection (a run goes on without those who asked), how a dialect writes anything.
 
+mod telling;
 #[cfg(test)]
 mod tests;
 
-use super::view::{self, AskEvent, ChunkEvents};
+use self::telling::Telling;
+use super::view::{self, AskEvent};
 use crate::session::{Json, RunId, SessionId};
 use crate::shard::{
-    AgentName, Append, Asked, ChunkPlace, Command, Push, Refusal, Reply, Resume, Resumed, RunEvent, RunStatus, Standing,
+    AgentName, Append, Asked, ChunkPlace, Command, Push, Refusal, Reply, Resume, Resumed, RunEvent, RunStatus,
+    RunningChunk, Standing,
 };
 use std::borrow::Cow;
 
@@ -149,14 +152,8 @@ pub struct Ask {
     asked: Option<Box<Asked>>,
     /// The run that answers, once it is known.
     run: Option<RunId>,
-    /// Its next chunk.
-    next_index: u32,
-    /// What the chunks say, by voice: an agent alone is one, a team has some.
-    voices: Vec<(String, ChunkEvents)>,
-    /// Bytes of text told.
-    told_bytes: usize,
-    /// A chunk is missing: the rest is told at the end.
-    is_torn: bool,
+    /// What was told of its answer.
+    telling: Telling,
     /// A message may be missing: they are read at the end.
     must_read: bool,
     /// Chunks of a running answer of which it is not known yet whether it is ours.
@@ -174,10 +171,7 @@ impl Ask {
             session: append.session,
             asked: None,
             run: None,
-            next_index: 0,
-            voices: Vec::new(),
-            told_bytes: 0,
-            is_torn: false,
+            telling: Telling::default(),
             must_read: false,
             held: None,
             messages: Vec::new(),
@@ -223,11 +217,11 @@ impl Ask {
         match push {
             Push::Message { seq, json, .. } => {
                 self.heard_seq = self.heard_seq.max(*seq);
-                self.take_message(*seq, json);
+                self.take_message(*seq, json, events);
                 Step::Wait
             }
             Push::Chunk { agent_id, chunk, place: Some(place), .. } if self.run == Some(place.run) => {
-                self.take_chunk(agent_id, chunk, *place, events);
+                self.telling.chunk(agent_id, chunk, *place, events);
                 Step::Wait
             }
             Push::Run { event, .. } if event.upto_seq >= asked.seq => self.take_run(event, events),
@@ -238,7 +232,7 @@ impl Ask {
     }
 
     fn stands(&mut self, mut asked: Box<Asked>, events: &mut Vec<AskEvent>) -> Step {
-        let standing = std::mem::replace(&mut asked.standing, Standing::Unanswered);
+        let standing = std::mem::replace(&mut asked.standing, Standing::Unknown);
         (self.session, self.heard_seq) = (asked.session, asked.seq);
         let is_late = asked.replayed || self.must_read;
         self.asked = Some(asked);
@@ -261,11 +255,16 @@ impl Ask {
                 Step::Wait
             }
             Standing::Waiting { .. } => self.finish(events),
-            Standing::Unanswered => {
-                let unanswered = || Ending::Failed("unanswered".into(), String::new());
-                self.ending.get_or_insert_with(unanswered);
+            Standing::Unanswered { partial } => {
+                let rows: Vec<Row> = partial.into_iter().filter_map(Row::of).collect();
+                self.ending.get_or_insert_with(|| ending_of(rows.last()));
+                if !rows.is_empty() {
+                    self.messages = rows;
+                }
                 self.finish(events)
             }
+            Standing::Unknown if self.ending.is_some() => self.finish(events),
+            Standing::Unknown => Step::Done(Outcome::Late),
         }
     }
 
@@ -277,8 +276,9 @@ impl Ask {
         if let Some(Resumed { run: held, running: Some(running), .. }) = held
             && held == run
         {
-            for (chunk, index) in running.chunks.iter().zip(running.first_index..) {
-                self.take_chunk(&running.agent_id, chunk, ChunkPlace { run, index }, events);
+            for RunningChunk { index, agent_id, chunk } in running.chunks {
+                // Of a team nothing is told to who comes late.
+                self.telling.chunk(&agent_id, &chunk, ChunkPlace { run, index, has_floor: true }, events);
             }
         }
     }
@@ -286,46 +286,24 @@ impl Ask {
     /// The run that answers is this one.
     fn begin(&mut self, run: RunId) {
         if self.run != Some(run) {
-            self.is_torn |= self.told_bytes > 0; // it told the beginning of another answer
             self.run = Some(run);
-            self.next_index = 0;
-            self.voices.clear();
+            self.telling.begin();
             self.messages.clear();
         }
     }
 
-    fn take_message(&mut self, seq: u64, json: &Json) {
+    fn take_message(&mut self, seq: u64, json: &Json, events: &mut Vec<AskEvent>) {
         let Some(run) = self.run else { return };
         let is_ours = view::Message::read(json)
             .and_then(|message| Some(RunId::parse(&message.note("run_id")?)? == run))
             .unwrap_or_default();
-        if is_ours && self.messages.last().is_none_or(|last| last.seq < seq) {
-            self.messages.extend(Row::of(json.clone()));
+        if is_ours
+            && self.messages.last().is_none_or(|last| last.seq < seq)
+            && let Some(row) = Row::of(json.clone())
+        {
+            self.telling.message(&row.sender_id, &row.text(), events);
+            self.messages.push(row);
         }
-    }
-
-    fn take_chunk(&mut self, voice: &str, chunk: &Json, place: ChunkPlace, events: &mut Vec<AskEvent>) {
-        if place.index < self.next_index {
-            return;
-        }
-        self.is_torn |= place.index > self.next_index;
-        self.next_index = place.index + 1;
-        if self.is_torn {
-            return;
-        }
-        let at = self.voices.iter().position(|(known, _)| known == voice).unwrap_or_else(|| {
-            self.voices.push((voice.to_owned(), ChunkEvents::default()));
-            self.voices.len() - 1
-        });
-        let event = self.voices[at].1.take(chunk.as_str());
-        self.tell(event, events);
-    }
-
-    fn tell(&mut self, event: Option<AskEvent>, events: &mut Vec<AskEvent>) {
-        if let Some(AskEvent::Text(text)) = &event {
-            self.told_bytes += text.len();
-        }
-        events.extend(event);
     }
 
     fn take_run(&mut self, event: &RunEvent, events: &mut Vec<AskEvent>) -> Step {
@@ -347,7 +325,11 @@ impl Ask {
     /// Watches the session anew from where the shard is now. What was missed meanwhile is read at the end.
     fn watch_again(&mut self) -> Step {
         self.must_read = true;
-        let resume = self.run.map_or(Resume::All, |run| Resume::From { run, index: self.next_index });
+        match self.asked.as_ref().is_some_and(|asked| asked.team.is_some()) {
+            true => self.telling.be_silent(), // who has the floor now, may have had others before
+            false => self.telling.miss_messages(),
+        }
+        let resume = self.run.map_or(Resume::All, |run| Resume::From { run, index: self.telling.next_index() });
         let after_seq = self.heard_seq;
         Step::Again(Command::Watch { session: self.session, after_seq, limit: 0, resume: Some(resume) })
     }
@@ -358,16 +340,8 @@ impl Ask {
     }
 
     fn finish(&mut self, events: &mut Vec<AskEvent>) -> Step {
-        if !self.is_torn {
-            for (_, mut voice) in std::mem::take(&mut self.voices) {
-                self.tell(voice.rest(), events);
-            }
-        }
         let answered = Box::new(self.answered());
-        let text = answered.text();
-        if let Some(untold) = text.get(self.told_bytes..).filter(|untold| !untold.is_empty()) {
-            self.tell(Some(AskEvent::Text(untold.to_owned())), events);
-        }
+        self.telling.end(&answered.text(), events);
         Step::Done(outcome(self.ending.take(), answered))
     }
 
@@ -392,7 +366,7 @@ fn outcome(ending: Option<Ending>, answered: Box<Answered>) -> Outcome {
     match ending {
         Some(Ending::Stopped) => Outcome::Stopped(answered),
         Some(Ending::Failed(reason, detail)) => Outcome::Failed { reason, detail, partial: answered },
-        Some(Ending::Finished) | None => match broken_off(&answered) {
+        Some(Ending::Finished) | None => match answered.messages.last().and_then(broken_off) {
             None => Outcome::Answered(answered),
             Some(reason) if reason == "stopped" => Outcome::Stopped(answered),
             Some(reason) => Outcome::Failed { reason: reason.into(), detail: String::new(), partial: answered },
@@ -400,9 +374,17 @@ fn outcome(ending: Option<Ending>, answered: Box<Answered>) -> Outcome {
     }
 }
 
-/// Why the answer's last message is not whole. `None`: it is.
-fn broken_off(answered: &Answered) -> Option<String> {
-    let last = answered.messages.last()?.message()?;
+/// How a run ended that has answered nothing, by the last that members of a team have said in it.
+fn ending_of(last: Option<&Row>) -> Ending {
+    match last.and_then(broken_off) {
+        Some(reason) if reason == "stopped" => Ending::Stopped,
+        reason => Ending::Failed(reason.map_or("unanswered".into(), Cow::Owned), String::new()),
+    }
+}
+
+/// Why an answer's last message is not whole. `None`: it is.
+fn broken_off(last: &Row) -> Option<String> {
+    let last = last.message()?;
     last.note("termination").filter(|termination| termination == "abort")?;
     Some(last.note("reason").map_or_else(|| "aborted".to_owned(), Cow::into_owned))
 }

@@ -3,7 +3,7 @@
 
 use super::params;
 use crate::session::{Json, RunId, SessionId, rfc3339};
-use crate::shard::{CallKind, CallReport, ChunkPlace, Resume, Resumed, RunEvent, RunStatus};
+use crate::shard::{CallKind, CallReport, ChunkPlace, Resume, Resumed, RunEvent, RunStatus, RunningChunk};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -20,7 +20,7 @@ pub(super) fn resume(resume: Option<&RawValue>, run_id: Option<&RawValue>, index
 /// The payload of `stream_chunk`: the seeds' two keys, and where the chunk stands in its run.
 pub(super) fn stream_chunk(agent_id: &str, chunk: &Json, place: Option<ChunkPlace>) -> String {
     let agent_id = text(agent_id);
-    let place = place.map(|ChunkPlace { run, index }| format!(",\"run_id\":\"{run}\",\"index\":{index}"));
+    let place = place.map(|ChunkPlace { run, index, .. }| format!(",\"run_id\":\"{run}\",\"index\":{index}"));
     format!("{{\"agent_id\":{agent_id},\"chunk\":{}{}}}", chunk.as_str(), place.unwrap_or_default())
 }
 
@@ -87,14 +87,14 @@ pub(super) fn running(resumed: &Resumed) -> String {
 /// The events behind that reply: the chunks that the client has not seen.
 pub fn missed_chunks(session: SessionId, resumed: &Resumed) -> Vec<crate::shard::Push> {
     let Some(running) = &resumed.running else { return Vec::new() };
-    let place = |index| Some(ChunkPlace { run: resumed.run, index });
-    let chunk = |(index, chunk): (u32, &Json)| crate::shard::Push::Chunk {
+    let place = |index| Some(ChunkPlace { run: resumed.run, index, has_floor: false });
+    let chunk = |chunk: &RunningChunk| crate::shard::Push::Chunk {
         session,
-        agent_id: running.agent_id.clone(),
-        chunk: chunk.clone(),
-        place: place(index),
+        agent_id: chunk.agent_id.clone(),
+        chunk: chunk.chunk.clone(),
+        place: place(chunk.index),
     };
-    (running.first_index..).zip(&running.chunks).map(chunk).collect()
+    running.chunks.iter().map(chunk).collect()
 }
 
 #[derive(Serialize)]

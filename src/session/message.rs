@@ -106,10 +106,44 @@ pub enum RunPart {
     None,
     /// Its author waits for the session's agent, which was enabled when the message was appended.
     Owes,
-    /// A run made it: every message up to this seq is answered.
-    Answers(u32),
-    /// A run made it that answers the messages up to this seq and goes on: it settles nothing.
-    Part(u32),
+    /// A run made it: every message up to the span's end is answered.
+    Answers(RunSpan),
+    /// A run made it that answers the messages of this span and goes on: it settles nothing.
+    Part(RunSpan),
+}
+
+impl RunPart {
+    /// What the run answers that made the message. `None`: no run did.
+    pub fn span(self) -> Option<RunSpan> {
+        match self {
+            Self::None | Self::Owes => None,
+            Self::Answers(span) | Self::Part(span) => Some(span),
+        }
+    }
+}
+
+/// The messages that a run answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSpan {
+    /// The first of them.
+    pub first_seq: u32,
+    /// The last of them. No two runs of a session that ended have the same.
+    pub upto_seq: u32,
+}
+
+impl RunSpan {
+    /// The span of a run that answers up to `upto_seq`. A `first_seq` that is not known (0), or lies behind, says as little as none: then
+    /// it is the last alone.
+    pub fn new(first_seq: u64, upto_seq: u64) -> Self {
+        let first_seq = if first_seq == 0 { upto_seq } else { first_seq.min(upto_seq) };
+        // limits::SESSION_MESSAGES_MAX has 32 bits
+        Self { first_seq: first_seq as u32, upto_seq: upto_seq as u32 }
+    }
+
+    /// Whether it answers message `seq`.
+    pub fn covers(self, seq: u64) -> bool {
+        u64::from(self.first_seq) <= seq && seq <= u64::from(self.upto_seq)
+    }
 }
 
 const FLAG_USER: u8 = 1;
@@ -118,6 +152,9 @@ const FLAG_KEYED: u8 = 4;
 const FLAG_OWES: u8 = 8;
 const FLAG_ANSWERS: u8 = 16;
 const FLAG_PART: u8 = 32;
+/// With `FLAG_ANSWERS` or `FLAG_PART`: it is written from which message on. An answer owes nothing, so the bit was never set beside them:
+/// a version that does not know it refuses the record by name.
+const FLAG_FROM: u8 = FLAG_OWES;
 
 impl<'a> MessageMeta<'a> {
     /// The record's flags.
@@ -130,22 +167,26 @@ impl<'a> MessageMeta<'a> {
         let run = match self.run {
             RunPart::None => 0,
             RunPart::Owes => FLAG_OWES,
-            RunPart::Answers(_) => FLAG_ANSWERS,
-            RunPart::Part(_) => FLAG_PART,
+            RunPart::Answers(span) => FLAG_ANSWERS | from_flag(span),
+            RunPart::Part(span) => FLAG_PART | from_flag(span),
         };
         sender | run | if self.keyed.is_some() { FLAG_KEYED } else { 0 }
     }
 
     /// The record's meta bytes: own_total, then key hash and fingerprint if keyed, then the seq up to which it answers
-    /// if it does or is a part of what does, then the sender unless the flags name it.
+    /// if it does or is a part of what does, and the one from which it does unless that is the same, then the sender unless the flags
+    /// name it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.own_total.to_le_bytes());
         if let Some((key, fingerprint)) = self.keyed {
             out.extend_from_slice(&key.0.to_le_bytes());
             out.extend_from_slice(&fingerprint.0.to_le_bytes());
         }
-        if let RunPart::Answers(upto_seq) | RunPart::Part(upto_seq) = self.run {
-            out.extend_from_slice(&upto_seq.to_le_bytes());
+        if let Some(span) = self.run.span() {
+            out.extend_from_slice(&span.upto_seq.to_le_bytes());
+            if from_flag(span) != 0 {
+                out.extend_from_slice(&span.first_seq.to_le_bytes());
+            }
         }
         if let Sender::Other(id) = self.sender {
             out.extend_from_slice(id.as_bytes());
@@ -166,10 +207,9 @@ impl<'a> MessageMeta<'a> {
         let (run, rest) = match flags & (FLAG_OWES | FLAG_ANSWERS | FLAG_PART) {
             0 => (RunPart::None, rest),
             FLAG_OWES => (RunPart::Owes, rest),
-            part @ (FLAG_ANSWERS | FLAG_PART) => {
-                let (upto_seq, rest) = rest.split_first_chunk::<4>()?;
-                let upto_seq = u32::from_le_bytes(*upto_seq);
-                (if part == FLAG_PART { RunPart::Part(upto_seq) } else { RunPart::Answers(upto_seq) }, rest)
+            part if part & (FLAG_ANSWERS | FLAG_PART) != FLAG_ANSWERS | FLAG_PART => {
+                let (span, rest) = decode_span(part & FLAG_FROM != 0, rest)?;
+                (if part & FLAG_PART != 0 { RunPart::Part(span) } else { RunPart::Answers(span) }, rest)
             }
             _ => return None,
         };
@@ -181,6 +221,20 @@ impl<'a> MessageMeta<'a> {
         };
         Some(Self { sender, own_total: u32::from_le_bytes(*own_total), keyed, run })
     }
+}
+
+/// Most runs answer one message: of them nothing more is written than before there were spans.
+fn from_flag(span: RunSpan) -> u8 {
+    if span.first_seq == span.upto_seq { 0 } else { FLAG_FROM }
+}
+
+/// A record that does not say from which message on it answers is the answer of the last alone. Of one that was written before that was
+/// said, more may be true; it is not known.
+fn decode_span(has_first: bool, bytes: &[u8]) -> Option<(RunSpan, &[u8])> {
+    let (upto_seq, rest) = bytes.split_first_chunk::<4>()?;
+    let (first_seq, rest) = if has_first { rest.split_first_chunk::<4>()? } else { (upto_seq, rest) };
+    let [first_seq, upto_seq] = [first_seq, upto_seq].map(|seq| u32::from_le_bytes(*seq));
+    (first_seq <= upto_seq).then_some((RunSpan { first_seq, upto_seq }, rest))
 }
 
 #[cfg(test)]
@@ -219,14 +273,37 @@ mod tests {
     #[test]
     fn meta_bytes_that_are_too_short_are_not_a_messages() {
         let keyed = Some((KeyHash(1), Fingerprint(2)));
-        let meta = MessageMeta { sender: Sender::User, own_total: 1, keyed, run: RunPart::Answers(7) };
+        let meta = MessageMeta {
+            sender: Sender::User,
+            own_total: 1,
+            keyed,
+            run: RunPart::Answers(RunSpan { first_seq: 5, upto_seq: 7 }),
+        };
         let mut bytes = Vec::new();
         meta.encode(&mut bytes);
         for length in 0..bytes.len() {
             assert_eq!(MessageMeta::decode(meta.flags(), &bytes[..length]), None);
         }
         assert_eq!(MessageMeta::decode(FLAG_USER | FLAG_AGENT, &bytes), None);
-        assert_eq!(MessageMeta::decode(FLAG_ANSWERS | FLAG_PART, &bytes), None);
+        for from in [0, FLAG_FROM] {
+            assert_eq!(MessageMeta::decode(FLAG_ANSWERS | FLAG_PART | from, &bytes), None);
+        }
+        let backwards = [&[0; 4][..], &3u32.to_le_bytes(), &4u32.to_le_bytes()].concat();
+        assert_eq!(MessageMeta::decode(FLAG_AGENT | FLAG_ANSWERS | FLAG_FROM, &backwards), None);
+    }
+
+    #[test]
+    fn an_answer_to_one_message_is_written_as_it_was_before_there_were_spans() {
+        let of = |first_seq, upto_seq| {
+            let run = RunPart::Answers(RunSpan::new(first_seq, upto_seq));
+            let meta = MessageMeta { sender: Sender::Agent, own_total: 1, keyed: None, run };
+            let mut bytes = Vec::new();
+            meta.encode(&mut bytes);
+            (meta.flags(), bytes)
+        };
+        assert_eq!(of(7, 7), (FLAG_AGENT | FLAG_ANSWERS, vec![1, 0, 0, 0, 7, 0, 0, 0]));
+        assert_eq!((of(0, 7), of(9, 7)), (of(7, 7), of(7, 7)), "what is not known is not said");
+        assert_eq!(of(5, 7), (FLAG_AGENT | FLAG_ANSWERS | FLAG_FROM, vec![1, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0, 0]));
     }
 
     proptest! {
@@ -235,15 +312,16 @@ mod tests {
             own_total: u32,
             keyed in proptest::option::of((any::<u128>(), any::<u64>())),
             who in 0..3,
-            (role, upto_seq) in (0..4, any::<u32>()),
+            (role, first_seq, upto_seq) in (0..4, any::<u32>(), any::<u32>()),
             other in ".{0,40}",
         ) {
             let sender = match who { 0 => Sender::User, 1 => Sender::Agent, _ => Sender::Other(&other) };
+            let span = RunSpan::new(first_seq.into(), upto_seq.into());
             let run = match role {
                 0 => RunPart::None,
                 1 => RunPart::Owes,
-                2 => RunPart::Answers(upto_seq),
-                _ => RunPart::Part(upto_seq),
+                2 => RunPart::Answers(span),
+                _ => RunPart::Part(span),
             };
             let keyed = keyed.map(|(k, f)| (KeyHash(k), Fingerprint(f)));
             let meta = MessageMeta { sender, own_total, keyed, run };

@@ -28,7 +28,7 @@ pub use idempotency::{Fingerprint, KeyHash, Lookup, Window};
 pub use json::{Json, nests_deeper_than};
 pub use key_note::{KeyPut, KeyScope, SecretHash};
 pub use main_id::main_id;
-pub use message::{MessageMeta, MessageParts, RunPart, Sender};
+pub use message::{MessageMeta, MessageParts, RunPart, RunSpan, Sender};
 pub use namespace::{DEFAULT_NAMESPACE, Namespace, scoped, split};
 pub use note::{
     AgentPut, CursorMoved, DirectoryNote, SessionCreated, SessionParts, SessionRenamed, SessionStatus, kind,

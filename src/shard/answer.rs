@@ -127,7 +127,7 @@ impl<M: Medium> Shard<M> {
         self.runs.chunks_bytes += bytes;
         self.runs.totals.chunks += 1;
         let session = self.id_of(slot);
-        let place = Some(ChunkPlace { run, index });
+        let place = Some(ChunkPlace { run, index, has_floor: true });
         out.extend(self.tails.of(&slot).iter().map(|&to| {
             let push = Push::Chunk { session, agent_id: agent_id.clone(), chunk: chunk.clone(), place };
             Output::Push { to, push }
@@ -214,7 +214,7 @@ impl<M: Medium> Shard<M> {
     pub(super) fn save(&mut self, slot: Slot, out: &mut Out<M>) {
         while let Some(SaveStep { run, upto_seq, answer, index }) = self.next_unsaved(slot) {
             let agent = self.catalog.entry(slot).map_or(NameId::NONE, |entry| entry.agent);
-            let part = RunPart::Answers(upto_seq as u32); // limits::SESSION_MESSAGES_MAX has 32 bits
+            let part = RunPart::Answers(self.runs.span(slot, upto_seq));
             match self.append_answer(slot, run, agent, part, &answer) {
                 Ok(()) => {
                     let answering = self.runs.answering(slot, run).expect("appending ends nothing");

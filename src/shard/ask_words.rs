@@ -101,5 +101,10 @@ pub enum Standing {
         messages: Vec<Json>,
     },
     /// No run has answered it, and none will.
-    Unanswered,
+    Unanswered {
+        /// What members of a team had said before their run ended, as clients read it, ascending.
+        partial: Vec<Json>,
+    },
+    /// It is not known: more than [`crate::limits::ANSWER_WITHIN`] messages lie behind it without an answer among them.
+    Unknown,
 }

@@ -1,19 +1,21 @@
 //! How a message stands that owes an answer: waiting, answered, or neither.
 //!
+//! A message's answer is what a run has said that covers it: each message of a run says which messages that run answers, from the first to
+//! the last ([`RunSpan`]). Runs follow each other, so behind the first message of a later run nothing is said to it any more. A member of a team
+//! answers nothing alone: what members have said without the team's own message behind it is what a run that failed has left.
+//!
 //! What is told is committed: a message of an answer that is not yet durable is not there, its run is still under way.
 
 use super::append::stored_json;
+use super::park::Walk;
 use super::runs::Phase;
 use super::{Asked, Outcome, Reply, Shard, Standing, Stop};
-use crate::limits::RUN_MESSAGES_MAX;
-use crate::session::{Json, MessageMeta, RunPart, SessionId};
-use storage::{Medium, Slot};
-
-/// Messages behind a question among which its answer is looked for: the longest, with as much again said beside it.
-const ANSWER_WITHIN: u64 = 2 * RUN_MESSAGES_MAX as u64;
+use crate::limits::ANSWER_WITHIN;
+use crate::session::{Json, MessageMeta, RunPart, RunSpan, SessionId};
+use storage::{Log, Medium, Record, Slot};
 
 impl<M: Medium> Shard<M> {
-    pub(super) fn read_answer(&self, id: SessionId, seq: u64) -> Result<Outcome, Stop> {
+    pub(super) fn read_answer(&mut self, id: SessionId, seq: u64) -> Result<Outcome, Stop> {
         let slot = self.readable(id)?;
         Ok(Outcome::Reply(Reply::Standing(Box::new(self.standing(slot, seq)?))))
     }
@@ -27,22 +29,19 @@ impl<M: Medium> Shard<M> {
     }
 
     /// How message `seq` stands.
-    pub(super) fn standing(&self, slot: Slot, seq: u64) -> Result<Standing, Stop> {
+    pub(super) fn standing(&mut self, slot: Slot, seq: u64) -> Result<Standing, Stop> {
         if let Some(waiting) = self.awaited(slot, seq) {
             return Ok(waiting);
         }
-        let mut messages = Vec::new();
-        let mut answered = None;
-        for at in seq + 1..=self.committed_seq(slot).min(seq + ANSWER_WITHIN) {
-            let record = self.log.read(self.log.find(slot, at)?)?;
-            let part = MessageMeta::decode(record.flags, record.meta).map_or(RunPart::None, |meta| meta.run);
-            let (RunPart::Answers(upto) | RunPart::Part(upto)) = part else { continue };
-            // Of two runs that cover it the first is its answer.
-            if u64::from(upto) >= seq && *answered.get_or_insert(upto) == upto {
-                messages.push(stored_json(record.payload));
-            }
-        }
-        Ok(if messages.is_empty() { Standing::Unanswered } else { Standing::Answered { messages } })
+        let looked = match self.parked.take_walk() {
+            Some(Walk::Answer { seq: of, looked }) if of == seq => looked,
+            _ => seq,
+        };
+        let mut search = Search::new(seq, looked);
+        search.go(&self.log, slot, self.committed_seq(slot)).map_err(|stop| {
+            self.parked.keep_walk(Walk::Answer { seq, looked: search.looked });
+            stop
+        })
     }
 
     /// The run that is to answer message `seq`, if one is.
@@ -68,6 +67,76 @@ impl<M: Medium> Shard<M> {
             }
             _ if run.first_seq <= seq && seq <= run.target_seq => Some(Standing::Waiting { run: None }),
             _ => None,
+        }
+    }
+}
+
+/// The walk over the messages behind a question, up to its answer.
+struct Search {
+    seq: u64,
+    /// Up to here nothing has to do with the question.
+    looked: u64,
+    /// What the run answers of which these messages are.
+    span: Option<RunSpan>,
+    messages: Vec<Json>,
+    /// One of them is the answer, not a part of one that may never have come.
+    is_settled: bool,
+}
+
+impl Search {
+    fn new(seq: u64, looked: u64) -> Self {
+        Self { seq, looked, span: None, messages: Vec::new(), is_settled: false }
+    }
+
+    /// Walks up to `last_seq`, and no further than the bound.
+    fn go<M: Medium>(&mut self, log: &Log<M>, slot: Slot, last_seq: u64) -> Result<Standing, Stop> {
+        let mut reader = log.reader();
+        let (mut at, mut block) = (self.looked, Vec::new());
+        let mut upto = last_seq.min(self.seq + ANSWER_WITHIN);
+        while at < upto {
+            if block.is_empty() {
+                reader.walk_block(slot, at, upto, &mut block)?;
+            }
+            let Some(lsn) = block.pop() else { break };
+            let is_found = self.span.is_some();
+            if !self.take(&log.read(lsn)?) {
+                return Ok(self.end(true));
+            }
+            at += 1;
+            match self.span {
+                None => self.looked = at,
+                Some(_) if !is_found => upto = last_seq.min(at + ANSWER_WITHIN),
+                Some(_) => {}
+            }
+        }
+        Ok(self.end(at >= last_seq))
+    }
+
+    /// Takes in the next message. False: behind it nothing is said to the question.
+    fn take(&mut self, record: &Record<'_>) -> bool {
+        let part = MessageMeta::decode(record.flags, record.meta).map_or(RunPart::None, |meta| meta.run);
+        let Some(span) = part.span() else { return true };
+        let is_same_run = self.span.is_some_and(|known| known.upto_seq == span.upto_seq);
+        if !is_same_run && (!span.covers(self.seq) || self.is_settled) {
+            // A run of earlier messages may still have been speaking when the question came.
+            return u64::from(span.upto_seq) < self.seq;
+        }
+        if !is_same_run {
+            self.messages.clear(); // what a crash has cut off another run has answered
+            self.span = Some(span);
+        }
+        self.is_settled |= matches!(part, RunPart::Answers(_));
+        self.messages.push(stored_json(record.payload));
+        true
+    }
+
+    /// How the question stands. `is_whole`: everything that could be its answer was looked at.
+    fn end(&mut self, is_whole: bool) -> Standing {
+        let messages = std::mem::take(&mut self.messages);
+        match (self.is_settled, is_whole) {
+            (true, _) => Standing::Answered { messages },
+            (false, true) => Standing::Unanswered { partial: messages },
+            (false, false) => Standing::Unknown,
         }
     }
 }

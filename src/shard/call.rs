@@ -172,10 +172,22 @@ pub struct Running {
     pub agent_id: String,
     /// `waiting`, `calling` or `answering`.
     pub state: &'static str,
-    /// The index of the first of `chunks`.
+    /// The index of the first of `chunks`; of the next chunk when there are none.
     pub first_index: u32,
-    /// What the client has not seen.
-    pub chunks: Vec<Json>,
+    /// What the client has not seen, ascending. Of a team whose members speak at once the indexes have holes: what is not there belongs to a
+    /// message that is stored.
+    pub chunks: Vec<RunningChunk>,
+}
+
+/// A chunk of a running answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningChunk {
+    /// Which of its run.
+    pub index: u32,
+    /// Who has said it.
+    pub agent_id: String,
+    /// What the agent has sent.
+    pub chunk: Json,
 }
 
 /// What runs came to since start.

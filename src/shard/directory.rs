@@ -5,7 +5,7 @@
 //! change) is decided on top of them. A disabled agent keeps its id; an id that was given up by a rename is free.
 
 use super::{AgentCommand, ECHO_AGENT, Refusal, Reply};
-use crate::limits::AGENTS_MAX;
+use crate::limits::{AGENTS_MAX, NAMESPACE_AGENTS_MAX};
 use crate::session::{AgentConfig, AgentPut, Json, Namespace, scoped};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -137,6 +137,11 @@ impl Directory {
         self.assert_members(&agent)?;
         if self.committed.len() + self.pending.len() >= AGENTS_MAX {
             return Err(Refusal::Full { what: "the directory of agents", max: AGENTS_MAX });
+        }
+        let is_here = |agent: &&AgentConfig| agent.namespace == namespace.stored();
+        let here = self.committed.values().chain(self.pending.iter().map(|note| &note.agent)).filter(is_here).count();
+        if !namespace.stored().is_empty() && here >= NAMESPACE_AGENTS_MAX {
+            return Err(Refusal::Full { what: "the namespace's directory of agents", max: NAMESPACE_AGENTS_MAX });
         }
         Ok(put(None, agent))
     }
@@ -368,6 +373,21 @@ mod tests {
         folded.fold_snapshot(&old_bytes).unwrap();
         assert_eq!(ids(&folded, None), ["b"]);
         assert_eq!(folded.fold_snapshot(b"x"), None);
+    }
+
+    #[test]
+    fn a_tenant_has_its_share_of_the_directory_and_no_more() {
+        let [acme, initech] = ["acme", "initech"].map(|name| Namespace::parse(name).unwrap());
+        let mut directory = Directory::default();
+        for n in 0..NAMESPACE_AGENTS_MAX {
+            let Decision::Put(note) = directory.decide(&acme, &create(&format!("a{n}"), "A"), 5) else { panic!("{n}") };
+            directory.fold(*note, 5);
+        }
+        let full = Refusal::Full { what: "the namespace's directory of agents", max: NAMESPACE_AGENTS_MAX };
+        assert_eq!(directory.decide(&acme, &create("more", "A"), 5), Decision::Refuse(full));
+        for other in [initech, Namespace::default()] {
+            assert!(matches!(directory.decide(&other, &create("more", "A"), 5), Decision::Put(_)));
+        }
     }
 
     #[test]

@@ -168,9 +168,9 @@ impl Folding {
         match run {
             RunPart::None | RunPart::Part(_) => {}
             RunPart::Owes => self.runs.entry(slot).or_default().owes(seq),
-            RunPart::Answers(upto_seq) => {
+            RunPart::Answers(span) => {
                 if let Some(folded) = self.runs.get_mut(&slot) {
-                    folded.answered(u64::from(upto_seq));
+                    folded.answered(u64::from(span.upto_seq));
                     self.drop_idle(slot);
                 }
             }

@@ -5,7 +5,7 @@
 //! Not here: what a key is compared with, and what it permits (`api::auth`).
 
 use super::{KeyCommand, Refusal, Reply};
-use crate::limits::KEYS_MAX;
+use crate::limits::{KEYS_MAX, KEYS_REVOKED_MAX, NAMESPACE_KEYS_MAX, NAMESPACE_KEYS_REVOKED_MAX};
 use crate::session::{KeyId, KeyPut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -44,15 +44,37 @@ impl Keyring {
         match command {
             KeyCommand::List => KeyDecision::Reply(Reply::Keys(self.all().cloned().collect())),
             KeyCommand::Create(key) if self.latest(key.id).is_some() => KeyDecision::Refuse(Refusal::SessionExists),
-            KeyCommand::Create(_) if self.known.len() + self.pending.len() >= KEYS_MAX => {
-                KeyDecision::Refuse(Refusal::Full { what: "the list of keys", max: KEYS_MAX })
-            }
-            KeyCommand::Create(key) => KeyDecision::Put(key.clone()),
+            KeyCommand::Create(key) => match self.full_for(&key.namespace) {
+                Some((what, max)) => KeyDecision::Refuse(Refusal::Full { what, max }),
+                None => KeyDecision::Put(key.clone()),
+            },
             KeyCommand::Revoke { id } => match self.latest(*id) {
                 Some(key) => KeyDecision::Put(Box::new(key.revoked(now_us))),
                 None => KeyDecision::Refuse(Refusal::KeyNotFound),
             },
         }
+    }
+
+    /// What has no room for another key of this namespace, and its bound. The default namespace is the operator's own.
+    fn full_for(&self, namespace: &str) -> Option<(&'static str, usize)> {
+        let counts = |is_counted: &dyn Fn(&KeyPut) -> bool| {
+            let keys = self.known.values().chain(&self.pending).filter(|key| is_counted(key));
+            keys.fold((0, 0), |(open, revoked), key| match key.revoked_at_us {
+                None => (open + 1, revoked),
+                Some(_) => (open, revoked + 1),
+            })
+        };
+        let (open, revoked) = counts(&|_| true);
+        let (open_here, revoked_here) = counts(&|key| !namespace.is_empty() && key.namespace == namespace);
+        [
+            ("the list of keys", open, KEYS_MAX),
+            ("the list of revoked keys", revoked, KEYS_REVOKED_MAX),
+            ("the namespace's list of keys", open_here, NAMESPACE_KEYS_MAX),
+            ("the namespace's list of revoked keys", revoked_here, NAMESPACE_KEYS_REVOKED_MAX),
+        ]
+        .into_iter()
+        .find(|(_, count, max)| count >= max)
+        .map(|(what, _, max)| (what, max))
     }
 
     /// Remembers a note that was appended.
@@ -172,6 +194,30 @@ mod tests {
         assert_eq!(ring.key(KeyId::from(1)).unwrap().revoked_at_us, None);
         assert_eq!(ring.commit().revoked_at_us, Some(9));
         assert_eq!(ring.key(KeyId::from(1)).unwrap().revoked_at_us, Some(9));
+    }
+
+    #[test]
+    fn a_tenant_has_its_share_of_keys_and_revoked_ones_make_room() {
+        let mut ring = Keyring::default();
+        let full = |ring: &Keyring, namespace: &str| {
+            let key = KeyPut { namespace: namespace.into(), ..key(u128::MAX) };
+            match ring.decide(&KeyCommand::Create(Box::new(key)), 9) {
+                KeyDecision::Refuse(Refusal::Full { what, max }) => Some((what, max)),
+                _ => None,
+            }
+        };
+        (0..NAMESPACE_KEYS_MAX as u128).for_each(|number| ring.fold(key(number)));
+        assert_eq!(full(&ring, "acme"), Some(("the namespace's list of keys", NAMESPACE_KEYS_MAX)));
+        assert_eq!((full(&ring, "initech"), full(&ring, "")), (None, None));
+        ring.fold(key(0).revoked(9));
+        assert_eq!(full(&ring, "acme"), None);
+        (0..NAMESPACE_KEYS_REVOKED_MAX as u128).for_each(|number| ring.fold(key(number).revoked(9)));
+        let what = "the namespace's list of revoked keys";
+        assert_eq!(full(&ring, "acme"), Some((what, NAMESPACE_KEYS_REVOKED_MAX)));
+        assert_eq!((full(&ring, "initech"), full(&ring, "")), (None, None));
+        (0..KEYS_MAX as u128)
+            .for_each(|number| ring.fold(KeyPut { namespace: String::new(), ..key((number + 1) << 64) }));
+        assert_eq!(full(&ring, ""), Some(("the list of keys", KEYS_MAX)));
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod hub;
 mod inbox;
 mod inbox_view;
 mod input;
+mod kept;
 mod keyring;
 mod mains;
 mod names;

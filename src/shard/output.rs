@@ -389,6 +389,9 @@ pub struct ChunkPlace {
     pub run: RunId,
     /// Which chunk of it, from 0.
     pub index: u32,
+    /// Of the messages of its run that are still to come, the one that it belongs to is the next to be stored: nobody else of a team speaks,
+    /// or is about to, and all that the others have said is committed.
+    pub has_floor: bool,
 }
 
 /// What an operator wants to know of a shard.

@@ -39,6 +39,13 @@ pub(super) enum Walk {
         /// Messages that were looked at.
         walked: u64,
     },
+    /// For the answer to a message.
+    Answer {
+        /// The message.
+        seq: u64,
+        /// No message up to this one has to do with it.
+        looked: u64,
+    },
     /// For the keys of a timeline.
     Timeline(Box<TimelineWalk>),
 }

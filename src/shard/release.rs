@@ -179,7 +179,7 @@ impl<M: Medium> Shard<M> {
             let json = echo.then(|| json.clone());
             let reply = match asked {
                 Some(true) => self.asked(slot, seq, json, false, Standing::Waiting { run: None }),
-                Some(false) => self.asked(slot, seq, json, false, Standing::Unanswered),
+                Some(false) => self.asked(slot, seq, json, false, Standing::Unanswered { partial: Vec::new() }),
                 None => Reply::Appended { seq, json, replayed: false },
             };
             out.push(Output::Reply { to: from, reply: Ok(reply) });

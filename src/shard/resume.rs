@@ -8,9 +8,9 @@
 use super::answer::{marked, with_fields};
 use super::folded::{FoldedRun, OpenRun};
 use super::runs::{Answering, Attempt, Ending, Phase, Runs};
-use super::{Out, Resume, Resumed, Running, Shard};
+use super::{Out, Resume, Resumed, Running, RunningChunk, Shard};
 use crate::agent::{Answer, Assembler, Taken};
-use crate::session::{AgentConfig, ChunkMeta, Json, OnCrash};
+use crate::session::{AgentConfig, ChunkMeta, Json, OnCrash, RunId};
 use hashbrown::HashMap;
 use storage::{Log, Lsn, Medium, Slot};
 
@@ -94,10 +94,17 @@ impl<M: Medium> Shard<M> {
         let Some(session) = self.runs.of(slot) else { return idle };
         let entry = self.catalog.entry(slot).expect("a session with a run has an entry");
         let agent_id = self.catalog.names.id(entry.agent).to_owned();
+        if let Phase::Team(team) = &session.phase {
+            let (run, next_index) = (team.attempt.run, team.next_index);
+            let chunks = team.kept.from(unseen_from(resume, run, next_index));
+            let first_index = chunks.first().map_or(next_index, |chunk| chunk.index);
+            let state = if next_index > 0 { "answering" } else { "calling" };
+            let running = Some(Running { agent_id, state, first_index, chunks });
+            return Resumed { run, next_index, running, asked };
+        }
         let Phase::Calling(answering) = &session.phase else {
             let running = Running { agent_id, state: "waiting", first_index: 0, chunks: Vec::new() };
             let (run, next_index) = match &session.phase {
-                Phase::Team(team) => (team.attempt.run, team.next_index),
                 Phase::Preparing(Some(attempt)) | Phase::Compacting(attempt, _) | Phase::Retrying(attempt) => {
                     (attempt.run, 0)
                 }
@@ -107,16 +114,23 @@ impl<M: Medium> Shard<M> {
             return Resumed { run, next_index, running: Some(running), asked };
         };
         let (run, next_index) = (answering.attempt.run, answering.next_index());
-        let seen = match resume {
-            None => next_index,
-            Some(Resume::From { run: known, index }) if known == run => index.min(next_index),
-            Some(Resume::All | Resume::From { .. }) => 0,
-        };
-        let first_index = seen.max(answering.first_index);
-        let unseen = answering.chunks.iter().skip((first_index - answering.first_index) as usize);
+        let first_index = unseen_from(resume, run, next_index).max(answering.first_index);
+        let unseen = answering.chunks.iter().skip((first_index - answering.first_index) as usize).zip(first_index..);
+        let chunk =
+            |(chunk, index): (&Json, u32)| RunningChunk { index, agent_id: agent_id.clone(), chunk: chunk.clone() };
+        let chunks = unseen.map(chunk).collect();
         let state = if answering.has_spoken() { "answering" } else { "calling" };
-        let running = Running { agent_id, state, first_index, chunks: unseen.cloned().collect() };
+        let running = Running { agent_id, state, first_index, chunks };
         Resumed { run, next_index, running: Some(running), asked }
+    }
+}
+
+/// The first chunk of a run that a client wants which joins when `next_index` is next.
+fn unseen_from(resume: Option<Resume>, run: RunId, next_index: u32) -> u32 {
+    match resume {
+        None => next_index,
+        Some(Resume::From { run: known, index }) if known == run => index.min(next_index),
+        Some(Resume::All | Resume::From { .. }) => 0,
     }
 }
 

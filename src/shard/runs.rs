@@ -11,7 +11,7 @@ use super::answer::named;
 use super::folded::{FoldedRun, OpenRun};
 use super::voices::{TeamRun, Voice};
 use crate::agent::{Answer, Assembler};
-use crate::session::{AgentConfig, Json, RunId};
+use crate::session::{AgentConfig, Json, RunId, RunSpan};
 use hashbrown::{HashMap, HashSet};
 use std::collections::{BTreeSet, VecDeque};
 use storage::{Lsn, Slot};
@@ -260,6 +260,12 @@ impl Runs {
         }
     }
 
+    /// What a run at `slot` answers whose last message is `upto_seq`. A run of which only chunks are left after a crash, its first message
+    /// having settled all that it was asked, may not know the first any more.
+    pub(super) fn span(&self, slot: Slot, upto_seq: u64) -> RunSpan {
+        RunSpan::new(self.of(slot).map_or(0, |run| run.first_seq), upto_seq)
+    }
+
     /// Puts a session here that owes an answer from `first_seq` to `target_seq`.
     pub(super) fn insert(&mut self, slot: Slot, first_seq: u64, target_seq: u64, now_us: u64, phase: Phase) {
         let run = SessionRun {
@@ -351,6 +357,9 @@ impl Runs {
     fn leave(&mut self, phase: &Phase) {
         if let Phase::Calling(answering) = phase {
             self.chunks_bytes -= answering.chunks_bytes;
+        }
+        if let Phase::Team(team) = phase {
+            self.chunks_bytes -= team.kept.bytes();
         }
         phase.calls().for_each(|_| self.leave_call());
     }

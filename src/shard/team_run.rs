@@ -10,15 +10,18 @@
 use super::answer::with_fields;
 use super::call::{Call, CallKind, RunStatus};
 use super::dispatch::AGAIN_US;
+use super::kept::Kept;
 use super::runs::{Attempt, Ending, Phase};
-use super::voices::{Part, TeamRun, Turn, Voice, VoiceState};
+use super::voices::{Part, TeamRun, Turn, Uncommitted, Voice, VoiceState};
 use super::{Now, Out, Output, Refusal, Shard, Stop};
 use crate::agent::{
     Answer, Assembler, Candidate, Invocation, Member, Plan, Said, Sees, Stance, Termination, digest, plan, resolve,
     text_of,
 };
 use crate::limits::{CALLS_MAX, PARKED_US_MAX};
-use crate::session::{AgentConfig, Json, MessageId, MessageMeta, RunNote, RunPart, Sender, TeamMode, kind, scoped};
+use crate::session::{
+    AgentConfig, Json, MessageId, MessageMeta, RunNote, RunPart, RunSpan, Sender, TeamMode, kind, scoped,
+};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use storage::{Medium, Slot};
@@ -106,6 +109,7 @@ impl<M: Medium> Shard<M> {
             voices: Vec::new(),
             voices_total: 0,
             next_index: 0,
+            kept: Kept::default(),
             turns: earlier.turns,
             no_summary: false,
             uncommitted: VecDeque::new(),
@@ -132,7 +136,9 @@ impl<M: Medium> Shard<M> {
         for seq in first_seq + 1..=self.committed_seq(slot) {
             let record = self.log.read(self.log.find(slot, seq)?)?;
             let Some(meta) = MessageMeta::decode(record.flags, record.meta) else { continue };
-            let (RunPart::Part(upto_seq), Sender::Other(member)) = (meta.run, meta.sender) else { continue };
+            let (RunPart::Part(RunSpan { upto_seq, .. }), Sender::Other(member)) = (meta.run, meta.sender) else {
+                continue;
+            };
             if u64::from(upto_seq) < first_seq {
                 continue;
             }
@@ -211,6 +217,7 @@ impl<M: Medium> Shard<M> {
             began_us: self.now.mono_us,
             assembler: Assembler::new(String::new()),
             unsaved: VecDeque::new(),
+            covered_below: 0,
             messages: 0,
             chunks: (0, 0),
             chunks_bytes: 0,
@@ -310,11 +317,13 @@ impl<M: Medium> Shard<M> {
     pub(super) fn team_message_committed(&mut self, slot: Slot, seq: u64, out: &mut Out<M>) {
         let Some(team) = self.runs.team_at(slot) else { return };
         team.last_seq = seq;
-        match team.uncommitted.pop_front() {
-            Some(Part::Member(member, round)) => team.turns.push(Turn { member, round, seq: Some(seq) }),
-            Some(Part::Summary) => team.summary_seq = seq,
-            None => {}
+        let Uncommitted { part, voice, below } = team.uncommitted.pop_front().expect("it was appended before");
+        let let_go = team.kept.forget_below(voice, below);
+        match part {
+            Part::Member(member, round) => team.turns.push(Turn { member, round, seq: Some(seq) }),
+            Part::Summary => team.summary_seq = seq,
         }
+        self.runs.chunks_bytes -= let_go;
         self.settle_team(slot, out);
     }
 
@@ -390,11 +399,10 @@ impl<M: Medium> Shard<M> {
             termination: Termination::Finish,
         };
         let sender = self.catalog.names.intern(&scoped(&team.team.namespace, team.team.id()));
-        let upto_seq = upto_seq as u32; // limits::SESSION_MESSAGES_MAX has 32 bits
-        self.append_answer(slot, run, sender, RunPart::Answers(upto_seq), &answer)?;
+        self.append_answer(slot, run, sender, RunPart::Answers(self.runs.span(slot, upto_seq)), &answer)?;
         let team = self.runs.team_at(slot).expect("appending ends nothing");
         team.voices.clear();
-        team.uncommitted.push_back(Part::Summary);
+        team.uncommitted.push_back(Uncommitted { part: Part::Summary, voice: 0, below: 0 });
         Ok(())
     }
 }

@@ -120,7 +120,8 @@ impl<M: Medium> Shard<M> {
             return Err(Refusal::Overloaded); // the registrations are on their way
         }
         let agent = agent.and_then(|agent| self.roster.agent(&self.catalog.names, agent)).ok_or(missing)?;
-        if answer_from == Requires::Team && agent.profile.team.is_none() {
+        // A team that was deleted is a disabled registration; whoever asks for a team is told that there is none.
+        if answer_from == Requires::Team && (agent.profile.team.is_none() || !agent.enabled()) {
             return Err(Refusal::AgentNotFound);
         }
         if !agent.enabled() || self.roster.is_disabled() {

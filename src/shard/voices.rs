@@ -9,16 +9,19 @@
 
 use super::answer::{EMPTY, INCOMPLETE, marked, named, with_fields};
 use super::call::{CallEnd, CallEvent, CallKind, CallReport};
+use super::kept::Kept;
 use super::runs::{Attempt, Ending};
 use super::{ChunkPlace, Out, Output, Push, Refusal, Shard, Stop};
-use crate::agent::{Answer, Assembler, ChunkError, Failure, Sees, Taken, retry_in_ms};
-use crate::limits::{RUN_CHUNK_BYTES_MAX, RUN_MESSAGES_MAX};
+use crate::agent::{Answer, Assembler, ChunkError, Failure, Sees, Taken, retry_in_ms, without};
+use crate::limits::{RUN_CHUNK_BYTES_MAX, RUN_MESSAGES_MAX, RUNS_BYTES_MAX};
 use crate::session::{AgentConfig, Json, RunId, RunPart, TeamMode, scoped};
 use std::collections::VecDeque;
 use storage::{Medium, Slot};
 
 /// Microseconds after which a call is begun again for which there was no connection.
 const NO_ROOM_US: u64 = 1_000_000;
+/// What a message of a team says of itself ([`TeamRun::fields`]): under these names nothing of its agent's is stored.
+const TEAM_FIELDS: [&str; 4] = ["team", "mode", "round", "stance"];
 
 /// A team's run.
 #[derive(Debug)]
@@ -39,12 +42,14 @@ pub(super) struct TeamRun {
     pub(super) voices_total: u16,
     /// The index of the next chunk.
     pub(super) next_index: u32,
+    /// Chunks that no committed message covers.
+    pub(super) kept: Kept,
     /// What has been said, and which turns have failed in this life.
     pub(super) turns: Vec<Turn>,
     /// The summarizer has failed.
     pub(super) no_summary: bool,
-    /// Messages that are appended and not committed: whose turn.
-    pub(super) uncommitted: VecDeque<Part>,
+    /// Messages that are appended and not committed.
+    pub(super) uncommitted: VecDeque<Uncommitted>,
     /// The last committed message, 0 before the first.
     pub(super) last_seq: u64,
     /// The last committed message of the team itself, 0 before.
@@ -75,6 +80,17 @@ pub(super) enum Part {
     Summary,
 }
 
+/// A message that is appended and not committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Uncommitted {
+    /// Whose turn it is.
+    pub(super) part: Part,
+    /// Its voice, 0 of what nobody was called for.
+    pub(super) voice: u16,
+    /// Every chunk of the voice below belongs to it or to a message before.
+    pub(super) below: u32,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Voice {
@@ -96,8 +112,10 @@ pub(super) struct Voice {
     pub(super) began_us: u64,
     /// What it has said since its last message.
     pub(super) assembler: Assembler,
-    /// Messages that are complete and not appended.
-    pub(super) unsaved: VecDeque<Answer>,
+    /// Messages that are complete and not appended, each with the index behind its last chunk.
+    pub(super) unsaved: VecDeque<(Answer, u32)>,
+    /// Every chunk below belongs to a message that is complete.
+    pub(super) covered_below: u32,
     /// Messages that are complete.
     pub(super) messages: usize,
     /// Chunks that were shown, and those of them since its last message.
@@ -135,6 +153,13 @@ impl TeamRun {
     /// Whether all voices of the step are over and everything that they have said is committed.
     pub(super) fn is_settled(&self) -> bool {
         self.uncommitted.is_empty() && self.voices.iter().all(Voice::is_saved)
+    }
+
+    /// Whether the next message to be stored is this voice's, whatever comes: a step is planned only when the one before it is settled.
+    fn has_floor(&self, number: u16) -> bool {
+        let is_over = |voice: &Voice| voice.number == number || voice.is_saved();
+        let part = self.voices.iter().find(|voice| voice.number == number).map(|voice| &voice.part);
+        self.voices.iter().all(is_over) && self.uncommitted.iter().all(|other| Some(&other.part) == part)
     }
 
     /// Whether a call is to be begun, or the next step to be planned.
@@ -248,9 +273,13 @@ impl<M: Medium> Shard<M> {
         match taken {
             Taken::Passed => {
                 let bytes = self.runs.voice(slot, run, number).map_or(0, |voice| voice.chunks_bytes);
-                match bytes <= RUN_CHUNK_BYTES_MAX {
-                    true => Heard::GoesOn,
-                    false => Heard::Ends("answer_too_large", "the answer's chunks are over their bound".to_owned()),
+                let kept_bytes = self.runs.team(slot, run).map_or(0, |team| team.kept.bytes());
+                if bytes.max(kept_bytes) > RUN_CHUNK_BYTES_MAX {
+                    Heard::Ends("answer_too_large", "the answer's chunks are over their bound".to_owned())
+                } else if self.runs.chunks_bytes > RUNS_BYTES_MAX {
+                    Heard::Ends("overloaded", "too many bytes of running answers".to_owned())
+                } else {
+                    Heard::GoesOn
                 }
             }
             Taken::Failed { text } => Heard::Ends("agent_error", text),
@@ -271,13 +300,16 @@ impl<M: Medium> Shard<M> {
         let Some(team) = self.runs.team(slot, run) else { return };
         let index = team.next_index;
         team.next_index += 1;
+        let has_floor = team.has_floor(number);
         let Some(voice) = team.voices.iter_mut().find(|voice| voice.number == number) else { return };
         voice.chunks = (voice.chunks.0 + 1, voice.chunks.1 + 1);
         voice.chunks_bytes += chunk.as_str().len();
         let agent_id = voice.speaker(&team.team).to_owned();
+        team.kept.keep(number, index, &agent_id, &chunk);
+        self.runs.chunks_bytes += chunk.as_str().len();
         self.runs.totals.chunks += 1;
         let session = self.id_of(slot);
-        let place = Some(ChunkPlace { run, index });
+        let place = Some(ChunkPlace { run, index, has_floor });
         out.extend(self.tails.of(&slot).iter().map(|&to| {
             let push = Push::Chunk { session, agent_id: agent_id.clone(), chunk: chunk.clone(), place };
             Output::Push { to, push }
@@ -292,9 +324,11 @@ impl<M: Medium> Shard<M> {
         let (voice, upto_seq) = (&team.voices[place], team.upto_seq);
         let fields = team.fields(&voice.part, voice.stance);
         let took_ms = now_us.saturating_sub(voice.began_us) / 1000;
+        answer.metadata = without(&answer.metadata, &TEAM_FIELDS);
         answer.metadata = with_fields(&named(&answer, run, upto_seq, Some(took_ms)), &fields);
-        let voice = &mut team.voices[place];
-        voice.unsaved.push_back(answer);
+        let (voice, below) = (&mut team.voices[place], team.next_index);
+        voice.unsaved.push_back((answer, below));
+        voice.covered_below = below;
         voice.messages += 1;
         (voice.chunks.1, voice.chunks_bytes) = (0, 0);
     }
@@ -322,10 +356,12 @@ impl<M: Medium> Shard<M> {
         let Some(place) = team.voices.iter().position(|voice| voice.number == number) else { return };
         let voice = &mut team.voices[place];
         let before = std::mem::replace(&mut voice.state, VoiceState::Ended(ending.clone()));
+        let let_go = team.kept.forget_from(number, voice.covered_below); // of what was begun nothing comes
         if voice.messages == 0 {
             let part = voice.part.clone();
             team.fail(&part, &ending);
         }
+        self.runs.chunks_bytes -= let_go;
         if before == VoiceState::Called {
             self.runs.leave_call();
         }
@@ -374,10 +410,12 @@ impl<M: Medium> Shard<M> {
 
     /// Appends the messages that are complete, as far as the log takes them, and goes on when the step is over.
     pub(super) fn save_voices(&mut self, slot: Slot, out: &mut Out<M>) {
-        while let Some(Unsaved { run, number, part, speaker, upto_seq, answer }) = self.next_unsaved_of_voices(slot) {
+        while let Some(Unsaved { run, number, part, speaker, upto_seq, answer, below }) =
+            self.next_unsaved_of_voices(slot)
+        {
             let sender = self.catalog.names.intern(&speaker);
-            let upto_seq = upto_seq as u32; // limits::SESSION_MESSAGES_MAX has 32 bits
-            let role = if part == Part::Summary { RunPart::Answers(upto_seq) } else { RunPart::Part(upto_seq) };
+            let span = self.runs.span(slot, upto_seq);
+            let role = if part == Part::Summary { RunPart::Answers(span) } else { RunPart::Part(span) };
             let appended = self.append_answer(slot, run, sender, role, &answer);
             match appended {
                 Ok(()) | Err(Stop::Refuse(Refusal::MessageTooLarge { .. })) => {
@@ -385,8 +423,9 @@ impl<M: Medium> Shard<M> {
                     let voice = team.voices.iter_mut().find(|voice| voice.number == number);
                     drop(voice.expect("appending ends nothing").unsaved.pop_front());
                     if appended.is_ok() {
-                        team.uncommitted.push_back(part);
+                        team.uncommitted.push_back(Uncommitted { part, voice: number, below });
                     } else {
+                        self.runs.chunks_bytes -= team.kept.forget_below(number, below);
                         self.drop_too_large(slot, run, number, out);
                     }
                 }
@@ -420,13 +459,15 @@ impl<M: Medium> Shard<M> {
     fn next_unsaved_of_voices(&mut self, slot: Slot) -> Option<Unsaved> {
         let team = self.runs.team_at(slot)?;
         let voice = team.voices.iter().find(|voice| !voice.unsaved.is_empty())?;
+        let (answer, below) = voice.unsaved.front().cloned()?;
         Some(Unsaved {
             run: team.attempt.run,
             number: voice.number,
             part: voice.part.clone(),
             speaker: scoped(&team.team.namespace, voice.speaker(&team.team)).into_owned(),
             upto_seq: team.upto_seq,
-            answer: voice.unsaved.front().cloned()?,
+            answer,
+            below,
         })
     }
 
@@ -467,4 +508,6 @@ struct Unsaved {
     speaker: String,
     upto_seq: u64,
     answer: Answer,
+    /// Every chunk of the voice below belongs to it or to a message before.
+    below: u32,
 }

@@ -150,6 +150,9 @@ fn a_team_is_made_filled_changed_and_given_up() {
     assert!(all.as_array().expect("a bare list").contains(&renamed), "{all}");
     server.call("POST", &format!("{path}/agents/nobody"), &[], None).expect(404);
     server.delete(&format!("{path}/agents/nobody")).expect(404);
+    server.put(&path, &json!({"description": 7})).expect(422);
+    assert_eq!(server.get(&path).expect(200), renamed, "nothing was taken away");
+    assert_eq!(server.put(&path, &json!({"description": null})).expect(200)["description"], Value::Null);
     server.post("/teams", &json!({"chat_mode": "debate"})).expect(422);
     server.post("/teams", &json!({"name": "X", "chat_mode": "vote"})).expect(422);
     server.post("/teams", &json!({"name": "X", "agents": ["nobody"]})).expect(422);
@@ -157,6 +160,8 @@ fn a_team_is_made_filled_changed_and_given_up() {
     for gone in [server.get(&path), server.delete(&path), server.put(&path, &json!({"name": "Y"}))] {
         assert_eq!(gone.expect(404), json!({"detail": "Team not found"}));
     }
+    let refused = chat(server, &unique("alice"), &format!("{path}/chat"), &json!({"message": "hi"})).expect(404);
+    assert_eq!(refused, json!({"detail": "Team not found"}));
     server.get(&format!("/teams/{a}")).expect(404);
 }
 

@@ -2,19 +2,20 @@
 //!
 //! An agent says the name of its run and then counts, so that a text tells which run made it, and how far it came.
 
+use crate::oracle::Plan;
+use crate::teams::{Closed, TEAM, closed_of, is_part};
 use crate::world::{Bug, Event, World};
 use fleetlm::agent::Failure;
-use fleetlm::session::{AgentConfig, AgentPut, DirectoryNote, Json, RunId, RunNote, SessionId, kind};
+use fleetlm::session::{AgentConfig, AgentPut, DirectoryNote, Json, RunId, SessionId};
 use fleetlm::shard::*;
 use serde_json::Value;
 use std::collections::HashSet;
-use storage::{Medium, View};
 
 /// The calls of a life.
 #[derive(Default)]
 pub struct Calls {
     /// Under way.
-    open: HashSet<(SessionId, RunId, u32)>,
+    open: HashSet<(SessionId, RunId, u16, u32)>,
 }
 
 /// The agent of every session, as it is registered.
@@ -31,8 +32,10 @@ impl World {
     pub fn register_agent(&mut self) {
         self.calls.open.clear();
         let on_crash = if self.random.chance(50) { "abort" } else { "retry" };
+        let mut all = self.team_registrations();
+        all.push(DirectoryNote::Agent(registration(on_crash)));
         for shard in 0..self.shards() {
-            let command = Command::Learn { notes: vec![DirectoryNote::Agent(registration(on_crash))], complete: true };
+            let command = Command::Learn { notes: all.clone(), complete: true };
             let from = Caller { shard: ShardId(shard), token: Caller::NOBODY };
             self.step(ShardId(shard), Input::Call { from, access: None, command });
         }
@@ -42,7 +45,7 @@ impl World {
     pub fn call_agent(&mut self, shard: ShardId, call: &Call) {
         let body: Value = serde_json::from_slice(&call.body).expect("a call's body is JSON");
         self.check_call(call, &body);
-        if !self.calls.open.insert((call.session, call.run, call.attempt)) {
+        if !self.calls.open.insert((call.session, call.run, call.voice, call.attempt)) {
             self.oracle.violation(format!("call {} {} was begun twice", call.run, call.attempt));
         }
         self.summary.calls += 1;
@@ -97,15 +100,15 @@ impl World {
         event: CallEvent,
     ) {
         if matches!(event, CallEvent::Ended(_)) {
-            self.calls.open.remove(&(session, run, attempt));
+            self.calls.open.remove(&(session, run, voice, attempt));
         }
         self.step(shard, Input::Called { session, run, voice, attempt, event });
     }
 
     /// A call that is stopped says nothing more but that it has ended.
-    pub fn stop_call(&mut self, session: SessionId, run: RunId) {
-        self.calls.open.retain(|(other, of, _)| (*other, *of) != (session, run));
-        self.drop_lines(session, run);
+    pub fn stop_call(&mut self, session: SessionId, run: RunId, voice: u16) {
+        self.calls.open.retain(|(other, of, who, _)| (*other, *of, *who) != (session, run, voice));
+        self.drop_lines(session, run, voice);
     }
 
     /// A call carries the session's messages up to one of its user, and nothing of another session.
@@ -129,6 +132,9 @@ impl World {
     /// What a session shows of its runs in the end: every answer is its run's own, whole unless it says otherwise; no message
     /// is answered twice.
     pub fn check_answers(&mut self, session: usize, messages: &[Value]) {
+        if self.oracle.sessions[session].agent == TEAM {
+            return self.check_team_answers(session, messages);
+        }
         let mut found = Vec::new();
         let mut answered = 0;
         for message in messages.iter().filter(|message| message["kind"] == "assistant") {
@@ -156,36 +162,19 @@ impl World {
     }
 
     /// Of the messages that waited for an answer, every one that no answer covers must have a run that was closed: clients were
-    /// told that it failed. Looked up in the log itself, by the reader that `fleetlm check` uses.
-    pub fn check_unanswered(&mut self, session: usize, messages: &[Value]) {
-        let user = self.oracle.sessions[session].user;
-        let answered = messages.iter().filter_map(|message| message["metadata"]["reply_to"].as_u64()).max();
+    /// told that it failed.
+    pub fn check_unanswered(&mut self, session: usize, messages: &[Value], closed: &Closed) {
+        let Plan { user, id, .. } = self.oracle.sessions[session].clone();
+        let settled = messages.iter().filter(|message| !is_part(message));
+        let answered = settled.filter_map(|message| message["metadata"]["reply_to"].as_u64()).max();
         let asked = messages.iter().filter(|message| message["sender_id"] == user);
         let Some(last) = asked.filter_map(|message| message["seq"].as_u64()).max() else { return };
         if answered.is_some_and(|answered| answered >= last) {
             return;
         }
-        let id = self.oracle.sessions[session].id;
-        if self.closed_upto(id) < last {
+        if closed_of(closed, id).into_iter().max().unwrap_or(0) < last {
             self.oracle.violation(format!("session {session}: message {last} has no answer and its run did not fail"));
         }
-    }
-
-    /// The last message that a run of the session has given up on.
-    fn closed_upto(&self, session: SessionId) -> u64 {
-        let folder = tempfile::tempdir().expect("there is room for a folder");
-        for file in self.disk.list().expect("a disk in memory can be listed") {
-            let view = self.disk.view(&file.name).expect("a listed file can be read");
-            std::fs::write(folder.path().join(&file.name), view.bytes()).expect("there is room for a file");
-        }
-        let records = storage::check::scan(folder.path()).expect("the folder can be read");
-        records
-            .filter_map(Result::ok)
-            .filter(|record| record.key.0 == session.to_u128() && record.kind.0 == kind::RUN_CLOSED)
-            .filter_map(|record| RunNote::parse(&record.payload))
-            .map(|note| note.upto_seq)
-            .max()
-            .unwrap_or(0)
     }
 
     /// Whether chunks come to a tail in the order of their run, none twice, none left out.

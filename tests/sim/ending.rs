@@ -2,6 +2,7 @@
 
 use crate::clients::{State, USERS};
 use crate::oracle::{Final, Op, Plan, messages_of, seq_and_op};
+use crate::teams::Closed;
 use crate::world::World;
 use fleetlm::session::{SessionId, rfc3339};
 use fleetlm::shard::*;
@@ -65,8 +66,9 @@ impl World {
             }
             inboxes.insert(user, entries);
         }
+        let closed = self.closed_runs();
         for session in 0..self.oracle.sessions.len() {
-            self.check_session(session, &inboxes[self.oracle.sessions[session].user]);
+            self.check_session(session, &inboxes[self.oracle.sessions[session].user], &closed);
         }
         USERS.into_iter().for_each(|user| self.check_timeline(user));
         for (n, watcher) in self.clients.watchers.iter().enumerate() {
@@ -117,7 +119,7 @@ impl World {
         }
     }
 
-    fn check_session(&mut self, session: usize, inbox: &BTreeMap<SessionId, u64>) {
+    fn check_session(&mut self, session: usize, inbox: &BTreeMap<SessionId, u64>, closed: &Closed) {
         let Plan { id, user, deleted, .. } = self.oracle.sessions[session].clone();
         let owner = self.owner(id);
         let answer = self.ask(owner, Command::ReadSession { id });
@@ -140,7 +142,8 @@ impl World {
         let messages = messages_of(&page);
         messages.iter().for_each(|message| self.oracle.saw(session, message));
         self.check_answers(session, &messages);
-        self.check_unanswered(session, &messages);
+        self.check_unanswered(session, &messages, closed);
+        self.check_retries(session, &messages, closed);
         let cursor = cursors.iter().find(|(reader, _)| reader == user).map_or(0, |(_, cursor)| *cursor);
         let messages = messages.iter().map(seq_and_op).collect();
         self.oracle.check(session, &Final { messages, cursor, unread: inbox.get(&id).copied(), archived });

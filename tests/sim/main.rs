@@ -13,6 +13,7 @@ mod clients;
 mod ending;
 mod oracle;
 mod random;
+mod teams;
 mod world;
 
 use world::{Bug, Summary, simulate};

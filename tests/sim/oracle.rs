@@ -1,5 +1,6 @@
 //! What clients were promised and what they saw; says what does not hold.
 
+use crate::teams::is_answer_of;
 use fleetlm::session::SessionId;
 use fleetlm::shard::Page;
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub struct Op {
 pub struct Plan {
     pub id: SessionId,
     pub user: &'static str,
+    /// Who answers.
+    pub agent: &'static str,
     pub created: bool,
     pub archived: bool,
     /// Somebody has asked for its deletion.
@@ -82,8 +85,10 @@ impl Oracle {
         if message["session_id"] != self.sessions[session].id.to_string() || !of_session {
             self.violation(format!("a message of another session was seen: {message}"));
         }
-        let author = if op >= ANSWERS { "bot" } else { self.ops[op].author };
-        if message["sender_id"] != author {
+        let sender = message["sender_id"].as_str().unwrap_or_default();
+        let is_its =
+            if op >= ANSWERS { is_answer_of(&self.sessions[session], sender) } else { sender == self.ops[op].author };
+        if !is_its {
             self.violation(format!("op {op} has another sender: {message}"));
         }
         let known = self.seen.entry(session).or_default().entry(seq).or_insert(op);

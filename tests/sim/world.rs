@@ -48,10 +48,12 @@ pub struct Summary {
     pub resumed: u64,
     pub failed_runs: u64,
     pub recovered_runs: u64,
+    pub team_answers: u64,
+    pub standings: u64,
 }
 
 impl Summary {
-    fn counters(&self) -> [(&'static str, u64); 19] {
+    fn counters(&self) -> [(&'static str, u64); 21] {
         [
             ("acked", self.acked),
             ("replayed", self.replayed),
@@ -72,6 +74,8 @@ impl Summary {
             ("resumed answers", self.resumed),
             ("failed runs", self.failed_runs),
             ("recovered runs", self.recovered_runs),
+            ("answers of teams", self.team_answers),
+            ("questions that were retried in the end", self.standings),
         ]
     }
 
@@ -96,6 +100,8 @@ impl Summary {
             (&mut self.resumed, other.resumed),
             (&mut self.failed_runs, other.failed_runs),
             (&mut self.recovered_runs, other.recovered_runs),
+            (&mut self.team_answers, other.team_answers),
+            (&mut self.standings, other.standings),
         ];
         pairs.into_iter().for_each(|(sum, part)| *sum += part);
     }
@@ -320,7 +326,7 @@ impl World {
                 Output::Reply { to, .. } if to.token == Caller::NOBODY => {}
                 Output::Spread { .. } => self.oracle.violation("nobody registers an agent here".to_owned()),
                 Output::Call(call) => self.call_agent(shard, &call),
-                Output::StopCall { session, run, .. } => self.stop_call(session, run),
+                Output::StopCall { session, run, voice } => self.stop_call(session, run, voice),
                 Output::Reply { to, reply } => {
                     let delay_us = self.random.delay_us(100);
                     self.mail(shard, to.shard, Lane::Replies, delay_us, Event::Reply { to, reply });
@@ -476,9 +482,11 @@ impl World {
     }
 
     /// Of a call that was stopped nothing more is heard but its end.
-    pub fn drop_lines(&mut self, of_session: SessionId, of_run: RunId) {
+    pub fn drop_lines(&mut self, of_session: SessionId, of_run: RunId, of_voice: u16) {
         self.events.retain(|_, event| match event {
-            Event::Called { session, run, event: CallEvent::Lines(_), .. } => (*session, *run) != (of_session, of_run),
+            Event::Called { session, run, voice, event: CallEvent::Lines(_), .. } => {
+                (*session, *run, *voice) != (of_session, of_run, of_voice)
+            }
             _ => true,
         });
     }

@@ -46,6 +46,12 @@ pub(super) fn stored(merged: &str, termination: &str, finish_chunk: Option<&str>
     render(kept.chain(own.iter().filter_map(|(name, value)| Some((*name, (*value)?)))))
 }
 
+/// `metadata`, an object, without what stands under these names.
+pub(super) fn without(metadata: &str, names: &[&str]) -> String {
+    let fields = unique(fields(metadata).unwrap_or_default());
+    render(fields.iter().map(|(name, value)| (&**name, *value)).filter(|(name, _)| !names.contains(name)))
+}
+
 /// The fields without those that a later one of the same name replaces.
 fn unique(fields: Fields<'_>) -> Fields<'_> {
     let mut unique: Fields<'_> = Vec::with_capacity(fields.len());
@@ -88,6 +94,11 @@ mod tests {
         );
         assert_eq!(merge(base, "{}"), base);
         assert_eq!(merge("{}", r#"{"a":null,"__proto__":{"x":1},"a":2}"#), r#"{"a":2}"#);
+    }
+
+    #[test]
+    fn what_stands_under_a_name_is_taken_away_however_it_is_written() {
+        assert_eq!(without(r#"{"a":1,"\u0062":2,"c":{"b":3},"b":4}"#, &["b"]), r#"{"a":1,"c":{"b":3}}"#);
     }
 
     #[test]

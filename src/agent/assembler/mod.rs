@@ -352,6 +352,11 @@ fn is_transient(kind: &str, chunk: &Chunk<'_>) -> bool {
     kind.starts_with("data-") && chunk.is("transient")
 }
 
+/// `metadata`, a message's, without what stands under these names.
+pub fn without(metadata: &Json, names: &[&str]) -> Json {
+    Json::from_rendered(metadata::without(metadata.as_str(), names).into_bytes())
+}
+
 /// The text of an `error` chunk. An agent that says it badly has failed all the same.
 fn error_text(chunk: &Chunk<'_>) -> String {
     let raw = chunk.value("errorText").unwrap_or("\"\"");

@@ -1,8 +1,8 @@
 //! Recorded replies and pushes, and what an ask makes of them.
 
 use super::*;
-use crate::session::{MessageId, MessageParts};
-use crate::shard::{Author, Page, Running};
+use crate::session::{MessageId, MessageParts, TeamMode};
+use crate::shard::{AskedTeam, Author, Page, Running};
 
 const SESSION: SessionId = SessionId(ulid::Ulid(1));
 const MINE: u128 = 7;
@@ -58,7 +58,7 @@ fn message(json: Json) -> Push {
 
 fn delta(of: u128, index: u32, text: &str) -> Push {
     let chunk = text_delta(text);
-    let place = Some(ChunkPlace { run: run(of), index });
+    let place = Some(ChunkPlace { run: run(of), index, has_floor: true });
     Push::Chunk { session: SESSION, agent_id: "bot".into(), chunk, place }
 }
 
@@ -89,7 +89,8 @@ fn asked(seq: u64, replayed: bool, standing: Standing) -> Result<Reply, Refusal>
 }
 
 fn joined(session_last_seq: u64, run: RunId, first_index: u32, chunks: &[&str]) -> Result<Reply, Refusal> {
-    let chunks: Vec<_> = chunks.iter().map(|text| text_delta(text)).collect();
+    let chunk = |(text, index): (&&str, u32)| RunningChunk { index, agent_id: "bot".into(), chunk: text_delta(text) };
+    let chunks: Vec<_> = chunks.iter().zip(first_index..).map(chunk).collect();
     let next_index = first_index + chunks.len() as u32;
     let running = Some(Running { agent_id: "bot".into(), state: "answering", first_index, chunks });
     let resumed = Box::new(Resumed { run, next_index, running, asked: true });
@@ -106,6 +107,7 @@ fn standing(standing: Standing) -> Result<Reply, Refusal> {
 }
 
 const WAITING: Standing = Standing::Waiting { run: None };
+const UNANSWERED: Standing = Standing::Unanswered { partial: Vec::new() };
 
 fn waiting_for(of: u128, next: u32) -> Standing {
     Standing::Waiting { run: Some((run(of), next)) }
@@ -353,7 +355,7 @@ fn an_end_that_a_gap_took_is_learned_from_the_shard() {
     let mut rig = Rig::asked();
     assert_eq!(rig.heard(&Push::Gap { session: SESSION }), watch(1, Resume::All));
     assert_eq!(rig.replied(idle(1)), read_answer());
-    let step = rig.replied(standing(Standing::Unanswered));
+    let step = rig.replied(standing(UNANSWERED));
     assert!(matches!(step, Step::Done(Outcome::Failed { reason, .. }) if reason == "unanswered"));
 }
 
@@ -414,7 +416,7 @@ fn a_retry_watches_the_run_from_its_beginning() {
 #[test]
 fn a_retry_of_what_nobody_answered_has_failed() {
     let mut rig = Rig::new();
-    let step = rig.replied(asked(1, true, Standing::Unanswered));
+    let step = rig.replied(asked(1, true, UNANSWERED));
     assert!(matches!(step, Step::Done(Outcome::Failed { reason, .. }) if reason == "unanswered"));
 }
 
@@ -451,13 +453,70 @@ fn a_session_that_the_append_chose_is_the_one_that_is_watched() {
     assert_eq!(rig.ask.asked().unwrap().session, other);
 }
 
+/// A chunk of one of a team that speaks at once with others.
+fn voice(agent_id: &str, index: u32, chunk: Json) -> Push {
+    let place = Some(ChunkPlace { run: run(MINE), index, has_floor: false });
+    Push::Chunk { session: SESSION, agent_id: agent_id.into(), chunk, place }
+}
+
+fn said_by(sender_id: &str, seq: u64, text: &str) -> Push {
+    message(rendered(seq, sender_id, text, &format!(r#"{{"run_id":"{}"}}"#, run(MINE))))
+}
+
 #[test]
-fn voices_that_speak_at_once_do_not_wait_for_each_other() {
-    let voice = |agent_id: &str, index, text| match delta(MINE, index, text) {
-        Push::Chunk { session, chunk, place, .. } => Push::Chunk { session, agent_id: agent_id.into(), chunk, place },
-        other => other,
-    };
+fn voices_that_speak_at_once_are_told_in_the_order_of_their_messages() {
+    let end = || Json::parse(r#"{"type":"finish"}"#).unwrap();
     let mut rig = Rig::asked();
-    rig.hear(&[started(MINE, 1), voice("ann", 0, "a"), voice("ben", 1, "b"), voice("ann", 2, "c")]);
-    assert_eq!(rig.text(), "abc");
+    rig.hear(&[started(MINE, 1), voice("ann", 0, text_delta("a")), voice("ben", 1, text_delta("b"))]);
+    rig.hear(&[voice("ann", 2, text_delta("A")), voice("ben", 3, end()), said_by("ben", 2, "b")]);
+    assert_eq!(rig.text(), "b");
+    rig.hear(&[voice("ann", 4, end()), said_by("ann", 3, "aA")]);
+    assert_eq!(rig.text(), "baA");
+    rig.hear(&[delta(MINE, 5, "sum"), said_by("bot", 4, "sum")]);
+    let end = rig.heard(&finished(MINE, 1, 4));
+    assert_eq!(rig.answered(end).text(), "baAsum");
+}
+
+#[test]
+fn who_comes_late_to_a_team_is_told_its_answer_at_the_end() {
+    let mut rig = Rig::new();
+    let team = Some(Box::new(AskedTeam { mode: TeamMode::Parallel, members: Vec::new() }));
+    let reply = asked(1, true, waiting_for(MINE, 0)).map(|reply| match reply {
+        Reply::Asked(asked) => Reply::Asked(Box::new(Asked { team, ..*asked })),
+        other => other,
+    });
+    assert_eq!(rig.replied(reply), watch(1, Resume::All));
+    assert_eq!(rig.replied(joined(2, run(MINE), 0, &[])), read_answer());
+    assert_eq!(rig.replied(standing(waiting_for(MINE, 0))), Step::Wait);
+    // An earlier life of the run has said message 2.
+    rig.hear(&[delta(MINE, 0, "b"), said_by("ben", 3, "b")]);
+    assert_eq!(rig.text(), "");
+    assert_eq!(rig.heard(&finished(MINE, 1, 3)), read_answer());
+    let end = rig.replied(standing(Standing::Answered { messages: vec![answer(MINE, 2, "a"), answer(MINE, 3, "b")] }));
+    assert_eq!(rig.answered(end).text(), "ab");
+}
+
+#[test]
+fn what_a_team_has_said_before_it_failed_or_was_stopped_is_kept() {
+    let said = |why| vec![answer(MINE, 2, "a"), broken_answer(MINE, 3, "b", why)];
+    let mut rig = Rig::new();
+    let step = rig.replied(asked(1, true, Standing::Unanswered { partial: said(r#","reason":"stopped""#) }));
+    assert!(matches!(step, Step::Done(Outcome::Stopped(partial)) if partial.text() == "ab"));
+    assert_eq!(rig.text(), "ab");
+    for (partial, expected) in
+        [(said(r#","reason":"deadline""#), "deadline"), (vec![answer(MINE, 2, "a")], "unanswered")]
+    {
+        let count = partial.len();
+        let step = Rig::new().replied(asked(1, true, Standing::Unanswered { partial }));
+        let Step::Done(Outcome::Failed { reason, partial, .. }) = step else { panic!("{step:?}") };
+        assert_eq!((&*reason, partial.messages.len()), (expected, count));
+    }
+}
+
+#[test]
+fn what_cannot_be_known_any_more_is_no_failure() {
+    assert_eq!(Rig::new().replied(asked(1, true, Standing::Unknown)), Step::Done(Outcome::Late));
+    let mut rig = Rig::asked();
+    assert_eq!(rig.heard(&failed(MINE, 1, Some(2))), read_answer());
+    assert!(matches!(rig.replied(standing(Standing::Unknown)), Step::Done(Outcome::Failed { .. })));
 }

@@ -222,7 +222,11 @@ fn fields(params: &Params<'_>) -> Result<Map<String, Value>, ApiError> {
         fields.insert("name".to_owned(), name.into());
     }
     if params.has("description") {
-        fields.insert("description".to_owned(), params.text("description").into());
+        let description = match params.raw("description").filter(|raw| raw.get() != "null") {
+            Some(_) => Some(params.text("description").ok_or_else(|| missing("description"))?),
+            None => None, // it is taken away
+        };
+        fields.insert("description".to_owned(), description.into());
     }
     let mut team = Map::new();
     if let Some(mode) = mode(params, "chat_mode")? {

@@ -486,7 +486,7 @@ fn step(heard: Heard, push: &Push) -> Step {
     }
 }
 
-fn step_chunk(heard: Heard, ChunkPlace { run, index }: ChunkPlace) -> Step {
+fn step_chunk(heard: Heard, ChunkPlace { run, index, .. }: ChunkPlace) -> Step {
     let next = Heard { next_chunk: Some((run, index + 1)), ..heard };
     match heard.next_chunk {
         None => Step::Deliver(next),

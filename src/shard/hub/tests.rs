@@ -84,7 +84,7 @@ fn a_channel_hears_what_is_above_its_cursor_once() {
 }
 
 fn placed(run: u128, index: u32) -> Push {
-    let place = Some(ChunkPlace { run: RunId::from(run), index });
+    let place = Some(ChunkPlace { run: RunId::from(run), index, has_floor: true });
     Push::Chunk { session: session(), agent_id: "bot".into(), chunk: Json::empty_object(), place }
 }
 

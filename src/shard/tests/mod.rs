@@ -14,6 +14,7 @@ mod router;
 mod runs;
 mod runs_lost;
 mod sessions;
+mod standings;
 mod tails;
 mod teams;
 mod tenants;

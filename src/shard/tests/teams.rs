@@ -8,13 +8,13 @@ use crate::session::{AgentConfig, AgentPut, DirectoryNote};
 
 impl Bench {
     /// A bench with the session `id(1)` of alice and the team bot of these fields, whose members are registered.
-    fn with_team(team: &str) -> Self {
+    pub(super) fn with_team(team: &str) -> Self {
         let mut bench = Self::with_session();
         bench.learn_team(team);
         bench
     }
 
-    fn learn_team(&mut self, team: &str) {
+    pub(super) fn learn_team(&mut self, team: &str) {
         let member = |id: &str, about: &str| {
             format!(
                 r#"{{"id":"{id}","name":"{}","origin_url":"http://{id}","keywords":["{about}"]}}"#,
@@ -43,14 +43,14 @@ impl Bench {
     }
 
     /// The call says this and ends.
-    fn answer_with(&mut self, call: &Call, text: &str) {
+    pub(super) fn answer_with(&mut self, call: &Call, text: &str) {
         let delta = format!(r#"{{"type":"text-delta","id":"0","delta":"{text}"}}"#);
         self.say(call, &[r#"{"type":"text-start","id":"0"}"#, &delta, r#"{"type":"finish"}"#]);
         self.end(call, None);
     }
 
     /// Every call is answered with its agent's name, until nobody is called any more.
-    fn answer_all(&mut self) {
+    pub(super) fn answer_all(&mut self) {
         loop {
             let calls = self.called_all();
             if calls.is_empty() {
@@ -411,4 +411,105 @@ fn a_run_that_a_crash_has_cut_off_goes_on_under_a_new_name() {
     let expected = [("alice", "hi"), ("ann", "A."), ("alice", "hi"), ("bob", "B."), ("bot", "ANN: A.\nBOB: B.")];
     assert_eq!(bench.log(), rows(&expected));
     assert_eq!(ids(&bench.called_all()), ["ann", "bob"], "what was said meanwhile is the next question");
+}
+
+#[test]
+fn a_team_that_was_deleted_is_not_there_to_be_asked() {
+    let mut bench = Bench::with_team(r#""members":["ann"]"#);
+    let ask = |answer_from| {
+        let terms = Terms { answer_from, ..Terms::default() };
+        Command::Append(Box::new(Append { terms: Some(Box::new(terms)), ..message(1, "alice", "hi") }))
+    };
+    let fields = r#"{"id":"bot","name":"Team","status":"disabled","team":{"members":["ann"]}}"#;
+    let agent = AgentConfig::create(&json(fields), 5).unwrap();
+    let notes = vec![DirectoryNote::Agent(AgentPut { former_id: None, agent })];
+    assert_eq!(bench.call(Command::Learn { notes, complete: false }), Ok(Reply::Done));
+    assert_eq!(bench.call(ask(Requires::Team)), Err(Refusal::AgentNotFound));
+    assert_eq!(bench.call(ask(Requires::Agent)), Err(Refusal::AgentDisabled));
+}
+
+#[test]
+fn who_joins_in_the_middle_of_a_teams_run_is_given_what_no_message_holds() {
+    let mut bench = Bench::with_team(r#""members":["ann","bob"],"mode":"parallel""#);
+    bench.ask_team("hi", "{}");
+    let calls = bench.called_all();
+    let delta = |text: &str| format!(r#"{{"type":"text-delta","id":"0","delta":"{text}"}}"#);
+    bench.say(&calls[0], &[&delta("a")]);
+    bench.say(&calls[1], &[&delta("b")]);
+    bench.say(&calls[0], &[&delta("a"), r#"{"type":"finish"}"#]);
+    bench.say(&calls[1], &[&delta("b")]);
+    let resumed = |bench: &mut Bench, resume| {
+        let watch = Command::Watch { session: id(1), after_seq: 0, limit: 0, resume: Some(resume) };
+        let Reply::Joined { resumed, .. } = bench.call(watch).unwrap() else { panic!("a reply to a watch") };
+        let running = resumed.running.expect("a team answers");
+        let chunks: Vec<_> = running.chunks.into_iter().map(|chunk| (chunk.index, chunk.agent_id)).collect();
+        (resumed.run, resumed.next_index, running.state, running.first_index, chunks)
+    };
+    let bob = |indexes: &[u32]| indexes.iter().map(|index| (*index, "bob".to_owned())).collect::<Vec<_>>();
+    let run = calls[0].run;
+    assert_eq!(resumed(&mut bench, Resume::All), (run, 5, "answering", 1, bob(&[1, 4])));
+    assert_eq!(resumed(&mut bench, Resume::From { run, index: 2 }), (run, 5, "answering", 4, bob(&[4])));
+    assert_eq!(resumed(&mut bench, Resume::From { run, index: 5 }), (run, 5, "answering", 5, bob(&[])));
+    assert!(bench.shard.runs.chunks_bytes > 0);
+    bench.end(&calls[0], None);
+    bench.end(&calls[1], Some(Failure::fatal("reset", "gone")));
+    bench.answer_all();
+    assert_eq!(bench.shard.runs.chunks_bytes, 0);
+}
+
+#[test]
+fn whatever_ends_a_teams_run_leaves_no_bytes_of_it() {
+    let text = r#"{"type":"text-delta","id":"0","delta":"half"}"#;
+    let begun = || {
+        let mut bench = Bench::with_team(r#""members":["ann","bob"],"mode":"parallel""#);
+        bench.ask_team("hi", "{}");
+        let calls = bench.called_all();
+        calls
+            .iter()
+            .for_each(|call| bench.say(call, &[text, r#"{"type":"finish"}"#, text, r#"{"type":"start-step"}"#]));
+        assert!(bench.shard.runs.chunks_bytes > 0);
+        (bench, calls)
+    };
+    let (mut bench, _) = begun();
+    bench.stop(None).unwrap();
+    assert_eq!(bench.shard.runs.chunks_bytes, 0);
+    let (mut bench, _) = begun();
+    bench.call(Command::DeleteSession { id: id(1) }).unwrap();
+    assert_eq!(bench.shard.runs.chunks_bytes, 0);
+    let (mut bench, calls) = begun();
+    calls.iter().for_each(|call| bench.end(call, Some(Failure::fatal("reset", "gone"))));
+    assert_eq!(bench.shard.runs.chunks_bytes, 0);
+}
+
+#[test]
+fn a_voice_that_meets_the_bound_of_all_running_answers_ends_with_what_it_has() {
+    let mut bench = Bench::with_team(r#""members":["ann","bob"],"mode":"parallel""#);
+    bench.ask_team("hi", "{}");
+    let calls = bench.called_all();
+    bench.shard.runs.chunks_bytes += crate::limits::RUNS_BYTES_MAX; // as if other sessions held it
+    bench.say(&calls[0], &[r#"{"type":"text-delta","id":"0","delta":"a"}"#]);
+    bench.shard.runs.chunks_bytes -= crate::limits::RUNS_BYTES_MAX;
+    let cut = bench.metadata(2);
+    assert_eq!((&cut["termination"], &cut["reason"]), (&"abort".into(), &"overloaded".into()));
+    bench.end(&calls[0], None);
+    bench.answer_with(&calls[1], "B.");
+    assert_eq!(bench.log().last().unwrap().0, "bot");
+}
+
+#[test]
+fn what_a_message_says_of_its_team_stands_there_once() {
+    let mut bench = Bench::with_team(r#""members":["ann"],"mode":"debate","rounds":1"#);
+    bench.ask_team("hi", "{}");
+    let call = bench.called();
+    let metadata = r#"{"team":"mine","mode":"mine","round":9,"stance":"mine","own":1}"#;
+    let delta = r#"{"type":"text-delta","id":"0","delta":"A."}"#;
+    bench.say(&call, &[delta, &format!(r#"{{"type":"finish","messageMetadata":{metadata}}}"#)]);
+    let page = bench.read(1, PageFrom::After(1), 1);
+    let json = String::from_utf8(page.into_messages()).unwrap();
+    let own = json.split("\"_finish_chunk\"").next().unwrap().to_owned() + json.split("\"run_id\"").nth(1).unwrap();
+    for name in ["team", "mode", "round", "stance"] {
+        assert_eq!(own.matches(&format!("\"{name}\":")).count(), 1, "{json}");
+    }
+    let metadata = bench.metadata(2);
+    assert_eq!((&metadata["team"], &metadata["round"], &metadata["own"]), (&"bot".into(), &1.into(), &1.into()));
 }
