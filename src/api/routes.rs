@@ -155,6 +155,18 @@ pub fn route(request: &Request, context: &Context) -> Route {
     }
 }
 
+/// Whether the content behind this head is a file for a session: the only one that may be over the bound of others.
+///
+/// # Errors
+/// The answer to the head, which no content would change: what its route says without one, or 413.
+pub fn expects_file(head: &Request, context: &Context) -> Result<(), Response> {
+    match route(head, context) {
+        Route::Upload(..) => Ok(()),
+        Route::Respond(response) => Err(response),
+        _ => Err(Envelope::of(head, context).seal(ApiError::from(Kind::BodyTooLarge).response())),
+    }
+}
+
 /// The answer to bytes that were no request, or one over its bounds: `status` of the decoder's error.
 pub fn refused(status: u16, context: &Context) -> Response {
     Envelope::of_none(context).seal(Response::new(status).with_body(JSON, error::detail(status)))

@@ -16,7 +16,7 @@ use rand::Rng;
 
 use super::limiter::Limiter;
 use super::world::World;
-use crate::api::admission;
+use crate::api::admission::{self, NotAdmitted};
 use crate::api::auth::jwks::KeySetError;
 use crate::api::auth::{AuthError, HmacSecret, KeySet, Mode, Principal, Settings, keys};
 use crate::api::error::{ApiError, Kind};
@@ -246,7 +246,7 @@ fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> 
             request.remote_user = principal.remote_user().map(Box::new);
             Ok(Rc::new(principal))
         }
-        Err(error) => {
+        Err(NotAdmitted::Auth(error)) => {
             if error == AuthError::UnknownKey {
                 auth.is_key_missed.store(true, Ordering::Relaxed);
             }
@@ -255,6 +255,7 @@ fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> 
             }
             Err(error.into())
         }
+        Err(malformed) => Err(malformed.into()),
     }
 }
 

@@ -22,7 +22,7 @@ use super::authority;
 use super::http;
 use super::streaming::{Speech, Streaming};
 use super::world::World;
-use crate::api::Target;
+use crate::api::{self, Target};
 use crate::api::cors::Envelope;
 use crate::api::error::{ApiError, Kind};
 use crate::api::hapi::upload::{FilePath, Upload, admits, fetched, not_fetched, not_uploaded, uploaded};
@@ -85,19 +85,10 @@ impl Drop for Permit {
 /// The refusal to send instead.
 pub(super) fn let_in(world: &Rc<World>, address: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
     if let Some(head) = head {
-        if !is_route(&head.path) {
-            let refusal = crate::api::error::ApiError::from(crate::api::error::Kind::BodyTooLarge);
-            return Err(Envelope::of(head, &world.context()).seal(refusal.response()));
-        }
         authority::admit(world, address, &mut head.clone())?;
+        api::expects_file(head, &world.context())?;
     }
     Permit::of(world).map_err(|refusal| Envelope::of_none(&world.context()).seal(not_uploaded(&refusal.into())))
-}
-
-/// Whether a path is that of the route, spelled as it is: what has no route has no class, and would be let in by anybody.
-fn is_route(path: &str) -> bool {
-    let id = path.strip_prefix("/api/sessions/").and_then(|rest| rest.strip_suffix("/upload"));
-    id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Keeps the file that `body` holds and has `session` claim it.

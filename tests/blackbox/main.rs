@@ -21,6 +21,7 @@ mod hapi;
 mod histories;
 mod idempotency;
 mod inbox;
+mod large_bodies;
 mod logs;
 mod longpoll;
 mod messages;
