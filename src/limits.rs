@@ -278,8 +278,11 @@ pub const UPLOAD_BODY_BYTES_MAX: usize = BLOB_BYTES_MAX / 3 * 4 + 1024 * 1024;
 pub const UPLOADS_MAX: usize = 4;
 /// Seconds in which the body of an upload over `--body-bytes-max` has to arrive: 50 MiB at 2 Mbit/s. Over: 408.
 pub const UPLOAD_S: u64 = 300;
-/// Bytes of a file that are read at a time for who fetches it.
-pub const BLOB_PIECE_BYTES: usize = 1024 * 1024;
+/// Files of one shard that are fetched at a time, a piece and a descriptor each. Full: 503. A slow reader has its place for
+/// [`RESPONSE_S`] behind its last byte.
+pub const DOWNLOADS_MAX: usize = 256;
+/// Bytes of a file that are read at a time for who fetches it: what a socket takes at once.
+pub const BLOB_PIECE_BYTES: usize = 64 * 1024;
 /// Seconds for which a file stays that nobody claims: far longer than anybody takes from the upload's end to its claim.
 pub const BLOB_GRACE_S: u64 = 3_600;
 /// Seconds between two looks for such files.

@@ -90,6 +90,11 @@ pub fn refused(request: &Request, error: &ApiError, context: &Context) -> Respon
     })
 }
 
+/// In whose words a request to `path` is answered, if the path alone says it.
+pub fn dialect_of(path: &str) -> Dialect {
+    Segments::of(path).map_or(Dialect::Fleetlm, |segments| Dialect::of_path(&segments.texts()[..segments.count()]))
+}
+
 /// Of a request to the path that two dialects share. One that says nothing of itself counts as FleetLM's.
 fn dialect_of_messages(request: &Request) -> Dialect {
     let Ok(params) = Params::of(request) else { return Dialect::Fleetlm };

@@ -4,6 +4,7 @@
 //! bytes. What is begun as a stream ends as one; a refusal, or an end before anything was sent, is a response.
 
 use super::ask::Outcome;
+use super::error::ApiError;
 use super::view::AskEvent;
 use super::{Answers, Context, Target, To};
 use crate::protocol::http::Response;
@@ -70,6 +71,8 @@ pub trait SocketRender {
     }
     /// Takes in a frame of the client.
     fn take(&mut self, text: &str, context: &Context) -> Taken;
+    /// Answers a frame that is not taken in, in its turn.
+    fn refuse(&mut self, text: &str, error: &ApiError) -> Taken;
     /// Takes in a frame that is not text.
     fn take_binary(&mut self) -> Taken;
 }

@@ -311,6 +311,11 @@ impl ApiError {
         Self { retry_after_s: retry_after_s.max(RETRY_AFTER_S), ..Kind::RateLimited.into() }
     }
 
+    /// Seconds behind which the same request may succeed, if it may.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.kind.row().retryable.then_some(self.retry_after_s)
+    }
+
     /// The row.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -223,6 +223,14 @@ pub(super) fn admit(
     decide(world, address, request).map_err(|error| admission::refused(request, &error, &world.context()))
 }
 
+/// The same for a request whose head was let in a while ago: it is not counted once more, and its key may have gone since.
+///
+/// # Errors
+/// As for [`admit`].
+pub(super) fn admit_again(world: &Rc<World>, request: &mut Request) -> Result<Rc<Principal>, Response> {
+    identify(world, request).map_err(|reason| admission::refused(request, &reason.into(), &world.context()))
+}
+
 fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> Result<Rc<Principal>, ApiError> {
     let (auth, limiter) = (&world.auth, world.auth.limiter());
     limiter.take_address(address)?;
@@ -232,19 +240,14 @@ fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> 
     {
         return Err(Kind::Forbidden.into());
     }
-    if auth.mode() == Mode::Open {
-        return Ok(Rc::clone(&world.anyone));
-    }
-    let now_us = world.now().unix_us;
-    match world.with_authority(|authority| admission::admit(request, authority, now_us)) {
+    match identify(world, request) {
         Ok(principal) => {
-            if !principal.is_nobody() {
+            if !principal.is_nobody() && !principal.is_open {
                 // A good token does not end the silence that bad ones have brought about: who guesses learns nothing.
                 limiter.check_failures(address)?;
                 limiter.take_principal(principal.fingerprint)?;
             }
-            request.remote_user = principal.remote_user().map(Box::new);
-            Ok(Rc::new(principal))
+            Ok(principal)
         }
         Err(NotAdmitted::Auth(error)) => {
             if error == AuthError::UnknownKey {
@@ -257,6 +260,16 @@ fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> 
         }
         Err(malformed) => Err(malformed.into()),
     }
+}
+
+fn identify(world: &Rc<World>, request: &mut Request) -> Result<Rc<Principal>, NotAdmitted> {
+    if world.auth.mode() == Mode::Open {
+        return Ok(Rc::clone(&world.anyone));
+    }
+    let now_us = world.now().unix_us;
+    let principal = world.with_authority(|authority| admission::admit(request, authority, now_us))?;
+    request.remote_user = principal.remote_user().map(Box::new);
+    Ok(Rc::new(principal))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use compact_str::CompactString;
 use super::link::Link;
 use super::metrics::Which;
 use super::world::World;
+use crate::api::error::ApiError;
 use crate::api::topics::{self, NoTopic, Topic};
 use crate::api::{Ask, runs};
 use crate::protocol::channels::{Action, Message, Payload, ReplyTo, Status};
@@ -53,7 +54,9 @@ fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: 
             return link.socket.borrow_mut().refused(channel, &topics::not_found(), &mut out);
         }
     };
-    let call = match topics::join(&topic, &link.identity, payload) {
+    let call = topics::join(&topic, &link.identity, payload)
+        .and_then(|call| count(world, link).map(|()| call).map_err(|error| error.join_response()));
+    let call = match call {
         Ok(call) => call,
         Err(response) => {
             return link.socket.borrow_mut().refused(channel, &response, &mut out);
@@ -143,13 +146,7 @@ fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload
     let call = topics::parse(topic)
         .map_err(|_| topics::not_found())
         .and_then(|topic| topics::event(&topic, event, payload, &link.identity, &world.context()));
-    let call = call.and_then(|call| match link.principal() {
-        Some(principal) => {
-            let taken = world.auth.limiter().take_principal(principal.fingerprint);
-            taken.map(|()| call).map_err(|error| error.event_response())
-        }
-        None => Ok(call),
-    });
+    let call = call.and_then(|call| count(world, link).map(|()| call).map_err(|error| error.event_response()));
     let (to, command) = match call {
         Ok(call) => call,
         Err(response) => return answer(world, link, reply, Err(response.into())),
@@ -165,6 +162,11 @@ fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload
         asker.wake();
     };
     world.call(link.access(), to, command, Box::new(done));
+}
+
+/// Counts a join or an event like a request.
+fn count(world: &World, link: &Link) -> Result<(), ApiError> {
+    link.principal().map_or(Ok(()), |principal| world.auth.limiter().take_principal(principal.fingerprint))
 }
 
 fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<CompactString, CompactString>) {

@@ -5,6 +5,7 @@
 //! what a request means is `api`'s, what happens is `shard`'s.
 
 mod all_events;
+mod answer;
 mod ask;
 mod authority;
 mod calm;

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -19,8 +20,8 @@ use glommio::timer::sleep;
 use storage::{BlobHash, Blobs};
 
 use super::authority;
-use super::http;
-use super::streaming::{Speech, Streaming};
+use super::answer;
+use super::streaming::{Source, Speech, Streaming};
 use super::world::World;
 use crate::api::{self, Target};
 use crate::api::cors::Envelope;
@@ -38,14 +39,21 @@ pub(super) const FOLDER: &str = "blobs";
 pub(super) struct Uploads {
     blobs: Blobs,
     /// Uploads that are let in.
-    taken: Cell<usize>,
+    places: Places,
+    /// Files that are being fetched.
+    fetches: Places,
     /// Works on helper threads.
     running: Cell<usize>,
 }
 
 impl Uploads {
     pub(super) fn new(blobs: Blobs) -> Self {
-        Self { blobs, taken: Cell::new(0), running: Cell::new(0) }
+        Self {
+            blobs,
+            places: Places::of(limits::UPLOADS_MAX),
+            fetches: Places::of(limits::DOWNLOADS_MAX),
+            running: Cell::new(0),
+        }
     }
 
     /// Whether no helper thread works for it.
@@ -54,28 +62,33 @@ impl Uploads {
     }
 }
 
-/// Leave to upload; given back when it is dropped.
-pub(super) struct Permit {
-    world: Rc<World>,
+/// So many at a time.
+struct Places {
+    free: Rc<Cell<usize>>,
 }
 
-impl Permit {
-    /// # Errors
-    /// [`Refusal::Overloaded`]: there are as many as there may be.
-    pub(super) fn of(world: &Rc<World>) -> Result<Self, Refusal> {
-        let taken = &world.uploads.taken;
-        if taken.get() >= limits::UPLOADS_MAX {
-            return Err(Refusal::Overloaded);
-        }
-        taken.set(taken.get() + 1);
-        Ok(Self { world: Rc::clone(world) })
+impl Places {
+    fn of(count: usize) -> Self {
+        Self { free: Rc::new(Cell::new(count)) }
     }
+
+    /// # Errors
+    /// [`Refusal::Overloaded`]: all are taken.
+    fn take(&self) -> Result<Permit, Refusal> {
+        let left = self.free.get().checked_sub(1).ok_or(Refusal::Overloaded)?;
+        self.free.set(left);
+        Ok(Permit { free: Rc::clone(&self.free) })
+    }
+}
+
+/// One's place, for one upload or one download; given back when it is dropped.
+pub(super) struct Permit {
+    free: Rc<Cell<usize>>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let taken = &self.world.uploads.taken;
-        taken.set(taken.get() - 1);
+        self.free.set(self.free.get() + 1);
     }
 }
 
@@ -88,7 +101,7 @@ pub(super) fn let_in(world: &Rc<World>, address: Option<IpAddr>, head: Option<&R
         authority::admit(world, address, &mut head.clone())?;
         api::expects_file(head, &world.context())?;
     }
-    Permit::of(world).map_err(|refusal| Envelope::of_none(&world.context()).seal(not_uploaded(&refusal.into())))
+    world.uploads.places.take().map_err(|refusal| Envelope::of_none(&world.context()).seal(not_uploaded(&refusal.into())))
 }
 
 /// Keeps the file that `body` holds and has `session` claim it.
@@ -99,7 +112,7 @@ pub(super) async fn take(
     body: Vec<u8>,
     permit: Option<Permit>,
 ) -> Response {
-    let permit = match permit.map_or_else(|| Permit::of(world), Ok) {
+    let permit = match permit.map_or_else(|| world.uploads.places.take(), Ok) {
         Ok(permit) => permit,
         Err(refusal) => return not_uploaded(&refusal.into()),
     };
@@ -119,11 +132,11 @@ async fn claim(
     body: Vec<u8>,
 ) -> Result<FilePath, ApiError> {
     let to = Target::Owner(session);
-    admits(http::call(world, access.clone(), to, Command::ReadSession { id: session }).await)?;
+    admits(answer::call(world, access.clone(), to, Command::ReadSession { id: session }).await)?;
     let blobs = world.uploads.blobs.clone();
     let claim = helped(world, move || keep(&blobs, &body)).await?;
     let path = FilePath { session, hash: claim.hash, name: claim.name.clone() };
-    http::call(world, access, to, Command::Blob { session, command: BlobCommand::Claim(Box::new(claim)) }).await?;
+    answer::call(world, access, to, Command::Blob { session, command: BlobCommand::Claim(Box::new(claim)) }).await?;
     Ok(path)
 }
 
@@ -148,7 +161,7 @@ pub(super) async fn fetch(
     path: FilePath,
 ) -> Result<Streaming, Response> {
     let FilePath { session, hash, name } = path;
-    let found = http::call(
+    let found = answer::call(
         world,
         access,
         Target::Owner(session),
@@ -159,31 +172,65 @@ pub(super) async fn fetch(
         Reply::Blob(claim) => claim,
         _ => return Err(not_fetched(Kind::Internal)),
     };
+    let permit = world.uploads.fetches.take().map_err(not_fetched)?;
     let blobs = world.uploads.blobs.clone();
     let mut file = helped(world, move || blobs.open_blob(BlobHash(hash))).await.map_err(|error| {
         tracing::error!(%error, session = %session, "a file that is claimed cannot be read");
         not_fetched(Kind::Internal)
     })?;
-    let world = Rc::clone(world);
-    let source = Speech::new(true, |pieces| async move {
-        loop {
+    let (world, missing) = (Rc::clone(world), Rc::new(Cell::new(claim.bytes)));
+    let left = Rc::clone(&missing);
+    let speech = Speech::new(true, |pieces| async move {
+        while left.get() > 0 {
+            let bytes_max = left.get().min(limits::BLOB_PIECE_BYTES as u64);
+            let piece_of = move || (read_piece(&mut file, bytes_max), file);
             let piece;
-            (piece, file) = helped(&world, move || (read_piece(&mut file), file)).await;
+            (piece, file) = helped(&world, piece_of).await;
             match piece {
-                Ok(piece) if piece.is_empty() => return,
-                Ok(piece) => pieces.borrow_mut().push_back(piece),
-                // The client sees fewer bytes than the file has; there is no other way to tell it by now.
+                Ok(piece) if !piece.is_empty() => {
+                    left.set(left.get() - piece.len() as u64);
+                    pieces.borrow_mut().push_back(piece);
+                }
+                Ok(_) => return tracing::error!("a file is shorter than its claim says"),
                 Err(error) => return tracing::error!(%error, "a file was not read to its end"),
             }
         }
     });
-    Ok(Streaming { head: fetched(&claim), source: Box::new(source) })
+    let source = Box::new(File { speech, missing, _permit: permit });
+    Ok(Streaming { head: fetched(&claim), length: Some(claim.bytes), source })
+}
+
+/// A file on its way to who fetches it.
+struct File {
+    speech: Speech,
+    /// Bytes that are not read yet.
+    missing: Rc<Cell<u64>>,
+    _permit: Permit,
+}
+
+impl Source for File {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        self.speech.poll_piece(cx)
+    }
+
+    fn outlives_drain(&self) -> bool {
+        self.speech.outlives_drain()
+    }
+
+    fn bears_comments(&self) -> bool {
+        false
+    }
+
+    /// A client that was promised more bytes learns it by the connection's end; there is no other way by now.
+    fn is_cut_short(&self) -> bool {
+        self.missing.get() > 0
+    }
 }
 
 /// Blocks. Nothing at the file's end.
-fn read_piece(file: &mut std::fs::File) -> std::io::Result<Vec<u8>> {
+fn read_piece(file: &mut std::fs::File, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     let mut piece = Vec::new();
-    file.take(limits::BLOB_PIECE_BYTES as u64).read_to_end(&mut piece)?;
+    file.take(bytes_max).read_to_end(&mut piece)?;
     Ok(piece)
 }
 
@@ -217,7 +264,7 @@ pub(super) async fn sweep_again_and_again(world: Rc<World>) {
 async fn sweep(world: &Rc<World>) {
     let older_than_us = world.now().unix_us.saturating_sub(limits::BLOB_GRACE_S * 1_000_000);
     let mut claimed = HashSet::new();
-    for reply in http::gather(world, None, Command::ListClaims).await {
+    for reply in answer::gather(world, None, Command::ListClaims).await {
         match reply {
             Ok(Reply::Claims(hashes)) => claimed.extend(hashes.into_iter().map(BlobHash)),
             _ => return tracing::warn!("files that nobody claims are left alone: a shard does not say what it claims"),

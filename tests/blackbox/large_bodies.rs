@@ -26,7 +26,7 @@ fn session_of(guarded: &Guarded, user: &str) -> String {
 
 #[test]
 fn without_a_token_or_a_route_no_large_body_is_read_and_no_place_is_taken() {
-    let guarded = Guarded::start(&["--body-bytes-max", "20000", "--shards", "1"]);
+    let guarded = Guarded::single(&["--body-bytes-max", "20000"]);
     let session = session_of(&guarded, "alice");
     let own = format!("/api/sessions/{session}/upload");
     let alice = user_token("default", "alice", 600);
@@ -52,4 +52,52 @@ fn without_a_token_or_a_route_no_large_body_is_read_and_no_place_is_taken() {
     let mut let_in: Vec<_> = (0..UPLOADS_MAX).map(|_| asked(&guarded.server, &own, Some(&alice))).collect();
     let_in.iter_mut().for_each(|connection| assert_eq!(connection.answer().status, 100));
     assert_eq!(asked(&guarded.server, &own, Some(&alice)).answer().status, 503, "these were all the places");
+}
+
+#[test]
+fn a_large_upload_counts_once() {
+    let guarded = Guarded::single(&["--body-bytes-max", "20000", "--rate-limit-principal", "2"]);
+    let agent = json!({"agent": {"id": "bot", "name": "Bot", "origin_url": "http://127.0.0.1:1"}});
+    guarded.call(ADMIN, "POST", "/api/agents", Some(&agent)).expect(201);
+    let body: Value = json!({"user_id": "alice", "agent_id": "bot"});
+    let made = guarded.call(ADMIN, "POST", "/api/sessions", Some(&body)).expect(201);
+    let session = made["session"]["id"].as_str().expect("an id");
+    let alice = user_token("default", "alice", 600);
+    let file = json!({"filename": "f", "content": "eHh4".repeat(10_000), "mimeType": "text/plain"});
+    let path = format!("/api/sessions/{session}/upload");
+    let path = guarded.call(&alice, "POST", &path, Some(&file)).expect(200)["path"].clone();
+    let fetched = guarded.call(&alice, "GET", &format!("/{}", path.as_str().expect("a path")), None);
+    assert_eq!((fetched.status, fetched.body.len()), (200, 30_000));
+    assert_eq!(fetched.header("content-length"), Some("30000"));
+    assert_eq!(guarded.call(&alice, "GET", "/api/sessions", None).status, 429);
+}
+
+#[test]
+fn so_many_files_are_fetched_at_a_time_and_who_comes_later_is_told_to_come_again() {
+    const DOWNLOADS_MAX: usize = 256;
+    let server = Server::with(&crate::harness::Options::shards(1));
+    let agent = json!({"agent": {"id": "bot", "name": "Bot", "origin_url": "http://127.0.0.1:1"}});
+    server.post("/api/agents", &agent).expect(201);
+    let session = server.session("alice", "bot");
+    let file = json!({"filename": "f", "content": "eHh4".repeat(4_000_000), "mimeType": "text/plain"});
+    let path = server.post(&format!("/api/sessions/{session}/upload"), &file).expect(200)["path"].clone();
+    let path = format!("/{}", path.as_str().expect("a path"));
+    // Nobody of them reads: what does not fit into the sockets waits.
+    let begin = || {
+        let mut connection = server.connect();
+        connection.send(format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n"));
+        connection
+    };
+    let held: Vec<_> = (0..DOWNLOADS_MAX).map(|_| begin()).collect();
+    let refused = loop {
+        // The last of them may not have been looked at yet.
+        let mut connection = begin();
+        let answer = connection.answer_to_head();
+        if answer.status != 200 {
+            break (answer, connection);
+        }
+    };
+    assert_eq!((refused.0.status, refused.0.header("retry-after")), (503, Some("1")));
+    drop(held);
+    while begin().answer_to_head().status != 200 {}
 }

@@ -317,6 +317,20 @@ fn who_asks_too_often_is_told_when_to_come_again_in_every_dialect() {
 }
 
 #[test]
+fn joins_count_like_requests() {
+    let guarded = Guarded::start(&["--rate-limit-principal", "3"]);
+    let query = format!("{UPGRADE}&auth_token={}", user_token("default", "alice", 600));
+    let mut socket = Socket::try_open(&guarded.server, &query).expect("the first request");
+    assert!(socket.join("inbox:alice", &json!({})).is_ok());
+    assert_eq!(socket.join("inbox:bob", &json!({})), Err(json!({"reason": "unauthorized"})), "costs nothing");
+    let unknown = "session:01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    assert_eq!(socket.join(unknown, &json!({})), Err(json!({"reason": "not found"})));
+    let refused = socket.join(unknown, &json!({})).expect_err("one too many");
+    assert_eq!(refused["reason"], "rate limited");
+    assert!(refused["retry_after_ms"].as_u64().is_some_and(|ms| (1..=20_000).contains(&ms)), "{refused}");
+}
+
+#[test]
 fn who_guesses_is_shut_out_by_address_even_with_a_good_token() {
     let guarded = Guarded::start(&["--rate-limit-auth", "3"]);
     for _ in 0..3 {

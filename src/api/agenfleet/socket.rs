@@ -52,16 +52,29 @@ impl SocketRender for Frames {
             Ok(params) => params,
             Err(_) => return refused(&Kind::FrameInvalid.into(), None),
         };
-        let id = params.raw("requestId").map(RawValue::to_owned);
-        if id.as_deref().is_some_and(|id| id.get().len() > NAME_BYTES_MAX) {
-            return refused(&ApiError::about(Kind::NameTooLong, "{field}", "requestId"), None);
+        match request_id(&params) {
+            Ok(id) => self.taken(&params, &id, context).unwrap_or_else(|error| refused(&error, id)),
+            Err(error) => refused(&error, None),
         }
-        self.taken(&params, &id, context).unwrap_or_else(|error| refused(&error, id))
+    }
+
+    fn refuse(&mut self, text: &str, error: &ApiError) -> Taken {
+        let params = Params::of_object(text).ok();
+        refused(error, params.and_then(|params| request_id(&params).ok().flatten()))
     }
 
     fn take_binary(&mut self) -> Taken {
         refused(&Kind::FrameInvalid.into(), None)
     }
+}
+
+/// It comes back on every frame, so it has a bound.
+fn request_id(params: &Params<'_>) -> Result<RequestId, ApiError> {
+    let id = params.raw("requestId").map(RawValue::to_owned);
+    if id.as_deref().is_some_and(|id| id.get().len() > NAME_BYTES_MAX) {
+        return Err(ApiError::about(Kind::NameTooLong, "{field}", "requestId"));
+    }
+    Ok(id)
 }
 
 /// What a frame comes to that asks nothing. It waits for its turn, so that a client can count.
@@ -128,8 +141,9 @@ impl FrameRender for Streamed {
 }
 
 fn error_frame(error: &ApiError, request_id: Option<&RawValue>) -> String {
+    let retry_after_ms = error.retry_after_s().map(|seconds| seconds * 1000); // a frame has no header to say it
     let (error, status) = (&*error.said(Dialect::Agenfleet), error.kind().status(Dialect::Agenfleet));
-    frame(Content::Error { error, status }, request_id)
+    frame(Content::Error { error, status, retry_after_ms }, request_id)
 }
 
 fn frame(content: Content<'_>, request_id: Option<&RawValue>) -> String {
@@ -149,7 +163,12 @@ struct Frame<'a> {
 enum Content<'a> {
     Chunk { content: &'a str, session_id: &'a str, agent_id: &'a str },
     Final(WholeAnswer<'a>),
-    Error { error: &'a str, status: u16 },
+    Error {
+        error: &'a str,
+        status: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
 }
 
 #[cfg(test)]
