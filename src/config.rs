@@ -68,7 +68,8 @@ pub enum LogFormat {
 /// Everything `serve` can be told.
 #[derive(Clone, Debug, Args)]
 pub struct ServeConfig {
-    /// Address and port to listen on. Port 0 picks a free one and prints it. `PORT` alone sets the port on all interfaces.
+    /// Address and port to listen on. Port 0 picks a free one and prints it. `PORT` alone sets the port on all interfaces. An address that
+    /// others can reach needs --auth required, or --insecure-open. [default: 127.0.0.1:4000]
     #[arg(long, env = "FLEETLM_LISTEN", value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// The port on all interfaces when --listen is not given, as platforms set it.

@@ -133,6 +133,7 @@ table! {
     // Requests that no route takes.
     BadRequest: 400 Detail "Bad Request", "", false;
     NotFound: 404 Detail "Not Found", "", false;
+    HostUnknown: 421 Error "The server is not known by this name: --allow-host names it", "", false;
     NotAcceptable: 406 Detail "Not Acceptable", "", false;
     BodyTooLarge: 413 Detail "Request Entity Too Large", "", false;
     Internal: 500 Detail "Internal Server Error", "internal error", false;

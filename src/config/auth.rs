@@ -43,10 +43,14 @@ pub struct AuthConfig {
     /// A file with the API key of an administrator, who makes and revokes the others. Read again on SIGHUP.
     #[arg(long, env = "FLEETLM_ADMIN_KEY_FILE", value_name = "FILE")]
     pub admin_key_file: Option<PathBuf>,
-    /// Origin of web pages that may connect, or `*`; may be given several times. By default any with --auth required, else those of the server's
-    /// own host and of this machine.
+    /// Origin of web pages that may connect, or `*`; may be given several times. By default any with --auth required or --insecure-open, else
+    /// those of the server's own host and of this machine.
     #[arg(long, env = "FLEETLM_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
+    /// Name by which clients reach this server, or `*`; may be given several times. In open mode requests to other names than these, localhost,
+    /// names without a dot and addresses are refused, lest a web page give this machine a name of its own.
+    #[arg(long, env = "FLEETLM_ALLOW_HOST", value_name = "HOST", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
     /// Requests a minute of one key or user. More are answered with 429.
     #[arg(long, env = "FLEETLM_RATE_LIMIT_PRINCIPAL", value_name = "COUNT")]
     pub rate_limit_principal: Option<NonZeroU32>,
@@ -59,6 +63,11 @@ pub struct AuthConfig {
 }
 
 impl AuthConfig {
+    /// Whether the environment holds a secret of HS256 tokens.
+    pub fn has_jwt_secret(&self) -> bool {
+        std::env::var_os(JWT_SECRET_VARIABLE).is_some_and(|text| !text.is_empty())
+    }
+
     /// The secret of HS256 tokens, if the operator has set one.
     ///
     /// # Errors

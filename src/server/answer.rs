@@ -9,14 +9,15 @@ use super::ask::Asking;
 use super::promise::Promise;
 use super::streaming::{Speech, Streaming};
 use super::tenure::Lease;
-use super::uploads::{self, Permit};
+use super::places::Permit;
 use super::world::World;
-use super::{all_events, authority, events, flow, keys, longpoll, plain_socket, websocket};
+use super::{all_events, authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
 use crate::api::admission::dialect_of;
 use crate::api::ask_plan::{AskPlan, AskRender, Begin};
 use crate::api::auth::Principal;
 use crate::api::cors::Envelope;
 use crate::api::error::{ApiError, Kind};
+use crate::api::origin::Signature;
 use crate::api::{self, Dialect, Health, Route, Target};
 use crate::protocol::http::{Request, Response};
 use crate::shard::{Access, Command, Refusal, Reply};
@@ -37,8 +38,8 @@ pub(super) struct Awaited {
     pub(super) asking: Asking,
     pub(super) render: Box<dyn AskRender>,
     pub(super) envelope: Envelope,
-    /// The origin of the page that asks, if answers say whom they are for.
-    pub(super) page: Option<String>,
+    /// For which page the answer is, if answers say so.
+    pub(super) signature: Option<Signature>,
     /// In whose words a refusal is told.
     pub(super) dialect: Dialect,
     /// How long whoever asked may wait for it; nobody's in open mode.
@@ -58,8 +59,7 @@ pub(super) async fn to(
     mut request: Request,
     upload: Option<Permit>,
 ) -> Answer {
-    let origins = world.auth.origins();
-    let origin = request.headers.first("origin").filter(|_| origins.is_list()).map(str::to_owned);
+    let signature = world.auth.origins().signature(&request);
     let admitted = match &upload {
         // It was counted when its head was let in; who sent it may have lost his key since.
         Some(_) => authority::admit_again(world, &mut request),
@@ -69,11 +69,12 @@ pub(super) async fn to(
         Ok(principal) => held(world, address, &principal, request, upload).await,
         Err(refusal) => Answer::Response(refusal),
     };
+    let Some(signature) = signature else { return answer };
     match answer {
-        Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
-        Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { page: origin, ..*awaited })),
-        Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
-        Answer::Stream(streaming) => Answer::Stream(Box::new(streaming.signed(origins, origin.as_deref()))),
+        Answer::Response(response) => Answer::Response(signature.sign(response)),
+        Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { signature: Some(signature), ..*awaited })),
+        Answer::Socket(opened, response) => Answer::Socket(opened, signature.sign(response)),
+        Answer::Stream(streaming) => Answer::Stream(Box::new(streaming.signed(&signature))),
     }
 }
 
@@ -171,7 +172,7 @@ async fn ask(
     let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
     match begin {
         Begin::Sync => {
-            Answer::Awaited(Box::new(Awaited { asking, render, envelope, page: None, dialect, lease: None }))
+            Answer::Awaited(Box::new(Awaited { asking, render, envelope, signature: None, dialect, lease: None }))
         }
         Begin::Stream(head) => {
             let source = Box::new(Speech::of_ask(asking, render));

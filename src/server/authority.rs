@@ -20,7 +20,7 @@ use crate::api::admission::{self, NotAdmitted};
 use crate::api::auth::jwks::KeySetError;
 use crate::api::auth::{AuthError, HmacSecret, KeySet, Mode, Principal, Settings, keys};
 use crate::api::error::{ApiError, Kind};
-use crate::api::origin::{self, Origins};
+use crate::api::origin::{self, Hosts, Origins};
 use crate::config::{AuthConfig, AuthMode, Secret};
 use crate::limits::JWT_SECRET_BYTES_MIN;
 use crate::protocol::http::{Request, Response};
@@ -34,6 +34,8 @@ pub(super) enum AuthConfigError {
          something else keeps strangers away"
     )]
     Exposed { address: SocketAddr },
+    #[error("{flag} would do nothing: without --auth required no token is looked at and everybody may do everything")]
+    Unused { flag: &'static str },
     #[error("cannot read {flag} {path}: {why}")]
     Unreadable { flag: &'static str, path: PathBuf, why: std::io::Error },
     #[error("the secret of tokens has fewer than {JWT_SECRET_BYTES_MIN} bytes")]
@@ -64,6 +66,7 @@ pub(super) struct ServerAuth {
     is_key_missed: AtomicBool,
     limiter: Limiter,
     origins: Origins,
+    hosts: Hosts,
 }
 
 impl fmt::Debug for ServerAuth {
@@ -86,15 +89,21 @@ impl ServerAuth {
         if mode == Mode::Open && !config.insecure_open && !address.ip().is_loopback() {
             return Err(AuthConfigError::Exposed { address });
         }
+        if let Some(flag) = (mode == Mode::Open).then(|| unused(config)).flatten() {
+            return Err(AuthConfigError::Unused { flag });
+        }
         let own_secret: [u8; 32] = rand::rng().random();
         let (settings, keys) = read(config, mode, &own_secret)?;
         let (settings, keys) = (Arc::new(settings), Arc::new(keys.unwrap_or_default()));
         let trusted = RwLock::new(Arc::new(Trusted { settings, keys }));
         let is_key_missed = AtomicBool::new(false);
-        let default_origins = if mode == Mode::Required || config.insecure_open { Origins::Any } else { Origins::Near };
+        // Something else keeps strangers away: tokens, or what the operator vouches for.
+        let is_kept = mode == Mode::Required || config.insecure_open;
+        let default_origins = if is_kept { Origins::Any } else { Origins::Near };
         let origins = Origins::listed(&config.allow_origin).unwrap_or(default_origins);
+        let hosts = if is_kept || origins == Origins::Any { Hosts::Any } else { Hosts::near(&config.allow_host) };
         let limiter = Limiter::of_config(config);
-        Ok(Self { mode, config: config.clone(), own_secret, trusted, is_key_missed, limiter, origins })
+        Ok(Self { mode, config: config.clone(), own_secret, trusted, is_key_missed, limiter, origins, hosts })
     }
 
     /// Whether tokens matter.
@@ -151,6 +160,20 @@ impl ServerAuth {
         });
         Ok(())
     }
+}
+
+/// A flag of tokens, if there is one: whoever gives it believes that they are looked at.
+fn unused(config: &AuthConfig) -> Option<&'static str> {
+    let has_secret = config.jwt_secret_file.is_some() || config.has_jwt_secret();
+    let given = [
+        ("--jwks", config.jwks.is_some()),
+        ("--jwt-secret-file (or FLEETLM_JWT_SECRET)", has_secret),
+        ("--jwt-audience", config.jwt_audience.is_some()),
+        ("--jwt-issuer", config.jwt_issuer.is_some()),
+        ("--admin-key-file", config.admin_key_file.is_some()),
+        ("--rate-limit-principal", config.rate_limit_principal.is_some()),
+    ];
+    given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
 }
 
 /// Keys are `None` where they are fetched, or there are none to be.
@@ -234,10 +257,12 @@ pub(super) fn admit_again(world: &Rc<World>, request: &mut Request) -> Result<Rc
 fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> Result<Rc<Principal>, ApiError> {
     let (auth, limiter) = (&world.auth, world.auth.limiter());
     limiter.take_address(address)?;
-    if request.headers.first("origin").is_some()
-        && origin::is_concerned(&request.path)
-        && !auth.origins().admit(request)
-    {
+    if !auth.hosts.admit(request) {
+        return Err(Kind::HostUnknown.into());
+    }
+    // A page that brings no token must not reach anything, whether or not it may read the answer.
+    let is_concerned = || auth.mode() == Mode::Open || origin::is_concerned(&request.path);
+    if request.headers.first("origin").is_some() && is_concerned() && !auth.origins().admit(request) {
         return Err(Kind::Forbidden.into());
     }
     match identify(world, request) {
@@ -302,13 +327,49 @@ mod tests {
         fs::write(file.path(), "hush").unwrap();
         let path = file.path().to_str().unwrap();
         for flag in ["--jwt-secret-file", "--jwks", "--admin-key-file"] {
-            let error = made(&[flag, path]).unwrap_err().to_string();
+            let error = made(&["--auth", "required", flag, path]).unwrap_err().to_string();
             assert!(!error.contains("hush"), "{error}");
-            let error = made(&[flag, "/nowhere/at/all"]).unwrap_err().to_string();
+            let error = made(&["--auth", "required", flag, "/nowhere/at/all"]).unwrap_err().to_string();
             assert!(error.contains("/nowhere/at/all") && error.contains(flag), "{error}");
         }
         fs::write(file.path(), "x".repeat(32)).unwrap();
-        assert!(made(&["--jwt-secret-file", path]).is_ok());
+        assert!(made(&["--auth", "required", "--jwt-secret-file", path]).is_ok());
+    }
+
+    #[test]
+    fn what_tokens_are_checked_with_is_refused_where_none_are_looked_at() {
+        for (flag, value) in [
+            ("--jwt-secret-file", "/nowhere"),
+            ("--jwks", "https://id.example/keys"),
+            ("--jwt-audience", "us"),
+            ("--jwt-issuer", "them"),
+            ("--admin-key-file", "/nowhere"),
+            ("--rate-limit-principal", "5"),
+        ] {
+            for open in [&[][..], &["--insecure-open"]] {
+                let error = made(&[open, &[flag, value]].concat()).unwrap_err().to_string();
+                assert!(error.starts_with(flag) && error.contains("--auth required"), "{error}");
+            }
+        }
+        for serving in [["--rate-limit-address", "5"], ["--rate-limit-auth", "5"], ["--allow-origin", "https://a.b"]] {
+            assert!(made(&serving).is_ok());
+        }
+    }
+
+    #[test]
+    fn names_matter_where_nothing_else_keeps_strangers_away() {
+        let near = Hosts::Near(Vec::new());
+        for (flags, hosts) in [
+            (&[][..], near.clone()),
+            (&["--allow-origin", "https://a.example"], near),
+            (&["--allow-host", "chat.example"], Hosts::Near(vec!["chat.example".to_owned()])),
+            (&["--allow-host", "*"], Hosts::Any),
+            (&["--allow-origin", "*"], Hosts::Any),
+            (&["--insecure-open"], Hosts::Any),
+            (&["--auth", "required"], Hosts::Any),
+        ] {
+            assert_eq!(made(flags).unwrap().hosts, hosts, "{flags:?}");
+        }
     }
 
     #[test]
@@ -325,7 +386,7 @@ mod tests {
     fn a_reload_that_fails_leaves_what_was_there() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "x".repeat(32)).unwrap();
-        let auth = made(&["--jwt-secret-file", file.path().to_str().unwrap()]).unwrap();
+        let auth = made(&["--auth", "required", "--jwt-secret-file", file.path().to_str().unwrap()]).unwrap();
         let before = auth.current();
         fs::write(file.path(), "short").unwrap();
         assert!(auth.reload().is_err() && Arc::ptr_eq(&before, &auth.current()));

@@ -11,11 +11,11 @@ use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
 use super::streaming::{Streaming, Way};
-use super::uploads::{self, Permit};
+use super::places::Permit;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{plain_socket, websocket};
+use super::{plain_socket, uploads, websocket};
 use crate::api;
 use crate::api::error::ApiError;
 use crate::limits;
@@ -224,7 +224,7 @@ impl Connection {
     /// Waits for the answer to an ask, as long as whoever asked may. A client that leaves meanwhile will not have read it; one that has
     /// only said that it sends nothing more looks the same, and is answered.
     async fn awaited(&mut self, awaited: Awaited) -> Response {
-        let Awaited { asking, mut render, envelope, page, dialect, lease } = awaited;
+        let Awaited { asking, mut render, envelope, signature, dialect, lease } = awaited;
         let has_left = asking.reader_left();
         let mut done = pin!(asking.done());
         let outcome = poll_fn(|cx| {
@@ -240,7 +240,10 @@ impl Connection {
             Ok(outcome) => render.respond(&outcome),
             Err(over) => ApiError::from(over.error()).respond(dialect),
         });
-        self.world.auth.origins().sign(page.as_deref(), response)
+        match signature {
+            Some(signature) => signature.sign(response),
+            None => response,
+        }
     }
 
     /// Whether the client has ended its side. What it sends before that goes to the decoder: up to the first bytes of a next request,

@@ -28,6 +28,7 @@ mod longpoll;
 mod mailbox;
 mod metrics;
 mod outbound;
+mod places;
 mod plain_socket;
 mod promise;
 mod ring;

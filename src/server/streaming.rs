@@ -24,7 +24,7 @@ use super::wire::{Wire, WireError};
 use super::world::World;
 use crate::api::ask_plan::AskRender;
 use crate::api::auth::Principal;
-use crate::api::origin::Origins;
+use crate::api::origin::Signature;
 use crate::limits;
 use crate::protocol::http::{self, RequestDecoder, Response};
 
@@ -59,8 +59,8 @@ pub(super) struct Streaming {
 
 impl Streaming {
     /// The same, with what CORS tells the page that asks.
-    pub(super) fn signed(self, origins: &Origins, origin: Option<&str>) -> Self {
-        Self { head: origins.sign(origin, self.head), ..self }
+    pub(super) fn signed(self, signature: &Signature) -> Self {
+        Self { head: signature.sign(self.head), ..self }
     }
 
     /// The same, ended when its reader's tenure is over.

@@ -20,6 +20,7 @@ use glommio::timer::sleep;
 use storage::{BlobHash, Blobs};
 
 use super::authority;
+use super::places::{Permit, Places};
 use super::answer;
 use super::streaming::{Source, Speech, Streaming};
 use super::world::World;
@@ -30,7 +31,7 @@ use crate::api::hapi::upload::{FilePath, Upload, admits, fetched, not_fetched, n
 use crate::limits;
 use crate::protocol::http::{Request, Response};
 use crate::session::{BlobClaimed, SessionId};
-use crate::shard::{Access, BlobCommand, Command, Refusal, Reply};
+use crate::shard::{Access, BlobCommand, Command, Reply};
 
 /// Where files stand in the data folder.
 pub(super) const FOLDER: &str = "blobs";
@@ -62,46 +63,24 @@ impl Uploads {
     }
 }
 
-/// So many at a time.
-struct Places {
-    free: Rc<Cell<usize>>,
-}
-
-impl Places {
-    fn of(count: usize) -> Self {
-        Self { free: Rc::new(Cell::new(count)) }
-    }
-
-    /// # Errors
-    /// [`Refusal::Overloaded`]: all are taken.
-    fn take(&self) -> Result<Permit, Refusal> {
-        let left = self.free.get().checked_sub(1).ok_or(Refusal::Overloaded)?;
-        self.free.set(left);
-        Ok(Permit { free: Rc::clone(&self.free) })
-    }
-}
-
-/// One's place, for one upload or one download; given back when it is dropped.
-pub(super) struct Permit {
-    free: Rc<Cell<usize>>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.free.set(self.free.get() + 1);
-    }
-}
-
 /// Whether the body behind this head of an upload, which is over the bound of others, is to be read.
 ///
 /// # Errors
 /// The refusal to send instead.
 pub(super) fn let_in(world: &Rc<World>, address: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
+    let signature = head.and_then(|head| world.auth.origins().signature(head));
+    expected(world, address, head).map_err(|refusal| match signature {
+        Some(signature) => signature.sign(refusal),
+        None => refusal,
+    })
+}
+
+fn expected(world: &Rc<World>, address: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
     if let Some(head) = head {
         authority::admit(world, address, &mut head.clone())?;
         api::expects_file(head, &world.context())?;
     }
-    world.uploads.places.take().map_err(|refusal| Envelope::of_none(&world.context()).seal(not_uploaded(&refusal.into())))
+    world.uploads.places.try_take().ok_or_else(|| Envelope::of_none(&world.context()).seal(not_uploaded(&Kind::Overloaded.into())))
 }
 
 /// Keeps the file that `body` holds and has `session` claim it.
@@ -112,9 +91,8 @@ pub(super) async fn take(
     body: Vec<u8>,
     permit: Option<Permit>,
 ) -> Response {
-    let permit = match permit.map_or_else(|| world.uploads.places.take(), Ok) {
-        Ok(permit) => permit,
-        Err(refusal) => return not_uploaded(&refusal.into()),
+    let Some(permit) = permit.or_else(|| world.uploads.places.try_take()) else {
+        return not_uploaded(&Kind::Overloaded.into());
     };
     let claimed = claim(world, access, session, body).await;
     drop(permit);
@@ -172,7 +150,7 @@ pub(super) async fn fetch(
         Reply::Blob(claim) => claim,
         _ => return Err(not_fetched(Kind::Internal)),
     };
-    let permit = world.uploads.fetches.take().map_err(not_fetched)?;
+    let permit = world.uploads.fetches.try_take().ok_or_else(|| not_fetched(Kind::Overloaded))?;
     let blobs = world.uploads.blobs.clone();
     let mut file = helped(world, move || blobs.open_blob(BlobHash(hash))).await.map_err(|error| {
         tracing::error!(%error, session = %session, "a file that is claimed cannot be read");

@@ -3,7 +3,7 @@
 use crate::harness::guard::{ADMIN, Guarded, SECRET, call_as, now_s, signed, signed_text, user_token};
 use crate::harness::http::request;
 use crate::harness::websocket::upgrade_request;
-use crate::harness::{Answer, Folder, HANG, Options, Server, Socket, Value, json, server};
+use crate::harness::{Answer, Folder, HANG, Options, Server, Socket, Value, json, server, unique};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -352,13 +352,70 @@ fn a_web_page_from_elsewhere_opens_no_socket() {
         (&listed, "http://localhost:5173", 403),
     ] {
         assert_eq!(upgraded(server, UPGRADE, &format!("origin: {origin}\r\n")), status, "{origin}");
-        let read = server.call("GET", "/api/sessions", &[("origin", origin)], None);
-        assert_eq!(read.status, 200, "browsers decide on that");
-        let shown = read.header("access-control-allow-origin");
-        let expected = if std::ptr::eq(server, &open) { Some("*") } else { Some(origin).filter(|_| status == 101) };
-        assert_eq!(shown, expected);
     }
     assert_eq!(upgraded(&open, UPGRADE, ""), 101, "other clients have none");
+}
+
+#[test]
+fn a_web_page_from_elsewhere_does_nothing_on_an_open_server() {
+    let open = Server::start();
+    let listed = Server::with(&Options::default().flags(&["--allow-origin", "https://a.example,https://b.example"]));
+    let anybody = Server::with(&Options::default().flags(&["--allow-origin", "*"]));
+    for (server, origin, shown) in [
+        (&open, "http://localhost:3000", Some("*")),
+        (&open, "http://127.0.0.1:3000", Some("*")),
+        (&open, "https://evil.example", None),
+        (&open, "null", None),
+        (&listed, "https://b.example", Some("https://b.example")),
+        (&listed, "https://evil.example", None),
+        (&anybody, "https://evil.example", Some("*")),
+    ] {
+        // The one is asked for first by browsers, the other is not.
+        let json = json!({"agent": {"id": unique("bot"), "name": "Bot", "origin_url": "http://127.0.0.1:1"}});
+        let asked = [("origin", origin), ("access-control-request-method", "POST")];
+        let preflight = server.call("OPTIONS", "/api/agents", &asked, None);
+        let simple = server.call("GET", "/api/agents", &[("origin", origin)], None);
+        let posted = server.call("POST", "/api/agents", &[("origin", origin)], Some(&json));
+        let statuses = [preflight.status, simple.status, posted.status];
+        assert_eq!(statuses, if shown.is_some() { [204, 200, 201] } else { [403; 3] }, "{origin}");
+        for answer in [preflight, simple, posted] {
+            assert_eq!(answer.header("access-control-allow-origin"), shown, "{origin}");
+        }
+    }
+}
+
+#[test]
+fn an_open_server_answers_to_its_own_names_only() {
+    let open = Server::start();
+    let named = Server::with(&Options::default().flags(&["--allow-host", "chat.example"]));
+    let listed = Server::with(&Options::default().flags(&["--allow-origin", "https://a.example"]));
+    let guarded = Guarded::start(&[]);
+    for (server, host, status) in [
+        (&open, "127.0.0.1:4000", 200),
+        (&open, "localhost:4000", 200),
+        (&open, "fleetlm", 200),
+        (&open, "evil.example:4000", 421),
+        (&named, "chat.example", 200),
+        (&named, "evil.example", 421),
+        (&listed, "evil.example", 421),
+        (&guarded.server, "chat.example", 200),
+    ] {
+        for path in ["/health/live", "/api/openapi.json"] {
+            let mut connection = server.connect();
+            connection.send(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+            assert_eq!(connection.answer().status, status, "{host}");
+        }
+    }
+}
+
+#[test]
+fn flags_of_tokens_are_refused_where_no_token_is_looked_at() {
+    let folder = Folder::new();
+    let secret = Options::default().environment("FLEETLM_JWT_SECRET", SECRET);
+    for options in [Options::default().flags(&["--jwks", "https://id.example/keys"]), secret] {
+        let Err((status, log)) = Server::try_on(folder.path(), &options) else { panic!("it starts") };
+        assert!(!status.success() && log.contains("--auth required") && !log.contains(SECRET), "{log}");
+    }
 }
 
 /// A key pair and the set of its public key.

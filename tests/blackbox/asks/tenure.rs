@@ -36,7 +36,7 @@ fn whoever_waits_for_an_answer_is_told_when_his_key_goes_and_the_run_goes_on() {
         call.answer(&spoken("late"));
         let sessions = guarded.call(ADMIN, "GET", "/api/sessions?user_id=alice", None).expect(200);
         let session = sessions["sessions"][0]["id"].as_str().expect("the session is there");
-        let page = format!("/api/sessions/{session}/messages?limit=10");
+        let page = format!("/api/sessions/{session}/messages?after_seq=0");
         while guarded.call(ADMIN, "GET", &page, None).expect(200)["messages"].as_array().map_or(0, Vec::len) < 2 {}
     }
 }
@@ -52,7 +52,7 @@ fn asks_that_wait_on_a_socket_are_not_asked_when_its_key_goes() {
     assert_eq!(client.close_code(), Some(1008));
     let session = call.json()["session_id"].as_str().expect("a call names its session").to_owned();
     call.answer(&spoken("done"));
-    let page = format!("/api/sessions/{session}/messages?limit=10");
+    let page = format!("/api/sessions/{session}/messages?after_seq=0");
     let messages = || guarded.call(ADMIN, "GET", &page, None).expect(200)["messages"].as_array().unwrap().clone();
     while messages().len() < 2 {}
     assert_eq!(guarded.call(ADMIN, "GET", &page, None).expect(200)["messages"][1]["sender_id"], "bot");
