@@ -218,7 +218,7 @@ pub const WEBHOOK_IDLE_S: u64 = 30;
 /// Addresses of one host that are tried. More: they are not. Two families, two each.
 pub const WEBHOOK_ADDRESSES_MAX: usize = 4;
 /// TLS handshakes of one shard that run at a time: a burst of them would hold everybody else up. Full: the next one waits.
-pub const TLS_HANDSHAKES_MAX: u64 = 8;
+pub const TLS_HANDSHAKES_MAX: usize = 8;
 /// Milliseconds after which a TLS handshake no longer counts as running: it waits for its peer, and silent peers must not keep
 /// others from connecting.
 pub const TLS_HANDSHAKE_PLACE_MS: u64 = 250;
@@ -227,7 +227,7 @@ pub const TLS_HANDSHAKE_PLACE_MS: u64 = 250;
 pub const TLS_HANDSHAKE_S: u64 = 10;
 /// Steps of clients' TLS handshakes that one shard computes before those who are connected get their turn: each up to a millisecond
 /// with an RSA key, a tenth of that with P-256. Full: the next ones wait for theirs.
-pub const TLS_HANDSHAKE_STEPS_MAX: u64 = 4;
+pub const TLS_HANDSHAKE_STEPS_MAX: usize = 4;
 /// Threads of the process that ask the system's resolver, which blocks.
 pub const RESOLVER_THREADS: usize = 4;
 /// Names that wait for those threads. Full: the call fails and may be tried again.
