@@ -22,7 +22,8 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const NAMESPACE_BYTES_MAX: usize = 63;
 /// Bytes of an `Idempotency-Key`. Full: 422.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-/// A key is remembered for this many of its session's latest messages. Older: the retry is a new message.
+/// A key is remembered for this many of its session's latest messages. Older: the retry is a new message. A retry comes seconds after its
+/// first try; and a window is built again by reading it, which must not take the longer the older a session is.
 pub const IDEMPOTENCY_WINDOW: u64 = 4096;
 /// Messages of a page when the caller names no limit (contract 1.5).
 pub const PAGE_MESSAGES_DEFAULT: usize = 50;
@@ -244,8 +245,8 @@ pub const TITLE_BYTES_MAX: usize = 255;
 pub const RATINGS_MAX: usize = 1_000;
 /// Bytes of the comment of a rating. Full: 422 or 400, as the dialect has it. A page.
 pub const FEEDBACK_COMMENT_BYTES_MAX: usize = 4 * 1024;
-/// Messages from the latest on that a user's timeline shows. Beyond: no rows, and the exact total; a session is read to its beginning
-/// by its own pages.
+/// Messages from the latest on that a user's timeline over all sessions shows. Beyond: no rows, and the exact total; that of one session
+/// goes back to its beginning.
 pub const TIMELINE_ROWS_MAX: usize = 10_000;
 /// Sessions from the most recently active on that a list of rows shows. Beyond: no rows, and the exact total. Each row of the others is
 /// read and thrown away; `GET /api/sessions` lists without end.

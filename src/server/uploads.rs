@@ -27,7 +27,7 @@ use super::world::World;
 use crate::api::{self, Target};
 use crate::api::cors::Envelope;
 use crate::api::error::{ApiError, Kind};
-use crate::api::hapi::upload::{FilePath, Upload, admits, fetched, not_fetched, not_uploaded, uploaded};
+use crate::api::hapi::upload::{FilePath, Upload, fetched, not_fetched, not_uploaded, uploaded};
 use crate::limits;
 use crate::protocol::http::{Request, Response};
 use crate::session::{BlobClaimed, SessionId};
@@ -110,7 +110,7 @@ async fn claim(
     body: Vec<u8>,
 ) -> Result<FilePath, ApiError> {
     let to = Target::Owner(session);
-    admits(answer::call(world, access.clone(), to, Command::ReadSession { id: session }).await)?;
+    answer::call(world, access.clone(), to, Command::Blob { session, command: BlobCommand::Check }).await?;
     let blobs = world.uploads.blobs.clone();
     let claim = helped(world, move || keep(&blobs, &body)).await?;
     let path = FilePath { session, hash: claim.hash, name: claim.name.clone() };
