@@ -292,6 +292,9 @@ pub const BLOB_SWEEP_S: u64 = 3_600;
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Tokens of one shard that were verified and are remembered, a kilobyte each at the most usual. Full: the oldest goes, and is verified again
+/// if it comes again.
+pub const TOKENS_CACHED_MAX: usize = 4_096;
 /// Seconds by which the clocks of who signs tokens and of this server may differ.
 pub const TOKEN_LEEWAY_S: u64 = 30;
 /// Seconds that a token which this server gives is good for. Over: the client asks for another one. What HAPI's tokens last.

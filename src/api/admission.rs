@@ -112,7 +112,7 @@ pub fn admit_identity(principal: &Principal, identity: &str) -> Result<(), AuthE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::auth::{HmacSecret, KeySet, Keyring, Mode, Settings, keys};
+    use crate::api::auth::{HmacSecret, KeySet, Keyring, Mode, Settings, Verified, keys};
     use crate::session::{KeyId, KeyPut, KeyScope};
 
     const NOW_US: u64 = 1_800_000_000_000_000;
@@ -140,7 +140,8 @@ mod tests {
         ]);
         let secret = HmacSecret::new(&[7; 32]).unwrap();
         let settings = Settings { mode: Mode::Required, secret, audience: None, issuer: None, admin: Some(base(9)) };
-        let authority = Authority { settings: &settings, keyring: &ring, keys: &KeySet::default() };
+        let (keys, verified) = (KeySet::default(), Verified::default());
+        let authority = Authority { settings: &settings, keyring: &ring, keys: &keys, verified: &verified };
         let request = Request::new(Method::parse(method), target);
         let request = match key {
             Some(key) => request.with_header("authorization", &format!("Bearer {}", text(key))),

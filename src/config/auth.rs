@@ -6,6 +6,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use crate::api::auth::forwarded;
+use ipnet::IpNet;
+
 /// The variable that holds the secret of tokens where there is no file for it.
 const JWT_SECRET_VARIABLE: &str = "FLEETLM_JWT_SECRET";
 
@@ -60,6 +63,10 @@ pub struct AuthConfig {
     /// Refused tokens, and requests for tokens, a minute of one address. More are answered with 429.
     #[arg(long, env = "FLEETLM_RATE_LIMIT_AUTH", value_name = "COUNT")]
     pub rate_limit_auth: Option<NonZeroU32>,
+    /// Address or network of proxies whose X-Forwarded-For says where a request comes from, for the two rates above; may be given several
+    /// times. Anybody else's is passed over.
+    #[arg(long, env = "FLEETLM_TRUST_FORWARDED_FOR", value_name = "NETWORK", value_delimiter = ',', value_parser = forwarded::network)]
+    pub trust_forwarded_for: Vec<IpNet>,
 }
 
 impl AuthConfig {

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::ask::Asking;
+use super::measure::Measure;
+use super::places::Permit;
 use super::promise::Promise;
 use super::streaming::{Speech, Streaming};
 use super::tenure::Lease;
-use super::places::Permit;
 use super::world::World;
 use super::{all_events, authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
 use crate::api::admission::dialect_of;
@@ -55,10 +56,11 @@ pub(super) enum Opened {
 /// Answers a request of whoever may send it, and says to which page's script the answer may go.
 pub(super) async fn to(
     world: &Rc<World>,
-    address: Option<IpAddr>,
+    peer: Option<IpAddr>,
     mut request: Request,
     upload: Option<Permit>,
 ) -> Answer {
+    let address = world.auth.client_of(peer, &request);
     let signature = world.auth.origins().signature(&request);
     let admitted = match &upload {
         // It was counted when its head was let in; who sent it may have lost his key since.
@@ -124,12 +126,9 @@ async fn respond(
         Route::AllEvents(plan, envelope) => return begun(all_events::begin(world, access, *plan).await, envelope),
         Route::Events(plan, envelope) => return begun(events::begin(world, access, *plan).await, envelope),
         Route::Call { to, command, render } => {
-            let started = world.now().mono_us;
-            let is_append = matches!(command, Command::Append(_));
+            let measure = Measure::begin(world, &command);
             let reply = call(world, access, to, command).await;
-            if is_append && reply.is_ok() {
-                world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
-            }
+            measure.end(world, &reply);
             render.one(reply)
         }
         Route::Gather { command, render } => render.many(gather(world, access, command).await),

@@ -18,6 +18,7 @@ use super::limiter::Limiter;
 use super::world::World;
 use crate::api::admission::{self, NotAdmitted};
 use crate::api::auth::jwks::KeySetError;
+use crate::api::auth::forwarded;
 use crate::api::auth::{AuthError, HmacSecret, KeySet, Mode, Principal, Settings, keys};
 use crate::api::error::{ApiError, Kind};
 use crate::api::origin::{self, Hosts, Origins};
@@ -138,6 +139,11 @@ impl ServerAuth {
         &self.limiter
     }
 
+    /// Whom `request` is from, which came from `peer`.
+    pub(super) fn client_of(&self, peer: Option<IpAddr>, request: &Request) -> Option<IpAddr> {
+        peer.map(|peer| forwarded::client_of(peer, request, &self.config.trust_forwarded_for))
+    }
+
     /// Which web pages may connect.
     pub(super) fn origins(&self) -> &Origins {
         &self.origins
@@ -229,7 +235,11 @@ impl World {
     /// Takes over what the operator has changed.
     pub(super) fn renew_trusted(&self) {
         if self.auth.mode() == Mode::Required {
-            *self.trusted.borrow_mut() = self.auth.current();
+            let current = self.auth.current();
+            if !Arc::ptr_eq(&self.trusted.borrow(), &current) {
+                self.verified.forget();
+                *self.trusted.borrow_mut() = current;
+            }
         }
     }
 }

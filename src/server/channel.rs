@@ -8,6 +8,7 @@ use std::rc::Rc;
 use compact_str::CompactString;
 
 use super::link::Link;
+use super::measure::Measure;
 use super::metrics::Which;
 use super::world::World;
 use crate::api::error::ApiError;
@@ -152,12 +153,9 @@ fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload
         Err(response) => return answer(world, link, reply, Err(response.into())),
     };
     let asker = Rc::clone(link);
-    let started = world.now().mono_us;
-    let is_append = matches!(command, Command::Append(_));
+    let measure = Measure::begin(world, &command);
     let done = move |world: &Rc<World>, result: Result<Reply, Refusal>| {
-        if is_append && result.is_ok() {
-            world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
-        }
+        measure.end(world, &result);
         answer(world, &asker, reply, topics::event_reply(&asker.identity, result));
         asker.wake();
     };

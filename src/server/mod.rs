@@ -26,6 +26,7 @@ mod link;
 mod listener;
 mod longpoll;
 mod mailbox;
+mod measure;
 mod metrics;
 mod outbound;
 mod places;

@@ -165,7 +165,7 @@ fn over(principal: &Principal, now_us: u64, authority: &Authority<'_>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::auth::{HmacSecret, KeySet, Keyring, Mode, Settings, keys};
+    use crate::api::auth::{HmacSecret, KeySet, Keyring, Mode, Settings, Verified, keys};
     use crate::session::{KeyId, KeyPut};
 
     struct Ring(Vec<KeyPut>);
@@ -179,7 +179,8 @@ mod tests {
     fn swept(tenures: &Tenures, now_us: u64, keys: Vec<KeyPut>) -> usize {
         let secret = HmacSecret::new(&[7; 32]).unwrap();
         let settings = Settings { mode: Mode::Required, secret, audience: None, issuer: None, admin: None };
-        tenures.sweep(now_us, &Authority { settings: &settings, keyring: &Ring(keys), keys: &KeySet::default() })
+        let (keyring, keys, verified) = (Ring(keys), KeySet::default(), Verified::default());
+        tenures.sweep(now_us, &Authority { settings: &settings, keyring: &keyring, keys: &keys, verified: &verified })
     }
 
     #[test]

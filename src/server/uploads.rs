@@ -67,16 +67,17 @@ impl Uploads {
 ///
 /// # Errors
 /// The refusal to send instead.
-pub(super) fn let_in(world: &Rc<World>, address: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
+pub(super) fn let_in(world: &Rc<World>, peer: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
     let signature = head.and_then(|head| world.auth.origins().signature(head));
-    expected(world, address, head).map_err(|refusal| match signature {
+    expected(world, peer, head).map_err(|refusal| match signature {
         Some(signature) => signature.sign(refusal),
         None => refusal,
     })
 }
 
-fn expected(world: &Rc<World>, address: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
+fn expected(world: &Rc<World>, peer: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
     if let Some(head) = head {
+        let address = world.auth.client_of(peer, head);
         authority::admit(world, address, &mut head.clone())?;
         api::expects_file(head, &world.context())?;
     }

@@ -28,7 +28,7 @@ use super::uploads::Uploads;
 use super::watcher::Watcher;
 use super::webhook;
 use super::wire::WireIo;
-use crate::api::auth::{Authority, Principal};
+use crate::api::auth::{Authority, Principal, Verified};
 use crate::api::{self, Target};
 use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
@@ -55,6 +55,8 @@ pub(super) struct World {
     pub(super) auth: Arc<ServerAuth>,
     /// The shard's own of [`ServerAuth::current`].
     pub(super) trusted: RefCell<Arc<Trusted>>,
+    /// Tokens that were verified with [`Self::trusted`].
+    pub(super) verified: Verified,
     pub(super) tenures: Tenures,
     /// Who everybody is in open mode.
     pub(super) anyone: Rc<Principal>,
@@ -106,6 +108,7 @@ impl World {
             state,
             trusted: RefCell::new(auth.current()),
             auth,
+            verified: Verified::default(),
             tenures: Tenures::default(),
             anyone: Rc::new(Principal::anyone()),
             metrics,
@@ -251,7 +254,8 @@ impl World {
     /// Everything that decides whom to let in.
     pub(super) fn with_authority<R>(&self, ask: impl FnOnce(&Authority<'_>) -> R) -> R {
         let (trusted, shard) = (self.trusted.borrow(), self.shard.borrow());
-        ask(&Authority { settings: &trusted.settings, keyring: shard.keyring(), keys: &trusted.keys })
+        let verified = &self.verified;
+        ask(&Authority { settings: &trusted.settings, keyring: shard.keyring(), keys: &trusted.keys, verified })
     }
 
     /// Fresh random bits, for whatever must not be guessed.

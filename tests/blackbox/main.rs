@@ -24,6 +24,7 @@ mod inbox;
 mod large_bodies;
 mod logs;
 mod longpoll;
+mod measures;
 mod messages;
 mod messages_append;
 mod phoenix_v1;

@@ -331,6 +331,21 @@ fn joins_count_like_requests() {
 }
 
 #[test]
+fn behind_a_trusted_proxy_each_client_has_its_own_rate_and_chooses_none() {
+    let limited = |more: &[&str]| {
+        Server::with(&Options::default().flags(&["--rate-limit-address", "2"]).flags(more))
+    };
+    let (behind, alone) = (limited(&["--trust-forwarded-for", "10.0.0.0/8,127.0.0.1"]), limited(&[]));
+    let from = |server: &Server, hops: &str| {
+        server.call("GET", "/api/sessions", &[("x-forwarded-for", hops)], None).status
+    };
+    let one = ["203.0.113.1", "1.1.1.1, 203.0.113.1", "2.2.2.2, 203.0.113.1, 10.1.2.3"];
+    assert_eq!(one.map(|hops| from(&behind, hops)), [200, 200, 429]);
+    assert_eq!(from(&behind, "203.0.113.2"), 200);
+    assert_eq!(["203.0.113.1", "203.0.113.2", "203.0.113.3"].map(|hops| from(&alone, hops)), [200, 200, 429]);
+}
+
+#[test]
 fn who_guesses_is_shut_out_by_address_even_with_a_good_token() {
     let guarded = Guarded::start(&["--rate-limit-auth", "3"]);
     for _ in 0..3 {

@@ -12,6 +12,7 @@ use crate::api::chat::{self, Actor, Question};
 use crate::api::dialect::Dialect;
 use crate::api::error::{ApiError, Kind};
 use crate::api::flow::Answers;
+use crate::api::message::idempotency_key;
 use crate::api::params::Params;
 use crate::api::view::AskEvent;
 use crate::limits::NAME_BYTES_MAX;
@@ -36,7 +37,8 @@ impl Frames {
         if params.text("type").is_some_and(|kind| kind == "stop") {
             return Ok(Taken::Stop);
         }
-        let question = Question::of(params, None, self.actor.clone())?;
+        let key = idempotency_key(params.raw("idempotencyKey").map(RawValue::get), None)?;
+        let question = Question { key, ..Question::of(params, None, self.actor.clone())? };
         Ok(match Addressed::of(question, params, context)? {
             Addressed::To(append) => Taken::Ask(Box::new(ask(*append, id.clone()))),
             Addressed::ToWhomItConcerns(unaddressed) => {
@@ -257,6 +259,18 @@ mod tests {
         let long = format!(r#"{{"message":"hi","requestId":"{}"}}"#, "x".repeat(300));
         assert!(reply(frames().take(&long, &CONTEXT)).contains("requestId must be at most 255 bytes"));
         assert!(reply(frames().take_binary()).contains("400"));
+    }
+
+    #[test]
+    fn a_frame_may_carry_a_key_by_which_a_retry_is_known() {
+        let key = |text: &str| asked(text).append.idempotency_key;
+        assert_eq!(key(r#"{"message":"hi","agentId":"bot","idempotencyKey":"k1"}"#).as_deref(), Some("k1"));
+        assert_eq!(key(r#"{"message":"hi","agentId":"bot","idempotencyKey":null}"#), None);
+        assert_eq!(key(r#"{"message":"hi","agentId":"bot"}"#), None);
+        for bad in ["\"\"", "7", "{}"] {
+            let said = reply(frames().take(&format!(r#"{{"message":"hi","idempotencyKey":{bad}}}"#), &CONTEXT));
+            assert!(said.contains("idempotency_key must be a string") && said.contains("400"), "{said}");
+        }
     }
 
     #[test]
