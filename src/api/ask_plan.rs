@@ -22,6 +22,12 @@ pub struct AskPlan {
 }
 
 impl AskPlan {
+    /// Of a message whose author is given the answer, and so has read it.
+    pub fn of(append: Append, render: Box<dyn AskRender>) -> Self {
+        let reader = Some(append.author.id().to_owned());
+        Self { append, reader, render }
+    }
+
     /// The shard that is asked.
     pub fn target(&self) -> Target {
         Target::Owner(self.append.session)

@@ -6,12 +6,12 @@
 
 use crate::api::ask::{Answered, Outcome};
 use crate::api::ask_plan::{AskPlan, AskRender, Begin};
-use crate::api::chat::{self, Actor, Place, Plan, Question};
+use crate::api::chat::{self, Actor, Place, Plan, Question, Whole};
 use crate::api::dialect::Dialect;
 use crate::api::error::ApiError;
 use crate::api::params::Params;
 use crate::api::view::{self, AskEvent};
-use crate::api::{Context, JSON};
+use crate::api::Context;
 use crate::limits::SSE_TEXT_BYTES_MAX;
 use crate::protocol::http::{Request, Response};
 use crate::protocol::sse;
@@ -30,7 +30,7 @@ pub(super) fn whole(
     params: &Params<'_>,
     context: &Context,
 ) -> Result<Plan, ApiError> {
-    Ok(plan(question(agent_id, request, params, context)?, Box::new(Whole)))
+    Ok(plan(question(agent_id, request, params, context)?, Box::new(in_one_piece())))
 }
 
 /// `POST /agents/:id/chat/stream`.
@@ -54,30 +54,12 @@ fn question(agent_id: &str, request: &Request, params: &Params<'_>, context: &Co
 }
 
 fn plan(append: Append, render: Box<dyn AskRender>) -> Plan {
-    let reader = Some(append.author.id().to_owned());
-    Plan::Ask(Box::new(AskPlan { append, reader, render }))
+    Plan::Ask(Box::new(AskPlan::of(append, render)))
 }
 
 /// An answer in one piece.
-struct Whole;
-
-impl AskRender for Whole {
-    fn begin(&mut self, _: &Asked) -> Begin {
-        Begin::Sync
-    }
-
-    fn tell(&mut self, _: &AskEvent, _: &mut Vec<u8>) {}
-
-    fn end(&mut self, _: &Outcome) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-
-    fn respond(&mut self, outcome: &Outcome) -> Response {
-        match chat::answered(outcome) {
-            Ok(answered) => Response::new(200).with_body(JSON, text_of(&WholeAnswer::of(answered))),
-            Err(error) => error.respond(Dialect::Teammate),
-        }
-    }
+fn in_one_piece() -> Whole {
+    Whole { dialect: Dialect::Teammate, body: |answered| text_of(&WholeAnswer::of(answered)) }
 }
 
 /// What stands in an answer: the three keys of the seed, and where it is to be found again.
@@ -151,10 +133,7 @@ impl AskRender for Streamed {
 
     /// It ended before it was begun.
     fn respond(&mut self, outcome: &Outcome) -> Response {
-        match chat::answered(outcome) {
-            Ok(answered) => Response::new(200).with_body(JSON, text_of(&WholeAnswer::of(answered))),
-            Err(error) => error.respond(Dialect::Teammate),
-        }
+        in_one_piece().respond(outcome)
     }
 }
 
@@ -269,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_whole_answer_has_usage_only_of_an_agent_that_counts() {
-        let said = |metadata| String::from_utf8(Whole.respond(&answered(metadata)).body.into_vec()).unwrap();
+        let said = |metadata| String::from_utf8(in_one_piece().respond(&answered(metadata)).body.into_vec()).unwrap();
         let session = session();
         let plain = format!(
             r#"{{"response":"I \"can\"","agent_id":"abc123","agent_name":"My Assistant","conversation_id":"{session}","message_id":"msg_{session}_2""#
