@@ -4,7 +4,7 @@
 
 mod auth;
 
-pub use auth::{AuthConfig, AuthMode, KeyFields, KeysTask, Secret};
+pub use auth::{AuthConfig, AuthMode, KeyFields, KeysPlace, KeysTask, Secret};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub enum Task {
         /// The data folder.
         dir: PathBuf,
     },
-    /// List, make and revoke API keys of a data folder that no server uses.
+    /// List, make and revoke API keys of a data folder that no server uses, or of a running server (--url).
     #[command(subcommand)]
     Keys(KeysTask),
     /// Print a session as JSON lines, oldest first.

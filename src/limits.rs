@@ -320,3 +320,5 @@ pub const RATE_KEYS_MAX: usize = 65_536;
 /// API keys, revoked ones included: who came in with one must not become unknown. Full: no further one is made. Each shard knows all of
 /// them, 200 bytes each.
 pub const KEYS_MAX: usize = 10_000;
+/// Bytes of a server's answer about keys that `fleetlm keys --url` takes: a list of [`KEYS_MAX`], a kilobyte each. More: it says so and ends.
+pub const KEYS_ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         None => serve(cli.serve),
         Some(Task::Serve(config)) => serve(*config),
         Some(Task::Check { dir }) => inspect::check(&dir),
+        Some(Task::Keys(task)) if task.place().url.is_some() => server::keys_online::run(&task),
         Some(Task::Keys(task)) => server::keys_offline::run(task),
         Some(Task::Export { dir, session }) => inspect::export(&dir, &session),
     };

@@ -175,7 +175,10 @@ mod tests {
             }
             let context = Context { now: crate::shard::Now { unix_us: 0, mono_us: 0 }, random: 7, shards: 1 };
             let response = refused(&Request::new(Method::Get, target), &NotAdmitted::Malformed.into(), &context);
-            assert_eq!((response.status, &response.body[..]), (400, br#"{"errors":{"detail":"Bad Request"}}"#.as_slice()));
+            assert_eq!(
+                (response.status, &response.body[..]),
+                (400, br#"{"errors":{"detail":"Bad Request"}}"#.as_slice())
+            );
             assert_eq!(response.header("access-control-allow-origin"), Some("*"));
         }
     }

@@ -4,7 +4,6 @@
 //! Invariants: whoever names no session has one main session with each agent; whoever names one reaches it only as its user, and one
 //! that is not his is not there. Not here: names of fields and shapes of answers, which the dialects have.
 
-use super::{Context, Dialect, JSON};
 use super::ask::{Answered, Outcome};
 use super::ask_plan::{AskPlan, AskRender, Begin, SocketPlan};
 use super::error::{ApiError, Kind};
@@ -12,6 +11,7 @@ use super::flow::Flow;
 use super::message::{bounded_depth, bounded_name, idempotency_key};
 use super::params::{self, Params};
 use super::view::AskEvent;
+use super::{Context, Dialect, JSON};
 use super::{actor, view};
 use crate::protocol::http::{Request, Response};
 use crate::session::{Json, MessageId, Namespace, SessionId, main_id};

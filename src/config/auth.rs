@@ -92,27 +92,53 @@ impl AuthConfig {
 pub enum KeysTask {
     /// Make a key and print it with its secret, which is shown this once.
     Create {
-        /// The data folder.
-        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
-        data_dir: PathBuf,
+        /// Whose keys.
+        #[command(flatten)]
+        place: KeysPlace,
         /// What the key is to be.
         #[command(flatten)]
         fields: KeyFields,
     },
     /// Print all keys, a JSON object a line.
     List {
-        /// The data folder.
-        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
-        data_dir: PathBuf,
+        /// Whose keys.
+        #[command(flatten)]
+        place: KeysPlace,
     },
     /// Let a key open nothing any more.
     Revoke {
-        /// The data folder.
-        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
-        data_dir: PathBuf,
+        /// Whose keys.
+        #[command(flatten)]
+        place: KeysPlace,
         /// The key's id: the 26 characters behind `flk_`.
         id: String,
     },
+}
+
+impl KeysTask {
+    /// Whose keys it is about.
+    pub fn place(&self) -> &KeysPlace {
+        match self {
+            Self::Create { place, .. } | Self::List { place } | Self::Revoke { place, .. } => place,
+        }
+    }
+}
+
+/// Where keys are: in a data folder, or on a server that runs.
+#[derive(Clone, Debug, Args)]
+pub struct KeysPlace {
+    /// The data folder, while no server uses it.
+    #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// A running server in its place: an https address, or one of this machine.
+    #[arg(long, value_name = "URL", requires = "admin_key_file")]
+    pub url: Option<String>,
+    /// With --url: a file with an administrator's key.
+    #[arg(long, env = "FLEETLM_ADMIN_KEY_FILE", value_name = "FILE")]
+    pub admin_key_file: Option<PathBuf>,
+    /// With --url: certificates (PEM) to trust beside the system's.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub ca: Option<PathBuf>,
 }
 
 /// A key that is to be.

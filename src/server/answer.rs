@@ -183,9 +183,7 @@ async fn ask(
 /// A stream, or what is said in its place.
 fn begun(streaming: Result<Streaming, Response>, envelope: Envelope) -> Answer {
     match streaming {
-        Ok(streaming) => {
-            Answer::Stream(Box::new(Streaming { head: envelope.seal(streaming.head), ..streaming }))
-        }
+        Ok(streaming) => Answer::Stream(Box::new(Streaming { head: envelope.seal(streaming.head), ..streaming })),
         Err(refusal) => Answer::Response(envelope.seal(refusal)),
     }
 }

@@ -17,8 +17,8 @@ use rand::Rng;
 use super::limiter::Limiter;
 use super::world::World;
 use crate::api::admission::{self, NotAdmitted};
-use crate::api::auth::jwks::KeySetError;
 use crate::api::auth::forwarded;
+use crate::api::auth::jwks::KeySetError;
 use crate::api::auth::{AuthError, HmacSecret, KeySet, Mode, Principal, Settings, keys};
 use crate::api::error::{ApiError, Kind};
 use crate::api::origin::{self, Hosts, Origins};
@@ -207,15 +207,18 @@ fn is_url(source: &str) -> bool {
 
 /// Whoever can change what is fetched can let anybody in.
 fn check_address(source: &str) -> Result<(), AuthConfigError> {
+    if is_safe_address(source) { Ok(()) } else { Err(AuthConfigError::PlainAddress { url: source.to_owned() }) }
+}
+
+/// Whether what goes to and fro between here and `source` is read and changed by nobody: over https, or on this machine.
+pub(super) fn is_safe_address(source: &str) -> bool {
     let is_near = |url: &url::Url| match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         Some(url::Host::Domain(name)) => name == "localhost",
         None => false,
     };
-    let is_sound =
-        url::Url::parse(source).is_ok_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_near(&url)));
-    if is_sound { Ok(()) } else { Err(AuthConfigError::PlainAddress { url: source.to_owned() }) }
+    url::Url::parse(source).is_ok_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_near(&url)))
 }
 
 fn admin_of(path: &Path) -> Result<KeyPut, AuthConfigError> {

@@ -48,6 +48,7 @@ mod world;
 
 pub mod echo;
 pub mod keys_offline;
+pub mod keys_online;
 pub mod net;
 pub mod pacemaker;
 

@@ -19,15 +19,15 @@ use futures_channel::oneshot;
 use glommio::timer::sleep;
 use storage::{BlobHash, Blobs};
 
+use super::answer;
 use super::authority;
 use super::places::{Permit, Places};
-use super::answer;
 use super::streaming::{Source, Speech, Streaming};
 use super::world::World;
-use crate::api::{self, Target};
 use crate::api::cors::Envelope;
 use crate::api::error::{ApiError, Kind};
 use crate::api::hapi::upload::{FilePath, Upload, fetched, not_fetched, not_uploaded, uploaded};
+use crate::api::{self, Target};
 use crate::limits;
 use crate::protocol::http::{Request, Response};
 use crate::session::{BlobClaimed, SessionId};
@@ -81,7 +81,11 @@ fn expected(world: &Rc<World>, peer: Option<IpAddr>, head: Option<&Request>) -> 
         authority::admit(world, address, &mut head.clone())?;
         api::expects_file(head, &world.context())?;
     }
-    world.uploads.places.try_take().ok_or_else(|| Envelope::of_none(&world.context()).seal(not_uploaded(&Kind::Overloaded.into())))
+    world
+        .uploads
+        .places
+        .try_take()
+        .ok_or_else(|| Envelope::of_none(&world.context()).seal(not_uploaded(&Kind::Overloaded.into())))
 }
 
 /// Keeps the file that `body` holds and has `session` claim it.

@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::channel;
 use super::answer;
+use super::channel;
 use super::promise::Promise;
 use super::world::World;
 use crate::api::Target;

@@ -132,7 +132,8 @@ impl<M: Medium> Shard<M> {
         let Some(slot) = self.slot_of(session) else {
             // What is damaged has neither namespace nor user; its name is for those who run the server.
             let is_damaged = self.log.slot(Key(session.to_u128())).is_some();
-            let runs_the_server = access.namespace.is_default() && access.reach == Reach::All && access.session.is_none();
+            let runs_the_server =
+                access.namespace.is_default() && access.reach == Reach::All && access.session.is_none();
             return if is_damaged && !runs_the_server { Err(Refusal::SessionNotFound) } else { Ok(()) };
         };
         let entry = self.catalog.entry(slot).expect("a slot of a session has an entry");

@@ -247,6 +247,41 @@ fn keys_are_made_and_revoked_in_a_folder_that_no_server_uses() {
 }
 
 #[test]
+fn keys_of_a_running_server_are_made_listed_and_revoked_from_the_command_line() {
+    let guarded = Guarded::start(&[]);
+    let url = format!("http://{}", guarded.server.address());
+    let file = guarded.folder.path().join("admin.key");
+    let file = file.to_str().expect("a path of ours is text");
+    let keys = |words: &[&str]| {
+        let place = ["--url", &url, "--admin-key-file", file];
+        let output = server::run(&[&["keys", words[0]], &place[..], &words[1..]].concat());
+        let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let (is_made, made, why) = keys(&["create", "--name", "shop", "--namespace", "acme", "--scope", "read"]);
+    assert!(is_made, "{why}");
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let (id, secret) = (made["id"].as_str().expect("an id"), made["secret"].as_str().expect("a secret"));
+    assert_eq!((&made["namespace"], &made["scope"]), (&json!("acme"), &json!("read")));
+    assert_eq!(guarded.call(secret, "GET", "/api/sessions", None).status, 200);
+    let (is_listed, listed, _) = keys(&["list"]);
+    assert!(is_listed && listed.lines().count() == 1 && listed.contains(id) && !listed.contains("flk_"), "{listed}");
+    assert!(keys(&["revoke", id]).0);
+    assert_eq!(guarded.call(secret, "GET", "/api/sessions", None).status, 401);
+    for (words, said) in [
+        (&["revoke", "01K6GR2EV9Z7PSMEVVJ5M954CX"][..], "404"),
+        (&["revoke", "../keys"], "not the id of a key"),
+        (&["create", "--name", "x", "--scope", "none"], "422"),
+        (&["create", "--name", "x", "--admin"], "data folder"),
+    ] {
+        let (is_done, _, why) = keys(words);
+        assert!(!is_done && why.contains(said) && !why.contains(ADMIN), "{words:?}: {why}");
+    }
+    let plain = server::run(&["keys", "list", "--url", "http://keys.example", "--admin-key-file", file]);
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("https"));
+}
+
+#[test]
 fn live_connections_end_with_their_token() {
     let guarded = Guarded::start(&[]);
     let query = format!("user_id=alice&vsn=2.0.0&auth_token={}", user_token("default", "alice", 2));
@@ -332,13 +367,10 @@ fn joins_count_like_requests() {
 
 #[test]
 fn behind_a_trusted_proxy_each_client_has_its_own_rate_and_chooses_none() {
-    let limited = |more: &[&str]| {
-        Server::with(&Options::default().flags(&["--rate-limit-address", "2"]).flags(more))
-    };
+    let limited = |more: &[&str]| Server::with(&Options::default().flags(&["--rate-limit-address", "2"]).flags(more));
     let (behind, alone) = (limited(&["--trust-forwarded-for", "10.0.0.0/8,127.0.0.1"]), limited(&[]));
-    let from = |server: &Server, hops: &str| {
-        server.call("GET", "/api/sessions", &[("x-forwarded-for", hops)], None).status
-    };
+    let from =
+        |server: &Server, hops: &str| server.call("GET", "/api/sessions", &[("x-forwarded-for", hops)], None).status;
     let one = ["203.0.113.1", "1.1.1.1, 203.0.113.1", "2.2.2.2, 203.0.113.1, 10.1.2.3"];
     assert_eq!(one.map(|hops| from(&behind, hops)), [200, 200, 429]);
     assert_eq!(from(&behind, "203.0.113.2"), 200);

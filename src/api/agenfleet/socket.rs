@@ -163,7 +163,11 @@ struct Frame<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 enum Content<'a> {
-    Chunk { content: &'a str, session_id: &'a str, agent_id: &'a str },
+    Chunk {
+        content: &'a str,
+        session_id: &'a str,
+        agent_id: &'a str,
+    },
     Final(WholeAnswer<'a>),
     Error {
         error: &'a str,

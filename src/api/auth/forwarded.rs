@@ -69,9 +69,9 @@ mod tests {
             ("203.0.113.1", &["1.1.1.1"], "203.0.113.1"),
             ("192.0.2.8", &["1.1.1.1"], "192.0.2.8"),
         ] {
-            let request = lines.iter().fold(Request::new(Method::Get, "/"), |request, line| {
-                request.with_header("x-forwarded-for", line)
-            });
+            let request = lines
+                .iter()
+                .fold(Request::new(Method::Get, "/"), |request, line| request.with_header("x-forwarded-for", line));
             let found = client_of(peer.parse().unwrap(), &request, &trusted);
             assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
             assert_eq!(client_of(peer.parse().unwrap(), &request, &[]), peer.parse::<IpAddr>().unwrap().to_canonical());

@@ -110,7 +110,10 @@ mod tests {
         assert_eq!(at(NOW_S), Ok(claims("alice")));
         // With another secret its signature would not hold: it is not looked at until all is forgotten.
         assert_eq!(verified.claims(&token, &with(&theirs, &keys), NOW_S * US_PER_S), Ok(claims("alice")));
-        assert_eq!((at(NOW_S + 60 + crate::limits::TOKEN_LEEWAY_S), remembered(&verified)), (Err(AuthError::Expired), 1));
+        assert_eq!(
+            (at(NOW_S + 60 + crate::limits::TOKEN_LEEWAY_S), remembered(&verified)),
+            (Err(AuthError::Expired), 1)
+        );
         let for_us = Trust { audience: Some("us"), ..with(&ours, &keys) };
         assert_eq!(verified.claims(&token, &for_us, NOW_S * US_PER_S), Err(AuthError::Claims));
         verified.forget();

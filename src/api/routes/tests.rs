@@ -183,9 +183,7 @@ fn sessions_are_listed_over_all_shards_newest_first_with_paging() {
 #[test]
 fn a_page_of_sessions_is_bounded_and_begins_below_an_id() {
     for (query, limit) in [("", 50), ("?limit=7x", 7), ("?limit=-1", 50), ("?limit=100000", 500)] {
-        let Route::Gather { command, .. } = route(&get(&format!("/api/sessions{query}")), &CONTEXT) else {
-            panic!()
-        };
+        let Route::Gather { command, .. } = route(&get(&format!("/api/sessions{query}")), &CONTEXT) else { panic!() };
         assert_eq!(command, Command::ListSessions { user_id: None, before: None, limit }, "{query}");
     }
     let Route::Gather { command, .. } = route(&get(&format!("/api/sessions?before={}", id())), &CONTEXT) else {
@@ -291,14 +289,8 @@ fn a_message_is_checked_in_the_order_of_the_contract() {
         (r#"{"user_id":"a","content":{},"metadata":null,"expected_seq":-1}"#.into(), "metadata must be a map"),
         (r#"{"user_id":"a","content":{},"metadata":"{}","expected_seq":-1}"#.into(), "metadata must be a map"),
         (r#"{"user_id":"a","content":{},"expected_seq":-1}"#.into(), "expected_seq must be a non-negative integer"),
-        (
-            r#"{"user_id":"a","content":{},"expected_seq":null}"#.into(),
-            "expected_seq must be a non-negative integer",
-        ),
-        (
-            r#"{"user_id":"a","content":{},"expected_seq":"1x"}"#.into(),
-            "expected_seq must be a non-negative integer",
-        ),
+        (r#"{"user_id":"a","content":{},"expected_seq":null}"#.into(), "expected_seq must be a non-negative integer"),
+        (r#"{"user_id":"a","content":{},"expected_seq":"1x"}"#.into(), "expected_seq must be a non-negative integer"),
         (
             r#"{"user_id":"a","content":{},"idempotency_key":7}"#.into(),
             "idempotency_key must be a string of 1 to 255 bytes",
@@ -309,20 +301,13 @@ fn a_message_is_checked_in_the_order_of_the_contract() {
         ),
         (format!(r#"{{"user_id":"{}","content":{{}}}}"#, "u".repeat(256)), "user_id must be at most 255 bytes"),
         (format!(r#"{{"agent_id":"{}","content":{{}}}}"#, "u".repeat(256)), "agent_id must be at most 255 bytes"),
-        (
-            format!(r#"{{"user_id":"a","kind":"{}","content":{{}}}}"#, "k".repeat(256)),
-            "kind must be at most 255 bytes",
-        ),
+        (format!(r#"{{"user_id":"a","kind":"{}","content":{{}}}}"#, "k".repeat(256)), "kind must be at most 255 bytes"),
         (
             format!(r#"{{"user_id":"a","content":{{"a":{}{}}}}}"#, "[".repeat(100), "]".repeat(100)),
             "content is nested too deeply",
         ),
         (
-            format!(
-                r#"{{"user_id":"a","content":{{}},"metadata":{{"a":{}{}}}}}"#,
-                "[".repeat(100),
-                "]".repeat(100)
-            ),
+            format!(r#"{{"user_id":"a","content":{{}},"metadata":{{"a":{}{}}}}}"#, "[".repeat(100), "]".repeat(100)),
             "metadata is nested too deeply",
         ),
     ] {
@@ -341,9 +326,7 @@ fn the_idempotency_key_comes_by_header_or_field() {
     let plain = post(&path("/messages"), r#"{"user_id":"a","content":{},"idempotency_key":null,"expected_seq":0}"#);
     let append = appended(&plain.with_header("Idempotency-Key", "h"));
     assert_eq!((append.idempotency_key.as_deref(), append.expected_seq), (Some("h"), Some(0)));
-    assert!(
-        appended(&post(&path("/messages"), body).with_header("idempotency-key", "k")).idempotency_key.is_some()
-    );
+    assert!(appended(&post(&path("/messages"), body).with_header("idempotency-key", "k")).idempotency_key.is_some());
     let both = answered(&post(&path("/messages"), body).with_header("idempotency-key", "other"));
     assert_eq!(both, error(422, "The Idempotency-Key header and idempotency_key differ"));
 }
@@ -360,8 +343,7 @@ fn a_read_mark_is_lenient_about_its_seq_and_strict_about_its_reader() {
         assert_eq!(answered(&post(&path("/read"), body)), error(422, "user_id is required"), "{body}");
     }
     let (_, _, render) = called(&post(&path("/read"), r#"{"user_id":"b","last_seq":3}"#));
-    let reply =
-        Reply::Cursors { cursors: vec![("a".into(), 9), ("b".into(), 3)], session: json("{}"), last_seq: 9 };
+    let reply = Reply::Cursors { cursors: vec![("a".into(), 9), ("b".into(), 3)], session: json("{}"), last_seq: 9 };
     let response = render.one(Ok(reply));
     assert_eq!((response.status, text(&response)), (200, r#"{"session":{},"last_seq":3}"#));
 }
@@ -505,13 +487,9 @@ fn what_excludes_json_is_not_acceptable() {
     ] {
         called(&get("/api/agents").with_header("accept", accept));
     }
-    for accept in [
-        "text/html",
-        "application/xml",
-        "text/html;q=1, application/json;q=0",
-        "*/*;q=0",
-        "application/json;q=0,*/*",
-    ] {
+    for accept in
+        ["text/html", "application/xml", "text/html;q=1, application/json;q=0", "*/*;q=0", "application/json;q=0,*/*"]
+    {
         let request = get("/api/agents").with_header("accept", accept);
         assert_eq!(answered(&request), detail(406, "Not Acceptable"), "{accept}");
     }
@@ -552,15 +530,9 @@ fn a_socket_is_connected_by_user_or_agent_and_version() {
         assert_eq!(connect, Connect { identity: identity.into(), vsn }, "{query}");
     }
     let long = format!("?user_id={}", "x".repeat(256));
-    for query in [
-        "",
-        "?vsn=2.0.0",
-        "?user_id=a&vsn=3.0.0",
-        "?user_id=a&vsn=",
-        "?user_id[x]=a&agent_id=b",
-        "?user_id=%",
-        &long,
-    ] {
+    for query in
+        ["", "?vsn=2.0.0", "?user_id=a&vsn=3.0.0", "?user_id=a&vsn=", "?user_id[x]=a&agent_id=b", "?user_id=%", &long]
+    {
         assert_eq!(answered(&get(&format!("/socket/websocket{query}"))), (403, String::new()), "{query}");
     }
     for method in [Method::Post, Method::Head, Method::Options] {

@@ -22,8 +22,8 @@ use super::alarm::{Alarm, Alarms};
 use super::error::CallError;
 use super::request::Place;
 use super::stream::Tcp;
-use crate::server::places::Places;
 use crate::limits;
+use crate::server::places::Places;
 
 /// Why the operator's certificates cannot be used.
 #[derive(Debug, thiserror::Error)]

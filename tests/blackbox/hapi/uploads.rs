@@ -95,8 +95,7 @@ fn an_upload_is_refused_for_its_session_first_then_for_its_body() {
     let sound = body("f", b"x");
     upload(&server, &archived, &sound).expect(409);
     upload(&server, UNKNOWN, &sound).expect(404);
-    let (without_agent, with_echo) =
-        (server.session("alice", "nobody-registered-it"), server.session("alice", "echo"));
+    let (without_agent, with_echo) = (server.session("alice", "nobody-registered-it"), server.session("alice", "echo"));
     upload(&server, &without_agent, &sound).expect(409);
     for wrong in [
         json!({}),
