@@ -29,6 +29,7 @@ mod mailbox;
 mod measure;
 mod metrics;
 mod outbound;
+mod outputs;
 mod places;
 mod plain_socket;
 mod promise;

@@ -90,7 +90,8 @@ struct ToolCall<'a> {
 impl<'a> ToolCall<'a> {
     /// All calls of an answer in their order.
     fn all(answered: &'a Answered) -> Vec<Self> {
-        let contents = answered.messages.iter().filter_map(|row| Message::read(&row.json)).map(|message| message.content);
+        let contents =
+            answered.messages.iter().filter_map(|row| Message::read(&row.json)).map(|message| message.content);
         let parts = contents.filter_map(|content| member(content, "parts")).filter(|parts| parts.starts_with('['));
         parts.flat_map(elements).filter_map(Self::of_part).collect()
     }

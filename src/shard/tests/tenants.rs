@@ -73,6 +73,12 @@ fn rows_of(user_id: Option<&str>, session: Option<SessionId>) -> Command {
     Command::ListRows { user_id: user_id.map(Into::into), agent_id: None, session, limit: 9, offset: 0 }
 }
 
+/// Of an agent that is called like the user alice.
+fn with_agent_alice(user_id: Option<&str>) -> Command {
+    let agent_id = Some("alice".into());
+    Command::ListRows { user_id: user_id.map(Into::into), agent_id, session: None, limit: 9, offset: 0 }
+}
+
 fn timeline_of(user_id: &str, session: Option<SessionId>) -> Command {
     Command::TimelineKeys { user_id: user_id.into(), agent_id: None, session, upto: 9 }
 }
@@ -114,15 +120,6 @@ fn lists_over_sessions_hold_one_namespace_and_are_for_those_whose_they_are() {
         limit: 9,
         offset: 0,
     };
-    // An agent that is called like the user.
-    let as_agent = || Some("alice".into());
-    let with_agent_alice = |user_id: Option<&str>| Command::ListRows {
-        user_id: user_id.map(Into::into),
-        agent_id: as_agent(),
-        session: None,
-        limit: 9,
-        offset: 0,
-    };
     for (access, command, is_admitted) in [
         (&alice, rows_of(Some("alice"), None), true),
         (&alice, rows_of(None, None), false),
@@ -131,7 +128,11 @@ fn lists_over_sessions_hold_one_namespace_and_are_for_those_whose_they_are() {
         (&alice, with_agent_alice(None), false),
         (&alice, with_agent_alice(Some("zoe")), false),
         (&alice, with_agent_alice(Some("alice")), true),
-        (&alice, Command::TimelineKeys { user_id: "zoe".into(), agent_id: as_agent(), session: None, upto: 9 }, false),
+        (
+            &alice,
+            Command::TimelineKeys { user_id: "zoe".into(), agent_id: Some("alice".into()), session: None, upto: 9 },
+            false,
+        ),
         (&alice, mark_all("alice", None), true),
         (&alice, mark_all("zoe", None), false),
         (&bot, of_bot, true),
