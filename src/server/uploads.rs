@@ -43,6 +43,8 @@ pub(super) struct Uploads {
     places: Places,
     /// Files that are being fetched.
     fetches: Places,
+    /// Works that may run at a time: so many helper threads are theirs, and a sync waits behind none of them.
+    threads: Places,
     /// Works on helper threads.
     running: Cell<usize>,
 }
@@ -53,6 +55,7 @@ impl Uploads {
             blobs,
             places: Places::of(limits::UPLOADS_MAX),
             fetches: Places::of(limits::DOWNLOADS_MAX),
+            threads: Places::of(limits::UPLOADS_MAX),
             running: Cell::new(0),
         }
     }
@@ -217,14 +220,16 @@ fn read_piece(file: &mut std::fs::File, bytes_max: u64) -> std::io::Result<Vec<u
     Ok(piece)
 }
 
-/// Does `work` on a helper thread. It is done to its end also when nobody waits for it any more.
+/// Does `work` on a helper thread, as soon as there is one. Begun, it is done to its end also when nobody waits for it any more.
 async fn helped<T: Send + 'static>(world: &Rc<World>, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let place = world.uploads.threads.take().await;
     let (done, answer) = oneshot::channel();
     let world = Rc::clone(world);
     let running = world.uploads.running.get();
     world.uploads.running.set(running + 1);
     glommio::spawn_local(async move {
         let result = glommio::executor().spawn_blocking(work).await;
+        drop(place);
         world.uploads.running.set(world.uploads.running.get() - 1);
         world.read_clock();
         drop(done.send(result)); // who waited may have left
