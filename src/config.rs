@@ -5,7 +5,7 @@
 mod auth;
 mod client;
 
-pub use auth::{AuthConfig, AuthMode, KeyFields, KeysTask, Secret};
+pub use auth::{AuthConfig, AuthMode, KeyFields, KeysPlace, KeysTask, Secret};
 pub use client::{AgentsTask, ClientTask, SendTask, ServerAt, SessionsTask, TailTask};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -43,7 +43,7 @@ pub enum Task {
         /// The folder to make. Start a server on it, or on a copy of it, to restore.
         to: PathBuf,
     },
-    /// List, make and revoke API keys of a data folder that no server uses.
+    /// List, make and revoke API keys of a data folder that no server uses, or of a running server (--url).
     #[command(subcommand)]
     Keys(KeysTask),
     /// What asks a running server.
@@ -80,7 +80,8 @@ pub enum LogFormat {
 /// Everything `serve` can be told.
 #[derive(Clone, Debug, Args)]
 pub struct ServeConfig {
-    /// Address and port to listen on. Port 0 picks a free one and prints it. `PORT` alone sets the port on all interfaces.
+    /// Address and port to listen on. Port 0 picks a free one and prints it. `PORT` alone sets the port on all interfaces. An address that
+    /// others can reach needs --auth required, or --insecure-open. [default: 127.0.0.1:4000]
     #[arg(long, env = "FLEETLM_LISTEN", value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// The port on all interfaces when --listen is not given, as platforms set it.

@@ -22,7 +22,8 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const NAMESPACE_BYTES_MAX: usize = 63;
 /// Bytes of an `Idempotency-Key`. Full: 422.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-/// A key is remembered for this many of its session's latest messages. Older: the retry is a new message.
+/// A key is remembered for this many of its session's latest messages. Older: the retry is a new message. A retry comes seconds after its
+/// first try; and a window is built again by reading it, which must not take the longer the older a session is.
 pub const IDEMPOTENCY_WINDOW: u64 = 4096;
 /// Messages behind a question among which its answer is looked for, and as many again behind the answer's first for the rest of it. Further:
 /// it is not known how the question stands. As far as a retry of the question is known to be one, so that no retry misses its answer.
@@ -224,7 +225,7 @@ pub const WEBHOOK_IDLE_S: u64 = 30;
 /// Addresses of one host that are tried. More: they are not. Two families, two each.
 pub const WEBHOOK_ADDRESSES_MAX: usize = 4;
 /// TLS handshakes of one shard that run at a time: a burst of them would hold everybody else up. Full: the next one waits.
-pub const TLS_HANDSHAKES_MAX: u64 = 8;
+pub const TLS_HANDSHAKES_MAX: usize = 8;
 /// Milliseconds after which a TLS handshake no longer counts as running: it waits for its peer, and silent peers must not keep
 /// others from connecting.
 pub const TLS_HANDSHAKE_PLACE_MS: u64 = 250;
@@ -233,7 +234,7 @@ pub const TLS_HANDSHAKE_PLACE_MS: u64 = 250;
 pub const TLS_HANDSHAKE_S: u64 = 10;
 /// Steps of clients' TLS handshakes that one shard computes before those who are connected get their turn: each up to a millisecond
 /// with an RSA key, a tenth of that with P-256. Full: the next ones wait for theirs.
-pub const TLS_HANDSHAKE_STEPS_MAX: u64 = 4;
+pub const TLS_HANDSHAKE_STEPS_MAX: usize = 4;
 /// Threads of the process that ask the system's resolver, which blocks.
 pub const RESOLVER_THREADS: usize = 4;
 /// Names that wait for those threads. Full: the call fails and may be tried again.
@@ -250,8 +251,8 @@ pub const TITLE_BYTES_MAX: usize = 255;
 pub const RATINGS_MAX: usize = 1_000;
 /// Bytes of the comment of a rating. Full: 422 or 400, as the dialect has it. A page.
 pub const FEEDBACK_COMMENT_BYTES_MAX: usize = 4 * 1024;
-/// Messages from the latest on that a user's timeline shows. Beyond: no rows, and the exact total; a session is read to its beginning
-/// by its own pages.
+/// Messages from the latest on that a user's timeline over all sessions shows. Beyond: no rows, and the exact total; that of one session
+/// goes back to its beginning.
 pub const TIMELINE_ROWS_MAX: usize = 10_000;
 /// Sessions from the most recently active on that a list of rows shows. Beyond: no rows, and the exact total. Each row of the others is
 /// read and thrown away; `GET /api/sessions` lists without end.
@@ -284,8 +285,11 @@ pub const UPLOAD_BODY_BYTES_MAX: usize = BLOB_BYTES_MAX / 3 * 4 + 1024 * 1024;
 pub const UPLOADS_MAX: usize = 4;
 /// Seconds in which the body of an upload over `--body-bytes-max` has to arrive: 50 MiB at 2 Mbit/s. Over: 408.
 pub const UPLOAD_S: u64 = 300;
-/// Bytes of a file that are read at a time for who fetches it.
-pub const BLOB_PIECE_BYTES: usize = 1024 * 1024;
+/// Files of one shard that are fetched at a time, a piece and a descriptor each. Full: 503. A slow reader has its place for
+/// [`RESPONSE_S`] behind its last byte.
+pub const DOWNLOADS_MAX: usize = 256;
+/// Bytes of a file that are read at a time for who fetches it: what a socket takes at once.
+pub const BLOB_PIECE_BYTES: usize = 64 * 1024;
 /// Seconds for which a file stays that nobody claims: far longer than anybody takes from the upload's end to its claim.
 pub const BLOB_GRACE_S: u64 = 3_600;
 /// Seconds between two looks for such files.
@@ -294,6 +298,9 @@ pub const BLOB_SWEEP_S: u64 = 3_600;
 pub const SOCKET_PING_S: u64 = 30;
 /// Bytes of a token. Over: 401, nothing of it is decoded. Identity providers stay below 4 KiB, so that tokens fit into cookies.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Tokens of one shard that were verified and are remembered, a kilobyte each at the most usual. Full: the oldest goes, and is verified again
+/// if it comes again.
+pub const TOKENS_CACHED_MAX: usize = 4_096;
 /// Seconds by which the clocks of who signs tokens and of this server may differ.
 pub const TOKEN_LEEWAY_S: u64 = 30;
 /// Seconds that a token which this server gives is good for. Over: the client asks for another one. What HAPI's tokens last.

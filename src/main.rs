@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Some(Task::Serve(config)) => serve(*config),
         Some(Task::Check { dir }) => inspect::check(&dir),
         Some(Task::Backup { dir, to }) => inspect::backup(&dir, &to, &mut unix_us),
+        Some(Task::Keys(task)) if task.place().url.is_some() => cli::keys::run(&task),
         Some(Task::Keys(task)) => server::keys_offline::run(task),
         Some(Task::Client(task)) => cli::run(task),
         Some(Task::Export { dir, session }) => inspect::export(&dir, &session),

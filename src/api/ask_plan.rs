@@ -4,6 +4,7 @@
 //! bytes. What is begun as a stream ends as one; a refusal, or an end before anything was sent, is a response.
 
 use super::ask::Outcome;
+use super::error::ApiError;
 use super::view::AskEvent;
 use super::{Answers, Context, Target, To};
 use crate::protocol::http::Response;
@@ -21,6 +22,12 @@ pub struct AskPlan {
 }
 
 impl AskPlan {
+    /// Of a message whose author is given the answer, and so has read it.
+    pub fn of(append: Append, render: Box<dyn AskRender>) -> Self {
+        let reader = Some(append.author.id().to_owned());
+        Self { append, reader, render }
+    }
+
     /// The shard that is asked.
     pub fn target(&self) -> Target {
         Target::Owner(self.append.session)
@@ -70,6 +77,8 @@ pub trait SocketRender {
     }
     /// Takes in a frame of the client.
     fn take(&mut self, text: &str, context: &Context) -> Taken;
+    /// Answers a frame that is not taken in, in its turn.
+    fn refuse(&mut self, text: &str, error: &ApiError) -> Taken;
     /// Takes in a frame that is not text.
     fn take_binary(&mut self) -> Taken;
 }

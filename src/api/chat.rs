@@ -4,17 +4,18 @@
 //! Invariants: whoever names no session has one main session with each agent; whoever names one reaches it only as its user, and one
 //! that is not his is not there. Not here: names of fields and shapes of answers, which the dialects have.
 
-use super::Context;
 use super::ask::{Answered, Outcome};
-use super::ask_plan::{AskPlan, SocketPlan};
+use super::ask_plan::{AskPlan, AskRender, Begin, SocketPlan};
 use super::error::{ApiError, Kind};
 use super::flow::Flow;
 use super::message::{bounded_depth, bounded_name, idempotency_key};
 use super::params::{self, Params};
+use super::view::AskEvent;
+use super::{Context, Dialect, JSON};
 use super::{actor, view};
-use crate::protocol::http::Request;
+use crate::protocol::http::{Request, Response};
 use crate::session::{Json, MessageId, Namespace, SessionId, main_id};
-use crate::shard::{Append, Author, Parties, Refusal, Requires, Terms};
+use crate::shard::{Append, Asked, Author, Parties, Refusal, Requires, Terms};
 use compact_str::CompactString;
 use serde_json::json;
 
@@ -185,6 +186,33 @@ pub fn answered(outcome: &Outcome) -> Result<&Answered, ApiError> {
         Outcome::Draining => Kind::Draining.into(),
         Outcome::Refused(refusal) => refusal.clone().into(),
     })
+}
+
+/// An answer in one piece, in the words of a dialect.
+pub struct Whole {
+    /// Whose words a refusal has.
+    pub dialect: Dialect,
+    /// The body of the response to who asked.
+    pub body: fn(&Answered) -> String,
+}
+
+impl AskRender for Whole {
+    fn begin(&mut self, _: &Asked) -> Begin {
+        Begin::Sync
+    }
+
+    fn tell(&mut self, _: &AskEvent, _: &mut Vec<u8>) {}
+
+    fn end(&mut self, _: &Outcome) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    fn respond(&mut self, outcome: &Outcome) -> Response {
+        match answered(outcome) {
+            Ok(answered) => Response::new(200).with_body(JSON, (self.body)(answered)),
+            Err(error) => error.respond(self.dialect),
+        }
+    }
 }
 
 /// The id of an answer's last message; that of the question where the agent said nothing that is kept.

@@ -133,6 +133,7 @@ table! {
     // Requests that no route takes.
     BadRequest: 400 Detail "Bad Request", "", false;
     NotFound: 404 Detail "Not Found", "", false;
+    HostUnknown: 421 Error "The server is not known by this name: --allow-host names it", "", false;
     NotAcceptable: 406 Detail "Not Acceptable", "", false;
     BodyTooLarge: 413 Detail "Request Entity Too Large", "", false;
     Internal: 500 Detail "Internal Server Error", "internal error", false;
@@ -309,6 +310,11 @@ impl ApiError {
     /// Too many requests; one more is let in after so many seconds, at least one.
     pub fn rate_limited(retry_after_s: u64) -> Self {
         Self { retry_after_s: retry_after_s.max(RETRY_AFTER_S), ..Kind::RateLimited.into() }
+    }
+
+    /// Seconds behind which the same request may succeed, if it may.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.kind.row().retryable.then_some(self.retry_after_s)
     }
 
     /// The row.

@@ -45,7 +45,7 @@ pub use fleetlm::Ask;
 pub use flow::{Answer, Answers, Flow, Next, To};
 pub use longpoll::LongPollRequest;
 pub use render::Render;
-pub use routes::{Connect, Health, Route, refused, route};
+pub use routes::{Connect, Health, Route, expects_file, refused, route};
 
 use crate::session::SessionId;
 use crate::shard::{DIRECTORY_SHARD, Now, ShardId, owner_of_session};

@@ -1,7 +1,9 @@
-//! Which web pages may connect: the origin check of sockets and streams, and what CORS tells the others.
+//! Which web pages may connect, by which names a server is reached, and what CORS tells the others.
 //!
 //! A browser sends a page's origin (RFC 6454) along and lets the page open a WebSocket anywhere, so it is the server that says no. Other
 //! clients send none and are not concerned. Where tokens are required any page may try: it has to bring one, there are no cookies.
+//! Where none are, a page needs no answer to do harm, and one whose own name is made to lead to this machine (DNS rebinding) is of the
+//! server's origin: so the names are looked at as well.
 
 use crate::protocol::http::{Request, Response};
 
@@ -27,11 +29,6 @@ impl Origins {
         }
     }
 
-    /// Whether answers must say whom they are for.
-    pub fn is_list(&self) -> bool {
-        matches!(self, Self::Listed(_))
-    }
-
     /// Whether a page may send this request to a socket or a stream.
     pub fn admit(&self, request: &Request) -> bool {
         let Some(origin) = request.headers.first("origin") else { return true };
@@ -45,16 +42,65 @@ impl Origins {
         }
     }
 
-    /// What CORS tells the page behind a request: with a list, only the listed ones that they may read the answer.
-    pub fn sign(&self, origin: Option<&str>, response: Response) -> Response {
-        let Self::Listed(listed) = self else { return response };
-        let mut response = response;
+    /// What CORS tells the page behind a request, where that is not what it tells all: of a list only its pages may read the answer, and none
+    /// that is not near.
+    pub fn signature(&self, request: &Request) -> Option<Signature> {
+        let origin = request.headers.first("origin");
+        match self {
+            Self::Any => None,
+            Self::Near => (!self.admit(request)).then_some(Signature { origin: None }),
+            Self::Listed(listed) => {
+                let origin = origin.filter(|origin| is_listed(listed, origin)).map(str::to_owned);
+                Some(Signature { origin })
+            }
+        }
+    }
+}
+
+/// The one origin whose page may read an answer, if any may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    origin: Option<String>,
+}
+
+impl Signature {
+    /// The same answer, for that page.
+    pub fn sign(&self, mut response: Response) -> Response {
         response.headers.retain(|(name, _)| *name != "access-control-allow-origin");
         let response = response.with_header("vary", "origin");
-        match origin.filter(|origin| is_listed(listed, origin)) {
-            Some(origin) => response.with_header("access-control-allow-origin", origin.to_owned()),
+        match &self.origin {
+            Some(origin) => response.with_header("access-control-allow-origin", origin.clone()),
             None => response,
         }
+    }
+}
+
+/// The names by which a server may be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// Any.
+    Any,
+    /// Addresses, this machine's names and those without a dot, which nobody else can make lead anywhere; and these, in lower case.
+    Near(Vec<String>),
+}
+
+impl Hosts {
+    /// Those near and what the operator has named; `*` among them is any.
+    pub fn near(named: &[String]) -> Self {
+        match named.iter().any(|name| name.trim() == "*") {
+            true => Self::Any,
+            false => Self::Near(named.iter().map(|name| host_of(name.trim()).to_ascii_lowercase()).collect()),
+        }
+    }
+
+    /// Whether a request was meant for this server. One without a name is no browser's.
+    pub fn admit(&self, request: &Request) -> bool {
+        let (Self::Near(named), Some(host)) = (self, request.headers.first("host")) else { return true };
+        let host = host_of(host).trim_end_matches('.');
+        is_loopback(host)
+            || host.parse::<std::net::IpAddr>().is_ok()
+            || !host.contains('.')
+            || named.iter().any(|name| name.eq_ignore_ascii_case(host))
     }
 }
 
@@ -116,6 +162,7 @@ mod tests {
             (Some(""), false),
         ] {
             assert_eq!(Origins::Near.admit(&request(origin)), passes, "{origin:?}");
+            assert_eq!(Origins::Near.signature(&request(origin)).is_none(), passes, "{origin:?}");
             assert!(Origins::Any.admit(&request(origin)));
         }
     }
@@ -134,10 +181,37 @@ mod tests {
         ] {
             assert_eq!(origins.admit(&request(Some(origin))), passes, "{origin}");
             let answer = Response::new(200).with_header("access-control-allow-origin", "*");
-            let signed = origins.sign(Some(origin), answer);
+            let signed = origins.signature(&request(Some(origin))).unwrap().sign(answer);
             assert_eq!(signed.header("access-control-allow-origin"), passes.then_some(origin));
             assert_eq!(signed.header("vary"), Some("origin"));
         }
+    }
+
+    #[test]
+    fn a_name_that_somebody_else_can_lead_here_is_not_ours_unless_it_is_named() {
+        let hosts = Hosts::near(&["Chat.example:443".to_owned()]);
+        let of = |host| Request::new(Method::Get, "/").with_header("host", host);
+        for (host, passes) in [
+            ("127.0.0.1:4000", true),
+            ("10.1.2.3", true),
+            ("[::1]:4000", true),
+            ("[2001:db8::1]", true),
+            ("localhost:4000", true),
+            ("app.localhost", true),
+            ("fleetlm:4000", true),
+            ("CHAT.example:4000", true),
+            ("chat.example.", true),
+            ("evil.example", false),
+            ("evil.example:4000", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example.", false),
+            ("evil.example.", false),
+        ] {
+            assert_eq!(hosts.admit(&of(host)), passes, "{host}");
+            assert!(Hosts::Any.admit(&of(host)));
+        }
+        assert!(hosts.admit(&Request::new(Method::Get, "/")), "HTTP/1.0");
+        assert_eq!(Hosts::near(&["a.b".to_owned(), "*".to_owned()]), Hosts::Any);
     }
 
     #[test]

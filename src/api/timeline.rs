@@ -87,7 +87,10 @@ impl TimelineFlow {
         }
         all.sort_unstable_by(|a, b| b.cmp(a));
         let Window { offset, limit, .. } = self.window;
-        let chosen: Vec<TimelineKey> = all.into_iter().skip(offset).take(limit).collect();
+        let chosen: Vec<TimelineKey> = match self.window.session {
+            Some(session) if offset >= TIMELINE_ROWS_MAX => places_of(session, total, offset, limit),
+            _ => all.into_iter().skip(offset).take(limit).collect(),
+        };
         if chosen.is_empty() {
             return Ok(self.respond(&Page { total, ..Page::default() }));
         }
@@ -146,6 +149,13 @@ impl Flow for TimelineFlow {
     }
 }
 
+/// A window of one session, however far back: its messages are numbered, so none has to be looked for. Only the places count.
+fn places_of(session: SessionId, total: u64, offset: usize, limit: usize) -> Vec<TimelineKey> {
+    let latest = total.saturating_sub(offset as u64);
+    let seqs = (1..=latest).rev().take(limit);
+    seqs.map(|seq| TimelineKey { time_us: 0, session, seq }).collect()
+}
+
 /// Whether the agent is there that [`Command::DescribeAgents`] was asked for.
 ///
 /// # Errors
@@ -173,6 +183,33 @@ mod tests {
     fn row(session: SessionId, seq: u64, time_us: u64) -> Row {
         let json = Json::parse(&seq.to_string()).unwrap();
         Row { session, seq, time_us, by_agent: false, agent: AgentName::default(), json }
+    }
+
+    #[test]
+    fn one_session_is_read_to_its_beginning() {
+        const TOTAL: u64 = TIMELINE_ROWS_MAX as u64 + 300;
+        let read = |offset: usize| {
+            let window = Window { session: Some(session(1)), ..window(offset, 200) };
+            let mut flow = TimelineFlow::new(window, 4, Dialect::Agenfleet, rendered);
+            assert!(matches!(flow.step(Answers::new()), Next::Ask(questions) if questions.len() == 1));
+            let keys = Reply::TimelineKeys { total: TOTAL, keys: Vec::new() };
+            let places = match flow.step(vec![vec![Ok(keys)]]) {
+                Next::Ask(mut questions) => match questions.pop() {
+                    Some((_, Command::ReadRows { places })) => places,
+                    other => panic!("unexpected {other:?}"),
+                },
+                other => panic!("unexpected {other:?}"),
+            };
+            let rows: Vec<Row> = places.iter().map(|&(session, seq)| row(session, seq, 0)).collect();
+            let decided = rows.len();
+            let Next::Respond(response) = flow.step(vec![vec![Ok(Reply::Rows { rows, decided })]]) else { panic!() };
+            let said = String::from_utf8_lossy(&response.body).into_owned();
+            let seqs: Vec<u64> = places.iter().map(|(_, seq)| *seq).collect();
+            (seqs.first().copied(), seqs.last().copied(), said.split(' ').nth(1).map(str::to_owned))
+        };
+        assert_eq!(read(TIMELINE_ROWS_MAX), (Some(300), Some(101), Some("true".to_owned())));
+        assert_eq!(read(TIMELINE_ROWS_MAX + 200), (Some(100), Some(1), Some("false".to_owned())));
+        assert_eq!(places_of(session(1), TOTAL, TIMELINE_ROWS_MAX + 300, 200), []);
     }
 
     fn window(offset: usize, limit: usize) -> Window {

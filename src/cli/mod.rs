@@ -4,6 +4,7 @@
 //! Results go to standard output, everything said about them to standard error. Exit codes: 0 it is done, 1 it is not.
 
 mod agents;
+pub mod keys;
 mod print;
 mod rest;
 mod send;

@@ -6,6 +6,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use crate::api::auth::forwarded;
+use ipnet::IpNet;
+
 /// The variable that holds the secret of tokens where there is no file for it.
 const JWT_SECRET_VARIABLE: &str = "FLEETLM_JWT_SECRET";
 
@@ -43,10 +46,14 @@ pub struct AuthConfig {
     /// A file with the API key of an administrator, who makes and revokes the others. Read again on SIGHUP.
     #[arg(long, env = "FLEETLM_ADMIN_KEY_FILE", value_name = "FILE")]
     pub admin_key_file: Option<PathBuf>,
-    /// Origin of web pages that may connect, or `*`; may be given several times. By default any with --auth required, else those of the server's
-    /// own host and of this machine.
+    /// Origin of web pages that may connect, or `*`; may be given several times. By default any with --auth required or --insecure-open, else
+    /// those of the server's own host and of this machine.
     #[arg(long, env = "FLEETLM_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
+    /// Name by which clients reach this server, or `*`; may be given several times. In open mode requests to other names than these, localhost,
+    /// names without a dot and addresses are refused, lest a web page give this machine a name of its own.
+    #[arg(long, env = "FLEETLM_ALLOW_HOST", value_name = "HOST", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
     /// Requests a minute of one key or user. More are answered with 429.
     #[arg(long, env = "FLEETLM_RATE_LIMIT_PRINCIPAL", value_name = "COUNT")]
     pub rate_limit_principal: Option<NonZeroU32>,
@@ -56,9 +63,18 @@ pub struct AuthConfig {
     /// Refused tokens, and requests for tokens, a minute of one address. More are answered with 429.
     #[arg(long, env = "FLEETLM_RATE_LIMIT_AUTH", value_name = "COUNT")]
     pub rate_limit_auth: Option<NonZeroU32>,
+    /// Address or network of proxies whose X-Forwarded-For says where a request comes from, for the two rates above; may be given several
+    /// times. Anybody else's is passed over.
+    #[arg(long, env = "FLEETLM_TRUST_FORWARDED_FOR", value_name = "NETWORK", value_delimiter = ',', value_parser = forwarded::network)]
+    pub trust_forwarded_for: Vec<IpNet>,
 }
 
 impl AuthConfig {
+    /// Whether the environment holds a secret of HS256 tokens.
+    pub fn has_jwt_secret(&self) -> bool {
+        std::env::var_os(JWT_SECRET_VARIABLE).is_some_and(|text| !text.is_empty())
+    }
+
     /// The secret of HS256 tokens, if the operator has set one.
     ///
     /// # Errors
@@ -76,27 +92,53 @@ impl AuthConfig {
 pub enum KeysTask {
     /// Make a key and print it with its secret, which is shown this once.
     Create {
-        /// The data folder.
-        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
-        data_dir: PathBuf,
+        /// Whose keys.
+        #[command(flatten)]
+        place: KeysPlace,
         /// What the key is to be.
         #[command(flatten)]
         fields: KeyFields,
     },
     /// Print all keys, a JSON object a line.
     List {
-        /// The data folder.
-        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
-        data_dir: PathBuf,
+        /// Whose keys.
+        #[command(flatten)]
+        place: KeysPlace,
     },
     /// Let a key open nothing any more.
     Revoke {
-        /// The data folder.
-        #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
-        data_dir: PathBuf,
+        /// Whose keys.
+        #[command(flatten)]
+        place: KeysPlace,
         /// The key's id: the 26 characters behind `flk_`.
         id: String,
     },
+}
+
+impl KeysTask {
+    /// Whose keys it is about.
+    pub fn place(&self) -> &KeysPlace {
+        match self {
+            Self::Create { place, .. } | Self::List { place } | Self::Revoke { place, .. } => place,
+        }
+    }
+}
+
+/// Where keys are: in a data folder, or on a server that runs.
+#[derive(Clone, Debug, Args)]
+pub struct KeysPlace {
+    /// The data folder, while no server uses it.
+    #[arg(long, env = "FLEETLM_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// A running server in its place: an https address, or one of this machine.
+    #[arg(long, value_name = "URL", requires = "admin_key_file")]
+    pub url: Option<String>,
+    /// With --url: a file with an administrator's key.
+    #[arg(long, env = "FLEETLM_ADMIN_KEY_FILE", value_name = "FILE")]
+    pub admin_key_file: Option<PathBuf>,
+    /// With --url: certificates (PEM) to trust beside the system's.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub ca: Option<PathBuf>,
 }
 
 /// A key that is to be.

@@ -36,7 +36,7 @@ pub(super) async fn begin(
     let head = plan.begin(&namespace, replies)?;
     let heartbeat = world.io.watches.add();
     let telling = Telling { world: Rc::clone(world), watching, plan, inbox, heartbeat };
-    Ok(Streaming { head, source: Box::new(Speech::new(false, |pieces| telling.tell_all(pieces))) })
+    Ok(Streaming { head, length: None, source: Box::new(Speech::new(false, |pieces| telling.tell_all(pieces))) })
 }
 
 /// See the top of the file.

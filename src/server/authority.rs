@@ -16,11 +16,12 @@ use rand::Rng;
 
 use super::limiter::Limiter;
 use super::world::World;
-use crate::api::admission;
+use crate::api::admission::{self, NotAdmitted};
+use crate::api::auth::forwarded;
 use crate::api::auth::jwks::KeySetError;
 use crate::api::auth::{AuthError, HmacSecret, KeySet, Mode, Principal, Settings, keys};
 use crate::api::error::{ApiError, Kind};
-use crate::api::origin::{self, Origins};
+use crate::api::origin::{self, Hosts, Origins};
 use crate::config::{AuthConfig, AuthMode, Secret};
 use crate::limits::JWT_SECRET_BYTES_MIN;
 use crate::protocol::http::{Request, Response};
@@ -34,6 +35,8 @@ pub(super) enum AuthConfigError {
          something else keeps strangers away"
     )]
     Exposed { address: SocketAddr },
+    #[error("{flag} would do nothing: without --auth required no token is looked at and everybody may do everything")]
+    Unused { flag: &'static str },
     #[error("cannot read {flag} {path}: {why}")]
     Unreadable { flag: &'static str, path: PathBuf, why: std::io::Error },
     #[error("the secret of tokens has fewer than {JWT_SECRET_BYTES_MIN} bytes")]
@@ -64,6 +67,7 @@ pub(super) struct ServerAuth {
     is_key_missed: AtomicBool,
     limiter: Limiter,
     origins: Origins,
+    hosts: Hosts,
 }
 
 impl fmt::Debug for ServerAuth {
@@ -86,15 +90,21 @@ impl ServerAuth {
         if mode == Mode::Open && !config.insecure_open && !address.ip().is_loopback() {
             return Err(AuthConfigError::Exposed { address });
         }
+        if let Some(flag) = (mode == Mode::Open).then(|| unused(config)).flatten() {
+            return Err(AuthConfigError::Unused { flag });
+        }
         let own_secret: [u8; 32] = rand::rng().random();
         let (settings, keys) = read(config, mode, &own_secret)?;
         let (settings, keys) = (Arc::new(settings), Arc::new(keys.unwrap_or_default()));
         let trusted = RwLock::new(Arc::new(Trusted { settings, keys }));
         let is_key_missed = AtomicBool::new(false);
-        let default_origins = if mode == Mode::Required || config.insecure_open { Origins::Any } else { Origins::Near };
+        // Something else keeps strangers away: tokens, or what the operator vouches for.
+        let is_kept = mode == Mode::Required || config.insecure_open;
+        let default_origins = if is_kept { Origins::Any } else { Origins::Near };
         let origins = Origins::listed(&config.allow_origin).unwrap_or(default_origins);
+        let hosts = if is_kept || origins == Origins::Any { Hosts::Any } else { Hosts::near(&config.allow_host) };
         let limiter = Limiter::of_config(config);
-        Ok(Self { mode, config: config.clone(), own_secret, trusted, is_key_missed, limiter, origins })
+        Ok(Self { mode, config: config.clone(), own_secret, trusted, is_key_missed, limiter, origins, hosts })
     }
 
     /// Whether tokens matter.
@@ -129,6 +139,11 @@ impl ServerAuth {
         &self.limiter
     }
 
+    /// Whom `request` is from, which came from `peer`.
+    pub(super) fn client_of(&self, peer: Option<IpAddr>, request: &Request) -> Option<IpAddr> {
+        peer.map(|peer| forwarded::client_of(peer, request, &self.config.trust_forwarded_for))
+    }
+
     /// Which web pages may connect.
     pub(super) fn origins(&self) -> &Origins {
         &self.origins
@@ -151,6 +166,20 @@ impl ServerAuth {
         });
         Ok(())
     }
+}
+
+/// A flag of tokens, if there is one: whoever gives it believes that they are looked at.
+fn unused(config: &AuthConfig) -> Option<&'static str> {
+    let has_secret = config.jwt_secret_file.is_some() || config.has_jwt_secret();
+    let given = [
+        ("--jwks", config.jwks.is_some()),
+        ("--jwt-secret-file (or FLEETLM_JWT_SECRET)", has_secret),
+        ("--jwt-audience", config.jwt_audience.is_some()),
+        ("--jwt-issuer", config.jwt_issuer.is_some()),
+        ("--admin-key-file", config.admin_key_file.is_some()),
+        ("--rate-limit-principal", config.rate_limit_principal.is_some()),
+    ];
+    given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
 }
 
 /// Keys are `None` where they are fetched, or there are none to be.
@@ -178,15 +207,18 @@ fn is_url(source: &str) -> bool {
 
 /// Whoever can change what is fetched can let anybody in.
 fn check_address(source: &str) -> Result<(), AuthConfigError> {
+    if is_safe_address(source) { Ok(()) } else { Err(AuthConfigError::PlainAddress { url: source.to_owned() }) }
+}
+
+/// Whether what goes to and fro between here and `source` is read and changed by nobody: over https, or on this machine.
+pub(super) fn is_safe_address(source: &str) -> bool {
     let is_near = |url: &url::Url| match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         Some(url::Host::Domain(name)) => name == "localhost",
         None => false,
     };
-    let is_sound =
-        url::Url::parse(source).is_ok_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_near(&url)));
-    if is_sound { Ok(()) } else { Err(AuthConfigError::PlainAddress { url: source.to_owned() }) }
+    url::Url::parse(source).is_ok_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_near(&url)))
 }
 
 fn admin_of(path: &Path) -> Result<KeyPut, AuthConfigError> {
@@ -206,7 +238,11 @@ impl World {
     /// Takes over what the operator has changed.
     pub(super) fn renew_trusted(&self) {
         if self.auth.mode() == Mode::Required {
-            *self.trusted.borrow_mut() = self.auth.current();
+            let current = self.auth.current();
+            if !Arc::ptr_eq(&self.trusted.borrow(), &current) {
+                self.verified.forget();
+                *self.trusted.borrow_mut() = current;
+            }
         }
     }
 }
@@ -223,30 +259,35 @@ pub(super) fn admit(
     decide(world, address, request).map_err(|error| admission::refused(request, &error, &world.context()))
 }
 
+/// The same for a request whose head was let in a while ago: it is not counted once more, and its key may have gone since.
+///
+/// # Errors
+/// As for [`admit`].
+pub(super) fn admit_again(world: &Rc<World>, request: &mut Request) -> Result<Rc<Principal>, Response> {
+    identify(world, request).map_err(|reason| admission::refused(request, &reason.into(), &world.context()))
+}
+
 fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> Result<Rc<Principal>, ApiError> {
     let (auth, limiter) = (&world.auth, world.auth.limiter());
     limiter.take_address(address)?;
-    if request.headers.first("origin").is_some()
-        && origin::is_concerned(&request.path)
-        && !auth.origins().admit(request)
-    {
+    if !auth.hosts.admit(request) {
+        return Err(Kind::HostUnknown.into());
+    }
+    // A page that brings no token must not reach anything, whether or not it may read the answer.
+    let is_concerned = || auth.mode() == Mode::Open || origin::is_concerned(&request.path);
+    if request.headers.first("origin").is_some() && is_concerned() && !auth.origins().admit(request) {
         return Err(Kind::Forbidden.into());
     }
-    if auth.mode() == Mode::Open {
-        return Ok(Rc::clone(&world.anyone));
-    }
-    let now_us = world.now().unix_us;
-    match world.with_authority(|authority| admission::admit(request, authority, now_us)) {
+    match identify(world, request) {
         Ok(principal) => {
-            if !principal.is_nobody() {
+            if !principal.is_nobody() && !principal.is_open {
                 // A good token does not end the silence that bad ones have brought about: who guesses learns nothing.
                 limiter.check_failures(address)?;
                 limiter.take_principal(principal.fingerprint)?;
             }
-            request.remote_user = principal.remote_user().map(Box::new);
-            Ok(Rc::new(principal))
+            Ok(principal)
         }
-        Err(error) => {
+        Err(NotAdmitted::Auth(error)) => {
             if error == AuthError::UnknownKey {
                 auth.is_key_missed.store(true, Ordering::Relaxed);
             }
@@ -255,7 +296,18 @@ fn decide(world: &Rc<World>, address: Option<IpAddr>, request: &mut Request) -> 
             }
             Err(error.into())
         }
+        Err(malformed) => Err(malformed.into()),
     }
+}
+
+fn identify(world: &Rc<World>, request: &mut Request) -> Result<Rc<Principal>, NotAdmitted> {
+    if world.auth.mode() == Mode::Open {
+        return Ok(Rc::clone(&world.anyone));
+    }
+    let now_us = world.now().unix_us;
+    let principal = world.with_authority(|authority| admission::admit(request, authority, now_us))?;
+    request.remote_user = principal.remote_user().map(Box::new);
+    Ok(Rc::new(principal))
 }
 
 #[cfg(test)]
@@ -288,13 +340,49 @@ mod tests {
         fs::write(file.path(), "hush").unwrap();
         let path = file.path().to_str().unwrap();
         for flag in ["--jwt-secret-file", "--jwks", "--admin-key-file"] {
-            let error = made(&[flag, path]).unwrap_err().to_string();
+            let error = made(&["--auth", "required", flag, path]).unwrap_err().to_string();
             assert!(!error.contains("hush"), "{error}");
-            let error = made(&[flag, "/nowhere/at/all"]).unwrap_err().to_string();
+            let error = made(&["--auth", "required", flag, "/nowhere/at/all"]).unwrap_err().to_string();
             assert!(error.contains("/nowhere/at/all") && error.contains(flag), "{error}");
         }
         fs::write(file.path(), "x".repeat(32)).unwrap();
-        assert!(made(&["--jwt-secret-file", path]).is_ok());
+        assert!(made(&["--auth", "required", "--jwt-secret-file", path]).is_ok());
+    }
+
+    #[test]
+    fn what_tokens_are_checked_with_is_refused_where_none_are_looked_at() {
+        for (flag, value) in [
+            ("--jwt-secret-file", "/nowhere"),
+            ("--jwks", "https://id.example/keys"),
+            ("--jwt-audience", "us"),
+            ("--jwt-issuer", "them"),
+            ("--admin-key-file", "/nowhere"),
+            ("--rate-limit-principal", "5"),
+        ] {
+            for open in [&[][..], &["--insecure-open"]] {
+                let error = made(&[open, &[flag, value]].concat()).unwrap_err().to_string();
+                assert!(error.starts_with(flag) && error.contains("--auth required"), "{error}");
+            }
+        }
+        for serving in [["--rate-limit-address", "5"], ["--rate-limit-auth", "5"], ["--allow-origin", "https://a.b"]] {
+            assert!(made(&serving).is_ok());
+        }
+    }
+
+    #[test]
+    fn names_matter_where_nothing_else_keeps_strangers_away() {
+        let near = Hosts::Near(Vec::new());
+        for (flags, hosts) in [
+            (&[][..], near.clone()),
+            (&["--allow-origin", "https://a.example"], near),
+            (&["--allow-host", "chat.example"], Hosts::Near(vec!["chat.example".to_owned()])),
+            (&["--allow-host", "*"], Hosts::Any),
+            (&["--allow-origin", "*"], Hosts::Any),
+            (&["--insecure-open"], Hosts::Any),
+            (&["--auth", "required"], Hosts::Any),
+        ] {
+            assert_eq!(made(flags).unwrap().hosts, hosts, "{flags:?}");
+        }
     }
 
     #[test]
@@ -311,7 +399,7 @@ mod tests {
     fn a_reload_that_fails_leaves_what_was_there() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "x".repeat(32)).unwrap();
-        let auth = made(&["--jwt-secret-file", file.path().to_str().unwrap()]).unwrap();
+        let auth = made(&["--auth", "required", "--jwt-secret-file", file.path().to_str().unwrap()]).unwrap();
         let before = auth.current();
         fs::write(file.path(), "short").unwrap();
         assert!(auth.reload().is_err() && Arc::ptr_eq(&before, &auth.current()));

@@ -8,8 +8,10 @@ use std::rc::Rc;
 use compact_str::CompactString;
 
 use super::link::Link;
+use super::measure::Measure;
 use super::metrics::Which;
 use super::world::World;
+use crate::api::error::ApiError;
 use crate::api::topics::{self, NoTopic, Topic};
 use crate::api::{Ask, runs};
 use crate::protocol::channels::{Action, Message, Payload, ReplyTo, Status};
@@ -53,7 +55,9 @@ fn join(world: &Rc<World>, link: &Rc<Link>, channel: u32, topic: &str, payload: 
             return link.socket.borrow_mut().refused(channel, &topics::not_found(), &mut out);
         }
     };
-    let call = match topics::join(&topic, &link.identity, payload) {
+    let call = topics::join(&topic, &link.identity, payload)
+        .and_then(|call| count(world, link).map(|()| call).map_err(|error| error.join_response()));
+    let call = match call {
         Ok(call) => call,
         Err(response) => {
             return link.socket.borrow_mut().refused(channel, &response, &mut out);
@@ -143,28 +147,24 @@ fn perform(world: &Rc<World>, link: &Rc<Link>, topic: &str, event: &str, payload
     let call = topics::parse(topic)
         .map_err(|_| topics::not_found())
         .and_then(|topic| topics::event(&topic, event, payload, &link.identity, &world.context()));
-    let call = call.and_then(|call| match link.principal() {
-        Some(principal) => {
-            let taken = world.auth.limiter().take_principal(principal.fingerprint);
-            taken.map(|()| call).map_err(|error| error.event_response())
-        }
-        None => Ok(call),
-    });
+    let call = call.and_then(|call| count(world, link).map(|()| call).map_err(|error| error.event_response()));
     let (to, command) = match call {
         Ok(call) => call,
         Err(response) => return answer(world, link, reply, Err(response.into())),
     };
     let asker = Rc::clone(link);
-    let started = world.now().mono_us;
-    let is_append = matches!(command, Command::Append(_));
+    let measure = Measure::begin(world, &command);
     let done = move |world: &Rc<World>, result: Result<Reply, Refusal>| {
-        if is_append && result.is_ok() {
-            world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
-        }
+        measure.end(world, &result);
         answer(world, &asker, reply, topics::event_reply(&asker.identity, result));
         asker.wake();
     };
     world.call(link.access(), to, command, Box::new(done));
+}
+
+/// Counts a join or an event like a request.
+fn count(world: &World, link: &Link) -> Result<(), ApiError> {
+    link.principal().map_or(Ok(()), |principal| world.auth.limiter().take_principal(principal.fingerprint))
 }
 
 fn answer(world: &Rc<World>, link: &Rc<Link>, reply: ReplyTo, response: Result<CompactString, CompactString>) {

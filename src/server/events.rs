@@ -44,7 +44,7 @@ pub(super) async fn begin(
         Err(refusal) => return Err(telling.plan.begin(&namespace, Err(refusal)).unwrap_or_else(|refused| refused)),
     };
     let speech = Speech::new(false, |pieces| telling.tell_all(pieces, page, resumed));
-    Ok(Streaming { head, source: Box::new(speech) })
+    Ok(Streaming { head, length: None, source: Box::new(speech) })
 }
 
 /// See the top of the file.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::measure::Measure;
 use super::promise::Promise;
 use super::world::World;
 use crate::api::ask_plan::{AskPlan, SocketAsk, SocketFlow, SocketNext};
@@ -101,7 +102,12 @@ fn ask_all(world: &Rc<World>, access: &Option<Box<Access>>, questions: Vec<(To, 
 fn ask(world: &Rc<World>, access: Option<Box<Access>>, to: To, command: Command, asked: Rc<Asked>, place: usize) {
     match to {
         To::One(target) => {
-            world.call(access, target, command, Box::new(move |_, reply| asked.answer(place, vec![reply])));
+            let measure = Measure::begin(world, &command);
+            let done = move |world: &Rc<World>, reply| {
+                measure.end(world, &reply);
+                asked.answer(place, vec![reply]);
+            };
+            world.call(access, target, command, Box::new(done));
         }
         To::Every => world.gather(access, &command, move |_, replies| asked.answer(place, replies)),
     }

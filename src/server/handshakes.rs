@@ -15,12 +15,12 @@ use std::task::Poll;
 use futures_lite::future::{or, yield_now};
 use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
-use glommio::sync::Semaphore;
 
 use super::http;
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::{Stream, Tcp, Transport};
+use super::places::Places;
 use super::tls::ServerTls;
 use super::watch::Ending;
 use super::wire::{Wire, WireIo};
@@ -30,7 +30,7 @@ use crate::limits;
 /// See the top of the file. One per shard.
 pub(super) struct Handshakes {
     tls: Arc<ServerTls>,
-    places: Semaphore,
+    places: Places,
 }
 
 /// Why there is no connection.
@@ -43,7 +43,7 @@ enum Failure {
 
 impl Handshakes {
     pub(super) fn new(tls: Arc<ServerTls>) -> Rc<Self> {
-        Rc::new(Self { tls, places: Semaphore::new(limits::TLS_HANDSHAKE_STEPS_MAX) })
+        Rc::new(Self { tls, places: Places::of(limits::TLS_HANDSHAKE_STEPS_MAX) })
     }
 
     /// Serves one connection up to its first request. The rest is a task of its own, which does not keep what a handshake needs.
@@ -85,9 +85,9 @@ impl Handshakes {
 }
 
 /// Waits for `work`, each of whose steps takes a place for itself.
-async fn in_turns<F: Future + Unpin>(places: &Semaphore, mut work: F) -> F::Output {
+async fn in_turns<F: Future + Unpin>(places: &Places, mut work: F) -> F::Output {
     loop {
-        let place = places.acquire_permit(1).await.expect("the semaphore is never closed");
+        let place = places.take().await;
         // Whoever is ready to run runs first, while this place is taken: so many steps at the most stand between two turns of others.
         yield_now().await;
         let step = poll_fn(|cx| Poll::Ready(Pin::new(&mut work).poll(cx))).await;
@@ -136,7 +136,7 @@ mod tests {
     fn few_steps_stand_between_two_turns_of_others_and_all_come_to_their_end() {
         const CROWD: u32 = 100;
         LocalExecutor::default().run(async {
-            let places = Rc::new(Semaphore::new(limits::TLS_HANDSHAKE_STEPS_MAX));
+            let places = Rc::new(Places::of(limits::TLS_HANDSHAKE_STEPS_MAX));
             let (taken, ended) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
             for _ in 0..CROWD {
                 let (places, taken, ended) = (Rc::clone(&places), Rc::clone(&taken), Rc::clone(&ended));
@@ -154,19 +154,35 @@ mod tests {
                 *most.borrow_mut() = u32::max(seen, taken.get() - before);
             }
             assert_eq!(taken.get(), 3 * CROWD);
-            assert!(u64::from(most.into_inner()) <= limits::TLS_HANDSHAKE_STEPS_MAX);
+            assert!(most.into_inner() as usize <= limits::TLS_HANDSHAKE_STEPS_MAX);
         });
     }
 
     #[test]
     fn work_that_waits_holds_no_place() {
         LocalExecutor::default().run(async {
-            let places = Rc::new(Semaphore::new(1));
+            let places = Rc::new(Places::of(1));
             let taken = Rc::new(Cell::new(0));
             let silent = Rc::clone(&places);
             glommio::spawn_local(async move { in_turns(&silent, std::future::pending::<()>()).await }).detach();
             in_turns(&places, Steps { left: 3, taken: Rc::clone(&taken) }).await;
             assert_eq!(taken.get(), 3);
+        });
+    }
+
+    #[test]
+    fn work_that_is_given_up_when_its_turn_comes_keeps_nobody_waiting() {
+        LocalExecutor::default().run(async {
+            let places = Rc::new(Places::of(1));
+            let held = places.try_take();
+            let (gone, stays) = (Rc::clone(&places), Rc::clone(&places));
+            let given_up = glommio::spawn_local(async move { in_turns(&gone, std::future::ready(())).await });
+            let waits = glommio::spawn_local(async move { in_turns(&stays, std::future::ready(())).await });
+            yield_now().await;
+            yield_now().await;
+            drop(held);
+            drop(given_up);
+            waits.await;
         });
     }
 }

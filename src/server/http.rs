@@ -1,4 +1,4 @@
-//! One HTTP connection: requests in, responses out, in order, until it ends or becomes a WebSocket.
+//! One HTTP connection: requests in, responses out, in order, until it ends or becomes a WebSocket. What a request comes to is `answer`'s.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -6,26 +6,21 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::ask::Asking;
+use super::answer::{self, Answer, Awaited, Opened};
 use super::listener::Admitted;
 use super::metrics::{CloseReason, Which};
 use super::net::Transport;
-use super::promise::Promise;
-use super::streaming::{Speech, Streaming, Way};
-use super::uploads::Permit;
+use super::places::Permit;
+use super::streaming::{Streaming, Way};
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
-use super::{all_events, authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
-use crate::api::ask_plan::{AskPlan, AskRender, Begin};
-use crate::api::auth::Principal;
-use crate::api::cors::Envelope;
-use crate::api::error::{ApiError, Kind};
-use crate::api::{self, Health, Route, Target};
+use super::{plain_socket, uploads, websocket};
+use crate::api;
+use crate::api::error::ApiError;
 use crate::limits;
 use crate::protocol::Roomy;
 use crate::protocol::http::{self, Method, Request, RequestDecoder, RequestError, Response, Step, Version};
-use crate::shard::{Access, Command, Refusal, Reply};
 
 /// Responses to pipelined requests are gathered up to here before they are written.
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
@@ -78,12 +73,6 @@ enum Next {
     /// The client is gone, or takes nothing.
     Gone,
     Socket(Box<Opened>),
-}
-
-/// A connection that is to become a WebSocket.
-enum Opened {
-    Phoenix(websocket::Opening),
-    Plain(plain_socket::Opening),
 }
 
 impl Connection {
@@ -201,7 +190,7 @@ impl Connection {
         let version = request.version;
         let mut keep_alive = request.keep_alive && !world.state.is_draining();
         let permit = self.upload.take();
-        let answer = let_in(&world, self.address, request, permit).await;
+        let answer = answer::to(&world, self.address, request, permit).await;
         let response = match answer {
             Answer::Response(response) => response,
             Answer::Awaited(awaited) => {
@@ -232,21 +221,29 @@ impl Connection {
         if keep_alive { Next::Request } else { Next::Close }
     }
 
-    /// Waits for the answer to an ask. A client that leaves meanwhile will not have read it; one that has only said that it sends
-    /// nothing more looks the same, and is answered.
+    /// Waits for the answer to an ask, as long as whoever asked may. A client that leaves meanwhile will not have read it; one that has
+    /// only said that it sends nothing more looks the same, and is answered.
     async fn awaited(&mut self, awaited: Awaited) -> Response {
-        let Awaited { asking, mut render, envelope, page } = awaited;
+        let Awaited { asking, mut render, envelope, signature, dialect, lease } = awaited;
         let has_left = asking.reader_left();
         let mut done = pin!(asking.done());
         let outcome = poll_fn(|cx| {
+            if let Some(over) = lease.as_ref().and_then(|lease| lease.poll_over(cx)) {
+                return Poll::Ready(Err(over));
+            }
             if !has_left.get() && self.poll_end(cx) {
                 has_left.set(true);
             }
-            done.as_mut().poll(cx)
+            done.as_mut().poll(cx).map(Ok)
         });
-        let outcome = outcome.await;
-        let response = envelope.seal(render.respond(&outcome));
-        self.world.auth.origins().sign(page.as_deref(), response)
+        let response = envelope.seal(match outcome.await {
+            Ok(outcome) => render.respond(&outcome),
+            Err(over) => ApiError::from(over.error()).respond(dialect),
+        });
+        match signature {
+            Some(signature) => signature.sign(response),
+            None => response,
+        }
     }
 
     /// Whether the client has ended its side. What it sends before that goes to the decoder: up to the first bytes of a next request,
@@ -266,10 +263,14 @@ impl Connection {
     /// Sends an answer that is still being made, to its end. What was answered before leaves with its head.
     async fn stream(&mut self, streaming: Streaming, head_only: bool, keep_alive: bool, version: Version) -> Next {
         let world = Rc::clone(&self.world);
-        let Streaming { head, mut source } = streaming;
+        let Streaming { head, length, mut source } = streaming;
         world.metrics.responded(head.status);
         let date = world.io.clock.http_date();
-        let framing = head.encode_stream(&mut self.out, &http::Context { head_only, keep_alive, version, date: &date });
+        let context = http::Context { head_only, keep_alive, version, date: &date };
+        let framing = match length {
+            Some(bytes) => head.encode_sized_stream(bytes, &mut self.out, &context),
+            None => head.encode_stream(&mut self.out, &context),
+        };
         let next = |keep_alive| if keep_alive { Next::Request } else { Next::Close };
         if head_only {
             return next(framing.keep_alive());
@@ -327,162 +328,4 @@ impl Connection {
 fn encode(world: &World, response: &Response, head_only: bool, keep_alive: bool, version: Version, out: &mut Vec<u8>) {
     world.metrics.responded(response.status);
     response.encode(out, &http::Context { head_only, keep_alive, version, date: &world.io.clock.http_date() });
-}
-
-enum Answer {
-    Response(Response),
-    /// An agent is asked for it.
-    Awaited(Box<Awaited>),
-    /// It is made while it is sent.
-    Stream(Box<Streaming>),
-    /// A handshake and the response that accepts it.
-    Socket(Box<Opened>, Response),
-}
-
-/// An ask under way that is answered at its end.
-struct Awaited {
-    asking: Asking,
-    render: Box<dyn AskRender>,
-    envelope: Envelope,
-    page: Option<String>,
-}
-
-/// Answers a request of whoever may send it, and says to which page's script the answer may go.
-async fn let_in(world: &Rc<World>, address: Option<IpAddr>, mut request: Request, upload: Option<Permit>) -> Answer {
-    let origins = world.auth.origins();
-    let origin = request.headers.first("origin").filter(|_| origins.is_list()).map(str::to_owned);
-    let answer = match authority::admit(world, address, &mut request) {
-        Ok(principal) => held(world, address, &principal, request, upload).await,
-        Err(refusal) => Answer::Response(refusal),
-    };
-    match answer {
-        Answer::Response(response) => Answer::Response(origins.sign(origin.as_deref(), response)),
-        Answer::Awaited(awaited) => Answer::Awaited(Box::new(Awaited { page: origin, ..*awaited })),
-        Answer::Socket(opened, response) => Answer::Socket(opened, origins.sign(origin.as_deref(), response)),
-        Answer::Stream(streaming) => Answer::Stream(Box::new(streaming.signed(origins, origin.as_deref()))),
-    }
-}
-
-/// What of an answer goes on ends when whoever asked may no longer.
-async fn held(
-    world: &Rc<World>,
-    address: Option<IpAddr>,
-    principal: &Rc<Principal>,
-    request: Request,
-    upload: Option<Permit>,
-) -> Answer {
-    match respond(world, address, principal, request, upload).await {
-        Answer::Stream(streaming) if !principal.is_open => {
-            Answer::Stream(Box::new(streaming.held_by(world, principal)))
-        }
-        answer => answer,
-    }
-}
-
-async fn respond(
-    world: &Rc<World>,
-    address: Option<IpAddr>,
-    principal: &Rc<Principal>,
-    request: Request,
-    upload: Option<Permit>,
-) -> Answer {
-    let access = principal.access();
-    let holder = || (!principal.is_open).then(|| Rc::clone(principal));
-    Answer::Response(match api::route(&request, &world.context()) {
-        Route::Socket(connect, envelope) => match websocket::Opening::accept(world, holder(), &request, connect) {
-            Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Phoenix(opening)), response),
-            Err(refusal) => envelope.seal(refusal),
-        },
-        Route::PlainSocket(plan, envelope) => match plain_socket::Opening::accept(world, holder(), &request, plan) {
-            Ok((opening, response)) => return Answer::Socket(Box::new(Opened::Plain(opening)), response),
-            Err(refusal) => envelope.seal(refusal),
-        },
-        Route::Respond(response) => response,
-        Route::Ask(plan, envelope) => return ask(world, access, *plan, envelope).await,
-        Route::Upload(session, envelope) => {
-            envelope.seal(uploads::take(world, access, session, request.body, upload).await)
-        }
-        Route::Download(path, envelope) => return begun(uploads::fetch(world, access, path).await, envelope),
-        Route::AllEvents(plan, envelope) => return begun(all_events::begin(world, access, *plan).await, envelope),
-        Route::Events(plan, envelope) => return begun(events::begin(world, access, *plan).await, envelope),
-        Route::Call { to, command, render } => {
-            let started = world.now().mono_us;
-            let is_append = matches!(command, Command::Append(_));
-            let reply = call(world, access, to, command).await;
-            if is_append && reply.is_ok() {
-                world.metrics.appended_us(world.now().mono_us.saturating_sub(started));
-            }
-            render.one(reply)
-        }
-        Route::Gather { command, render } => render.many(gather(world, access, command).await),
-        Route::Flow(flow, envelope) => match flow::run(world, access.clone(), flow).await {
-            flow::Ended::Response(response) => envelope.seal(response),
-            flow::Ended::Ask(plan) => return ask(world, access, *plan, envelope).await,
-        },
-        Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, holder(), request).await),
-        Route::Keys(request, envelope) => envelope.seal(keys::serve(world, principal, request).await),
-        Route::Exchange(exchange, body, envelope) => envelope.seal(keys::exchanged(world, address, exchange, &body)),
-        Route::Health(probe, envelope) => {
-            let troubles = if probe == Health::Ready { world.state.troubles() } else { Vec::new() };
-            envelope.seal(api::health::health(probe, &troubles))
-        }
-        Route::Metrics(envelope) if !principal.may_see_the_server() => {
-            envelope.seal(ApiError::from(Kind::Forbidden).response())
-        }
-        Route::Metrics(envelope) => {
-            // Each shard publishes what it counted before it answers; a refusal leaves its last second's numbers.
-            gather(world, None, Command::ReadStatus).await;
-            let text = world.metrics.render();
-            envelope.seal(Response::new(200).with_body("text/plain; version=0.0.4; charset=utf-8", text))
-        }
-    })
-}
-
-/// Appends a message; the answer is that of its agent.
-async fn ask(world: &Rc<World>, access: Option<Box<Access>>, plan: AskPlan, envelope: Envelope) -> Answer {
-    let AskPlan { append, reader, mut render } = plan;
-    let asking = match Asking::begin(world, access, append, reader).await {
-        Ok(asking) => asking,
-        Err(outcome) => return Answer::Response(envelope.seal(render.respond(&outcome))),
-    };
-    let begin = asking.asked().map_or(Begin::Sync, |asked| render.begin(asked));
-    match begin {
-        Begin::Sync => Answer::Awaited(Box::new(Awaited { asking, render, envelope, page: None })),
-        Begin::Stream(head) => {
-            let source = Box::new(Speech::of_ask(asking, render));
-            Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source }))
-        }
-    }
-}
-
-/// A stream, or what is said in its place.
-fn begun(streaming: Result<Streaming, Response>, envelope: Envelope) -> Answer {
-    match streaming {
-        Ok(Streaming { head, source }) => Answer::Stream(Box::new(Streaming { head: envelope.seal(head), source })),
-        Err(refusal) => Answer::Response(envelope.seal(refusal)),
-    }
-}
-
-/// Sends a command and waits for its answer. The shard answers every command once, so this ends.
-pub(super) async fn call(
-    world: &Rc<World>,
-    access: Option<Box<Access>>,
-    to: Target,
-    command: Command,
-) -> Result<Reply, Refusal> {
-    let promise = Promise::new();
-    let keeper = Rc::clone(&promise);
-    world.call(access, to, command, Box::new(move |_, reply| keeper.keep(reply)));
-    promise.kept().await
-}
-
-pub(super) async fn gather(
-    world: &Rc<World>,
-    access: Option<Box<Access>>,
-    command: Command,
-) -> Vec<Result<Reply, Refusal>> {
-    let promise = Promise::new();
-    let keeper = Rc::clone(&promise);
-    world.gather(access, &command, move |_, replies| keeper.keep(replies));
-    promise.kept().await
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::http;
+use super::answer;
 use super::world::World;
 use crate::api::admin::{self, KeyRequest};
 use crate::api::auth::{Principal, exchange};
@@ -23,7 +23,7 @@ pub(super) async fn serve(world: &Rc<World>, principal: &Principal, request: Key
     // Of its own: the bits of the context are behind ids that others see.
     let context = Context { random: world.random(), ..world.context() };
     let (command, text) = request.into_command(&context, &world.random());
-    let reply = http::call(world, None, Target::Directory, Command::Keys(command)).await;
+    let reply = answer::call(world, None, Target::Directory, Command::Keys(command)).await;
     admin::respond(reply, text.as_ref())
 }
 

@@ -24,14 +24,14 @@ use crate::shard::{Caller, Command, DIRECTORY_SHARD, Input, KeyCommand, Now, Out
 /// When the folder cannot be opened, a server's use of it included; when there is no such key; when the disk refuses.
 pub fn run(task: KeysTask) -> anyhow::Result<ExitCode> {
     let (dir, command, text) = match task {
-        KeysTask::List { data_dir } => (data_dir, KeyCommand::List, None),
-        KeysTask::Create { data_dir, fields } => {
+        KeysTask::List { place } => (place.data_dir, KeyCommand::List, None),
+        KeysTask::Create { place, fields } => {
             let (command, text) = create(fields)?;
-            (data_dir, command, Some(text))
+            (place.data_dir, command, Some(text))
         }
-        KeysTask::Revoke { data_dir, id } => {
+        KeysTask::Revoke { place, id } => {
             let id = KeyId::parse(&id).with_context(|| format!("{id} is not the id of a key"))?;
-            (data_dir, KeyCommand::Revoke { id }, None)
+            (place.data_dir, KeyCommand::Revoke { id }, None)
         }
     };
     if !dir.is_dir() && !matches!(command, KeyCommand::Create(_)) {

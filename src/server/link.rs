@@ -138,9 +138,9 @@ impl Link {
         entry.insert(Rc::clone(&link));
         if let Some(holder) = &link.holder {
             let held = Rc::downgrade(&link);
-            let tenure = world.tenures.begin(&holder.principal, move |reason| {
+            let tenure = world.tenures.begin(&holder.principal, move |over| {
                 if let Some(link) = held.upgrade() {
-                    link.say_goodbye(Goodbye { code: code::POLICY_VIOLATION, reason, at_once: false });
+                    link.say_goodbye(Goodbye { code: code::POLICY_VIOLATION, reason: over.reason(), at_once: false });
                 }
             });
             holder.tenure.get_or_init(|| tenure);

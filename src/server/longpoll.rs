@@ -129,7 +129,10 @@ async fn answer(world: &Rc<World>, request: PollRequest) -> PollAnswer {
 
 /// Whether who asks is who opened the session, if with a newer token: for anybody else it is not there.
 fn is_same(holder: Option<&Principal>, by: Option<&Principal>) -> bool {
-    let who = |principal: &Principal| (principal.namespace.clone(), principal.user.clone(), principal.scope.clone());
+    fn who(principal: &Principal) -> impl PartialEq {
+        let Principal { namespace, user, scope, session, .. } = principal;
+        (namespace.clone(), user.clone(), scope.clone(), *session)
+    }
     holder.map(who) == by.map(who)
 }
 
@@ -225,4 +228,21 @@ async fn poll_elsewhere(world: &Rc<World>, to: ShardId, request: PollRequest) ->
     let keeper = Rc::clone(&promise);
     world.poll_elsewhere(to, request, Box::new(move |answer| keeper.keep(answer)));
     promise.kept().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::SessionId;
+
+    #[test]
+    fn a_token_for_one_session_is_not_the_one_for_all_or_for_another() {
+        let of = |session| Principal { session, ..Principal::nobody() };
+        let locked = |n| of(Some(SessionId::from_parts(1, n)));
+        assert!(is_same(Some(&locked(1)), Some(&locked(1))) && is_same(None, None));
+        for (holder, by) in [(locked(1), locked(2)), (of(None), locked(1)), (locked(1), of(None))] {
+            assert!(!is_same(Some(&holder), Some(&by)));
+        }
+        assert!(!is_same(None, Some(&of(None))));
+    }
 }

@@ -119,6 +119,7 @@ pub(super) enum Which {
     Compactions,
     CompactionsFailed,
     TlsHandshakes,
+    Ratings,
 }
 
 /// Things that rise and fall.
@@ -141,7 +142,7 @@ pub(super) enum Level {
     WebhookConnections,
 }
 
-const COUNTERS: [(Which, &str, &str); 27] = [
+const COUNTERS: [(Which, &str, &str); 28] = [
     (Which::Requests, "fleetlm_http_requests", "HTTP requests"),
     (Which::Connections, "fleetlm_connections_accepted", "TCP connections accepted"),
     (Which::SocketsOpened, "fleetlm_sockets_opened", "WebSocket and long-poll sockets opened"),
@@ -181,6 +182,7 @@ const COUNTERS: [(Which, &str, &str); 27] = [
         "Compactions that failed; the agent got the plain window",
     ),
     (Which::TlsHandshakes, "fleetlm_tls_handshakes", "TLS handshakes of clients that came to their end"),
+    (Which::Ratings, "fleetlm_feedback", "Ratings of answers, changed ones included"),
 ];
 
 const GAUGES: [(Level, &str, &str); 15] = [

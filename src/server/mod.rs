@@ -5,6 +5,7 @@
 //! what a request means is `api`'s, what happens is `shard`'s.
 
 mod all_events;
+mod answer;
 mod ask;
 mod authority;
 mod calm;
@@ -25,8 +26,11 @@ mod link;
 mod listener;
 mod longpoll;
 mod mailbox;
+mod measure;
 mod metrics;
 mod outbound;
+mod outputs;
+mod places;
 mod plain_socket;
 mod promise;
 mod ring;

@@ -25,6 +25,7 @@ use super::world::World;
 use crate::api::Target;
 use crate::api::ask_plan::{SocketAsk, SocketFlow, SocketPlan, SocketRender, Taken};
 use crate::api::auth::Principal;
+use crate::api::error::ApiError;
 use crate::limits;
 use crate::protocol::Roomy;
 use crate::protocol::http::{Request, Response};
@@ -72,10 +73,8 @@ pub(super) fn converse(
     let mut decoder = Decoder::new(Role::Server, limits, upgrade.deflate);
     decoder.push(rest);
     let idle_s = world.config.socket_idle_s;
-    let socket = PlainSocket::open(world, access, plan.render, upgrade.deflate, out);
-    if let Some(principal) = &principal {
-        socket.hold(principal);
-    }
+    let socket = PlainSocket::open(world, access, principal, plan.render, upgrade.deflate, out);
+    socket.hold();
     Conversation::new(wire, decoder, idle_s, PlainPeer { socket, _admitted: admitted })
 }
 
@@ -97,6 +96,8 @@ struct PlainSocket {
     world: Rc<World>,
     /// What its client may do.
     access: Option<Box<Access>>,
+    /// Who it is; nobody in open mode.
+    principal: Option<Rc<Principal>>,
     render: RefCell<Box<dyn SocketRender>>,
     deflate: Option<Deflate>,
     frames: RefCell<Roomy>,
@@ -120,6 +121,7 @@ impl PlainSocket {
     fn open(
         world: Rc<World>,
         access: Option<Box<Access>>,
+        principal: Option<Rc<Principal>>,
         mut render: Box<dyn SocketRender>,
         deflate: Option<Deflate>,
         out: Vec<u8>,
@@ -132,6 +134,7 @@ impl PlainSocket {
         let socket = Rc::new(Self {
             world,
             access,
+            principal,
             render: RefCell::new(render),
             deflate,
             frames: RefCell::new(out.into()),
@@ -150,16 +153,38 @@ impl PlainSocket {
         socket
     }
 
-    /// Ends with the tenure of `principal`.
-    fn hold(self: &Rc<Self>, principal: &Rc<Principal>) {
+    /// Ends with the tenure of its principal.
+    fn hold(self: &Rc<Self>) {
+        let Some(principal) = &self.principal else { return };
         let held = Rc::downgrade(self);
-        let tenure = self.world.tenures.begin(principal, move |reason| {
+        let tenure = self.world.tenures.begin(principal, move |over| {
             if let Some(socket) = held.upgrade() {
-                socket.goodbye.set(Some(Goodbye { code: code::POLICY_VIOLATION, reason, at_once: false }));
+                let goodbye = Goodbye { code: code::POLICY_VIOLATION, reason: over.reason(), at_once: false };
+                socket.goodbye.set(Some(goodbye));
+                socket.drop_asks();
                 socket.wake();
             }
         });
         self.tenure.get_or_init(|| tenure);
+    }
+
+    /// Nothing more is asked, and nobody waits for what was: runs go on by themselves.
+    fn drop_asks(&self) {
+        self.queue.borrow_mut().clear();
+        let answering = self.answering.borrow_mut().take();
+        drop(answering);
+        self.is_answering.set(false);
+        self.session.set(None);
+    }
+
+    /// Counts what waits for its turn like a request. A stop gets through: it makes less work.
+    fn count(&self, taken: &Taken) -> Result<(), ApiError> {
+        match (taken, &self.principal) {
+            (Taken::Ask(_) | Taken::Flow(_), Some(principal)) => {
+                self.world.auth.limiter().take_principal(principal.fingerprint)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn take(self: &Rc<Self>, taken: Taken) {
@@ -279,9 +304,13 @@ impl Peer for PlainPeer {
     }
 
     fn text(&self, text: String) {
-        let taken = self.socket.render.borrow_mut().take(&text, &self.socket.world.context());
-        self.socket.world.metrics.count(Which::SocketMessagesIn);
-        self.socket.take(taken);
+        let socket = &self.socket;
+        socket.world.metrics.count(Which::SocketMessagesIn);
+        let taken = socket.render.borrow_mut().take(&text, &socket.world.context());
+        socket.take(match socket.count(&taken) {
+            Ok(()) => taken,
+            Err(error) => socket.render.borrow_mut().refuse(&text, &error),
+        });
     }
 
     fn binary(&self, _: Vec<u8>) {
@@ -325,7 +354,6 @@ impl Peer for PlainPeer {
 
     fn ended(&self) {
         self.socket.world.metrics.fall(Level::SocketsOpen);
-        self.socket.queue.borrow_mut().clear();
-        self.socket.answering.borrow_mut().take();
+        self.socket.drop_asks();
     }
 }

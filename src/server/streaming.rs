@@ -10,21 +10,21 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::ask::{Asking, Told};
-use super::tenure::Tenure;
+use super::tenure::Lease;
 use super::watch::Ending;
 use super::wire::{Wire, WireError};
 use super::world::World;
 use crate::api::ask_plan::AskRender;
 use crate::api::auth::Principal;
-use crate::api::origin::Origins;
+use crate::api::origin::Signature;
 use crate::limits;
 use crate::protocol::http::{self, RequestDecoder, Response};
 
@@ -37,63 +37,63 @@ pub(super) trait Source {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>>;
     /// The server shuts down. False: the stream ends here, its client comes back to another server.
     fn outlives_drain(&self) -> bool;
+    /// A silence may be broken by a comment. False: what is told are the bytes of something.
+    fn bears_comments(&self) -> bool {
+        true
+    }
+    /// The end came before all was told. The connection ends then, so that nobody takes it for all.
+    fn is_cut_short(&self) -> bool {
+        false
+    }
 }
 
 /// A streaming answer.
 pub(super) struct Streaming {
     /// Its head.
     pub(super) head: Response,
+    /// Bytes of its content, if they are known.
+    pub(super) length: Option<u64>,
     /// Its content.
     pub(super) source: Box<dyn Source>,
 }
 
 impl Streaming {
     /// The same, with what CORS tells the page that asks.
-    pub(super) fn signed(self, origins: &Origins, origin: Option<&str>) -> Self {
-        Self { head: origins.sign(origin, self.head), source: self.source }
+    pub(super) fn signed(self, signature: &Signature) -> Self {
+        Self { head: signature.sign(self.head), ..self }
     }
 
     /// The same, ended when its reader's tenure is over.
     pub(super) fn held_by(self, world: &World, principal: &Rc<Principal>) -> Self {
-        let over = Rc::new(Over::default());
-        let told = Rc::clone(&over);
-        let tenure = world.tenures.begin(principal, move |_| told.tell());
-        Self { head: self.head, source: Box::new(Held { source: self.source, over, _tenure: tenure }) }
-    }
-}
-
-/// Whether a tenure is over, and who is to know.
-#[derive(Default)]
-struct Over {
-    is_over: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Over {
-    fn tell(&self) {
-        self.is_over.set(true);
-        self.waker.borrow_mut().take().into_iter().for_each(Waker::wake);
+        let lease = Lease::begin(world, principal);
+        Self { source: Box::new(Held { source: self.source, lease, is_over: false }), ..self }
     }
 }
 
 /// A source that ends with a tenure.
 struct Held {
     source: Box<dyn Source>,
-    over: Rc<Over>,
-    _tenure: Tenure,
+    lease: Lease,
+    is_over: bool,
 }
 
 impl Source for Held {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
-        if self.over.is_over.get() {
-            return Poll::Ready(None);
-        }
-        *self.over.waker.borrow_mut() = Some(cx.waker().clone());
-        self.source.poll_piece(cx)
+        self.is_over = self.lease.poll_over(cx).is_some();
+        if self.is_over { Poll::Ready(None) } else { self.source.poll_piece(cx) }
     }
 
     fn outlives_drain(&self) -> bool {
         self.source.outlives_drain()
+    }
+
+    fn bears_comments(&self) -> bool {
+        self.source.bears_comments()
+    }
+
+    fn is_cut_short(&self) -> bool {
+        // A stream of events ends anywhere, a file does not.
+        self.source.is_cut_short() || (self.is_over && !self.source.bears_comments())
     }
 }
 
@@ -124,8 +124,13 @@ impl Way<'_> {
             out.clear();
             match self.news(source, &mut out).await? {
                 News::Pieces => {}
-                News::Quiet => self.framing.encode_piece(COMMENT, &mut out),
+                News::Quiet if source.bears_comments() => self.framing.encode_piece(COMMENT, &mut out),
+                News::Quiet => {}
                 News::Drain if source.outlives_drain() => {}
+                News::End if source.is_cut_short() => {
+                    self.write(&out).await?;
+                    return Err(WireError::Gone);
+                }
                 News::End | News::Drain => {
                     self.framing.encode_end(&mut out);
                     return self.write(&out).await;

@@ -5,17 +5,43 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::task::{Context, Waker};
 
 use slab::Slab;
 
 use super::metrics::CloseReason;
 use super::world::World;
-use crate::api::auth::{Authority, Principal};
+use crate::api::auth::{AuthError, Authority, Principal};
 use crate::session::DirectoryNote;
 use crate::shard::{Command, Input};
 
+/// Why somebody may stay no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Expired,
+    Revoked,
+}
+
+impl Over {
+    /// As a socket's close says it.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Expired => "token expired",
+            Self::Revoked => "key revoked",
+        }
+    }
+
+    /// What he would be told if he came now.
+    pub(super) fn error(self) -> AuthError {
+        match self {
+            Self::Expired => AuthError::Expired,
+            Self::Revoked => AuthError::Revoked,
+        }
+    }
+}
+
 /// Ends a connection, for this reason.
-type End = Box<dyn Fn(&'static str)>;
+type End = Box<dyn Fn(Over)>;
 
 struct Held {
     principal: Rc<Principal>,
@@ -39,7 +65,7 @@ pub(super) struct Tenure {
 
 impl Tenures {
     /// A connection of `principal` is there; `end` is called once, when it must end.
-    pub(super) fn begin(&self, principal: &Rc<Principal>, end: impl Fn(&'static str) + 'static) -> Tenure {
+    pub(super) fn begin(&self, principal: &Rc<Principal>, end: impl Fn(Over) + 'static) -> Tenure {
         let held = Rc::new(Held { principal: Rc::clone(principal), end: Box::new(end), has_ended: Cell::new(false) });
         Tenure { place: self.list.borrow_mut().insert(held), list: Rc::downgrade(&self.list) }
     }
@@ -55,7 +81,7 @@ impl Tenures {
             .collect();
         for (held, why) in &over {
             held.has_ended.set(true);
-            (held.end)(why);
+            (held.end)(*why);
         }
         over.len()
     }
@@ -72,6 +98,39 @@ impl Drop for Tenure {
             let held = list.borrow_mut().try_remove(self.place);
             drop(held); // what it holds may look at the list
         }
+    }
+}
+
+/// A tenure whose end is looked for by who goes on meanwhile.
+pub(super) struct Lease {
+    notice: Rc<Notice>,
+    _tenure: Tenure,
+}
+
+#[derive(Default)]
+struct Notice {
+    over: Cell<Option<Over>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Lease {
+    pub(super) fn begin(world: &World, principal: &Rc<Principal>) -> Self {
+        let notice = Rc::new(Notice::default());
+        let told = Rc::clone(&notice);
+        let tenure = world.tenures.begin(principal, move |over| {
+            told.over.set(Some(over));
+            told.waker.borrow_mut().take().into_iter().for_each(Waker::wake);
+        });
+        Self { notice, _tenure: tenure }
+    }
+
+    /// Whether it is over; if not, the task is woken when it is.
+    pub(super) fn poll_over(&self, cx: &Context<'_>) -> Option<Over> {
+        let over = self.notice.over.get();
+        if over.is_none() {
+            *self.notice.waker.borrow_mut() = Some(cx.waker().clone());
+        }
+        over
     }
 }
 
@@ -92,12 +151,12 @@ pub(super) fn revokes(input: &Input<storage::File>) -> bool {
 }
 
 /// Why a principal may no longer stay.
-fn over(principal: &Principal, now_us: u64, authority: &Authority<'_>) -> Option<&'static str> {
+fn over(principal: &Principal, now_us: u64, authority: &Authority<'_>) -> Option<Over> {
     let is_dead = |id| authority.key(id).is_none_or(|key| key.revoked_at_us.is_some());
     if principal.expires_us.is_some_and(|expires_us| expires_us <= now_us) {
-        Some("token expired")
+        Some(Over::Expired)
     } else if principal.key.is_some_and(is_dead) {
-        Some("key revoked")
+        Some(Over::Revoked)
     } else {
         None
     }
@@ -106,7 +165,7 @@ fn over(principal: &Principal, now_us: u64, authority: &Authority<'_>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::auth::{HmacSecret, KeySet, Keyring, Mode, Settings, keys};
+    use crate::api::auth::{HmacSecret, KeySet, Keyring, Mode, Settings, Verified, keys};
     use crate::session::{KeyId, KeyPut};
 
     struct Ring(Vec<KeyPut>);
@@ -120,7 +179,8 @@ mod tests {
     fn swept(tenures: &Tenures, now_us: u64, keys: Vec<KeyPut>) -> usize {
         let secret = HmacSecret::new(&[7; 32]).unwrap();
         let settings = Settings { mode: Mode::Required, secret, audience: None, issuer: None, admin: None };
-        tenures.sweep(now_us, &Authority { settings: &settings, keyring: &Ring(keys), keys: &KeySet::default() })
+        let (keyring, keys, verified) = (Ring(keys), KeySet::default(), Verified::default());
+        tenures.sweep(now_us, &Authority { settings: &settings, keyring: &keyring, keys: &keys, verified: &verified })
     }
 
     #[test]
@@ -128,7 +188,7 @@ mod tests {
         let (tenures, said) = (Tenures::default(), Rc::new(Cell::new("")));
         let begin = |principal: Principal| {
             let said = Rc::clone(&said);
-            tenures.begin(&Rc::new(principal), move |why| said.set(why))
+            tenures.begin(&Rc::new(principal), move |over| said.set(over.reason()))
         };
         let key = keys::admin(keys::make(KeyId::from(5), &[1; 32]).0.reveal()).unwrap();
         let token = begin(Principal { expires_us: Some(10), ..Principal::nobody() });

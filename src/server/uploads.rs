@@ -12,37 +12,49 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_channel::oneshot;
 use glommio::timer::sleep;
 use storage::{BlobHash, Blobs};
 
+use super::answer;
 use super::authority;
-use super::http;
-use super::streaming::{Speech, Streaming};
+use super::places::{Permit, Places};
+use super::streaming::{Source, Speech, Streaming};
 use super::world::World;
-use crate::api::Target;
 use crate::api::cors::Envelope;
 use crate::api::error::{ApiError, Kind};
-use crate::api::hapi::upload::{FilePath, Upload, admits, fetched, not_fetched, not_uploaded, uploaded};
+use crate::api::hapi::upload::{FilePath, Upload, fetched, not_fetched, not_uploaded, uploaded};
+use crate::api::{self, Target};
 use crate::limits;
 use crate::protocol::http::{Request, Response};
 use crate::session::{BlobClaimed, SessionId};
-use crate::shard::{Access, BlobCommand, Command, Refusal, Reply};
+use crate::shard::{Access, BlobCommand, Command, Reply};
 
 /// What a shard has of files.
 pub(super) struct Uploads {
     blobs: Blobs,
     /// Uploads that are let in.
-    taken: Cell<usize>,
+    places: Places,
+    /// Files that are being fetched.
+    fetches: Places,
+    /// Works that may run at a time: so many helper threads are theirs, and a sync waits behind none of them.
+    threads: Places,
     /// Works on helper threads.
     running: Cell<usize>,
 }
 
 impl Uploads {
     pub(super) fn new(blobs: Blobs) -> Self {
-        Self { blobs, taken: Cell::new(0), running: Cell::new(0) }
+        Self {
+            blobs,
+            places: Places::of(limits::UPLOADS_MAX),
+            fetches: Places::of(limits::DOWNLOADS_MAX),
+            threads: Places::of(limits::UPLOADS_MAX),
+            running: Cell::new(0),
+        }
     }
 
     /// Whether no helper thread works for it.
@@ -51,50 +63,29 @@ impl Uploads {
     }
 }
 
-/// Leave to upload; given back when it is dropped.
-pub(super) struct Permit {
-    world: Rc<World>,
-}
-
-impl Permit {
-    /// # Errors
-    /// [`Refusal::Overloaded`]: there are as many as there may be.
-    pub(super) fn of(world: &Rc<World>) -> Result<Self, Refusal> {
-        let taken = &world.uploads.taken;
-        if taken.get() >= limits::UPLOADS_MAX {
-            return Err(Refusal::Overloaded);
-        }
-        taken.set(taken.get() + 1);
-        Ok(Self { world: Rc::clone(world) })
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let taken = &self.world.uploads.taken;
-        taken.set(taken.get() - 1);
-    }
-}
-
 /// Whether the body behind this head of an upload, which is over the bound of others, is to be read.
 ///
 /// # Errors
 /// The refusal to send instead.
-pub(super) fn let_in(world: &Rc<World>, address: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
-    if let Some(head) = head {
-        if !is_route(&head.path) {
-            let refusal = crate::api::error::ApiError::from(crate::api::error::Kind::BodyTooLarge);
-            return Err(Envelope::of(head, &world.context()).seal(refusal.response()));
-        }
-        authority::admit(world, address, &mut head.clone())?;
-    }
-    Permit::of(world).map_err(|refusal| Envelope::of_none(&world.context()).seal(not_uploaded(&refusal.into())))
+pub(super) fn let_in(world: &Rc<World>, peer: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
+    let signature = head.and_then(|head| world.auth.origins().signature(head));
+    expected(world, peer, head).map_err(|refusal| match signature {
+        Some(signature) => signature.sign(refusal),
+        None => refusal,
+    })
 }
 
-/// Whether a path is that of the route, spelled as it is: what has no route has no class, and would be let in by anybody.
-fn is_route(path: &str) -> bool {
-    let id = path.strip_prefix("/api/sessions/").and_then(|rest| rest.strip_suffix("/upload"));
-    id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+fn expected(world: &Rc<World>, peer: Option<IpAddr>, head: Option<&Request>) -> Result<Permit, Response> {
+    if let Some(head) = head {
+        let address = world.auth.client_of(peer, head);
+        authority::admit(world, address, &mut head.clone())?;
+        api::expects_file(head, &world.context())?;
+    }
+    world
+        .uploads
+        .places
+        .try_take()
+        .ok_or_else(|| Envelope::of_none(&world.context()).seal(not_uploaded(&Kind::Overloaded.into())))
 }
 
 /// Keeps the file that `body` holds and has `session` claim it.
@@ -105,9 +96,8 @@ pub(super) async fn take(
     body: Vec<u8>,
     permit: Option<Permit>,
 ) -> Response {
-    let permit = match permit.map_or_else(|| Permit::of(world), Ok) {
-        Ok(permit) => permit,
-        Err(refusal) => return not_uploaded(&refusal.into()),
+    let Some(permit) = permit.or_else(|| world.uploads.places.try_take()) else {
+        return not_uploaded(&Kind::Overloaded.into());
     };
     let claimed = claim(world, access, session, body).await;
     drop(permit);
@@ -125,11 +115,11 @@ async fn claim(
     body: Vec<u8>,
 ) -> Result<FilePath, ApiError> {
     let to = Target::Owner(session);
-    admits(http::call(world, access.clone(), to, Command::ReadSession { id: session }).await)?;
+    answer::call(world, access.clone(), to, Command::Blob { session, command: BlobCommand::Check }).await?;
     let blobs = world.uploads.blobs.clone();
     let claim = helped(world, move || keep(&blobs, &body)).await?;
     let path = FilePath { session, hash: claim.hash, name: claim.name.clone() };
-    http::call(world, access, to, Command::Blob { session, command: BlobCommand::Claim(Box::new(claim)) }).await?;
+    answer::call(world, access, to, Command::Blob { session, command: BlobCommand::Claim(Box::new(claim)) }).await?;
     Ok(path)
 }
 
@@ -154,7 +144,7 @@ pub(super) async fn fetch(
     path: FilePath,
 ) -> Result<Streaming, Response> {
     let FilePath { session, hash, name } = path;
-    let found = http::call(
+    let found = answer::call(
         world,
         access,
         Target::Owner(session),
@@ -165,42 +155,78 @@ pub(super) async fn fetch(
         Reply::Blob(claim) => claim,
         _ => return Err(not_fetched(Kind::Internal)),
     };
+    let permit = world.uploads.fetches.try_take().ok_or_else(|| not_fetched(Kind::Overloaded))?;
     let blobs = world.uploads.blobs.clone();
     let mut file = helped(world, move || blobs.open_blob(BlobHash(hash))).await.map_err(|error| {
         tracing::error!(%error, session = %session, "a file that is claimed cannot be read");
         not_fetched(Kind::Internal)
     })?;
-    let world = Rc::clone(world);
-    let source = Speech::new(true, |pieces| async move {
-        loop {
+    let (world, missing) = (Rc::clone(world), Rc::new(Cell::new(claim.bytes)));
+    let left = Rc::clone(&missing);
+    let speech = Speech::new(true, |pieces| async move {
+        while left.get() > 0 {
+            let bytes_max = left.get().min(limits::BLOB_PIECE_BYTES as u64);
+            let piece_of = move || (read_piece(&mut file, bytes_max), file);
             let piece;
-            (piece, file) = helped(&world, move || (read_piece(&mut file), file)).await;
+            (piece, file) = helped(&world, piece_of).await;
             match piece {
-                Ok(piece) if piece.is_empty() => return,
-                Ok(piece) => pieces.borrow_mut().push_back(piece),
-                // The client sees fewer bytes than the file has; there is no other way to tell it by now.
+                Ok(piece) if !piece.is_empty() => {
+                    left.set(left.get() - piece.len() as u64);
+                    pieces.borrow_mut().push_back(piece);
+                }
+                Ok(_) => return tracing::error!("a file is shorter than its claim says"),
                 Err(error) => return tracing::error!(%error, "a file was not read to its end"),
             }
         }
     });
-    Ok(Streaming { head: fetched(&claim), source: Box::new(source) })
+    let source = Box::new(File { speech, missing, _permit: permit });
+    Ok(Streaming { head: fetched(&claim), length: Some(claim.bytes), source })
+}
+
+/// A file on its way to who fetches it.
+struct File {
+    speech: Speech,
+    /// Bytes that are not read yet.
+    missing: Rc<Cell<u64>>,
+    _permit: Permit,
+}
+
+impl Source for File {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        self.speech.poll_piece(cx)
+    }
+
+    fn outlives_drain(&self) -> bool {
+        self.speech.outlives_drain()
+    }
+
+    fn bears_comments(&self) -> bool {
+        false
+    }
+
+    /// A client that was promised more bytes learns it by the connection's end; there is no other way by now.
+    fn is_cut_short(&self) -> bool {
+        self.missing.get() > 0
+    }
 }
 
 /// Blocks. Nothing at the file's end.
-fn read_piece(file: &mut std::fs::File) -> std::io::Result<Vec<u8>> {
+fn read_piece(file: &mut std::fs::File, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     let mut piece = Vec::new();
-    file.take(limits::BLOB_PIECE_BYTES as u64).read_to_end(&mut piece)?;
+    file.take(bytes_max).read_to_end(&mut piece)?;
     Ok(piece)
 }
 
-/// Does `work` on a helper thread. It is done to its end also when nobody waits for it any more.
+/// Does `work` on a helper thread, as soon as there is one. Begun, it is done to its end also when nobody waits for it any more.
 async fn helped<T: Send + 'static>(world: &Rc<World>, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let place = world.uploads.threads.take().await;
     let (done, answer) = oneshot::channel();
     let world = Rc::clone(world);
     let running = world.uploads.running.get();
     world.uploads.running.set(running + 1);
     glommio::spawn_local(async move {
         let result = glommio::executor().spawn_blocking(work).await;
+        drop(place);
         world.uploads.running.set(world.uploads.running.get() - 1);
         world.read_clock();
         drop(done.send(result)); // who waited may have left
@@ -223,7 +249,7 @@ pub(super) async fn sweep_again_and_again(world: Rc<World>) {
 async fn sweep(world: &Rc<World>) {
     let older_than_us = world.now().unix_us.saturating_sub(limits::BLOB_GRACE_S * 1_000_000);
     let mut claimed = HashSet::new();
-    for reply in http::gather(world, None, Command::ListClaims).await {
+    for reply in answer::gather(world, None, Command::ListClaims).await {
         match reply {
             Ok(Reply::Claims(hashes)) => claimed.extend(hashes.into_iter().map(BlobHash)),
             _ => return tracing::warn!("files that nobody claims are left alone: a shard does not say what it claims"),

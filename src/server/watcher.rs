@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::answer;
 use super::channel;
-use super::http;
 use super::promise::Promise;
 use super::world::World;
 use crate::api::Target;
@@ -172,7 +172,7 @@ impl Watching {
 
     /// Sends a command of the reader's and waits for its reply.
     pub(super) async fn call(&self, to: Target, command: Command) -> Result<Reply, Refusal> {
-        http::call(&self.world, self.access.clone(), to, command).await
+        answer::call(&self.world, self.access.clone(), to, command).await
     }
 
     /// The next event, when there is one.

@@ -5,7 +5,7 @@
 //! is completed, and no call waits inside a turn.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,21 +22,20 @@ use super::longpoll::{self, PollAnswer, PollRequest};
 use super::mailbox::{Bell, Event, Mail, Outbound as Peer};
 use super::metrics::{Level, ShardMetrics, Which};
 use super::outbound::Outbound;
+use super::outputs::{Outputs, perform_in_order};
 use super::state::SharedState;
 use super::tenure::{self, Tenures};
 use super::uploads::Uploads;
 use super::watcher::Watcher;
 use super::webhook;
 use super::wire::WireIo;
-use crate::api::auth::{Authority, Principal};
+use crate::api::auth::{Authority, Principal, Verified};
 use crate::api::{self, Target};
 use crate::config::ServeConfig;
 use crate::protocol::channels::longpoll::Token;
 use crate::protocol::ws;
 use crate::session::DirectoryNote;
-use crate::shard::{
-    Access, Caller, Command, Delivery, Hub, Input, Now, Out, Output, Push, Refusal, Reply, Shard, ShardId,
-};
+use crate::shard::{Access, Caller, Command, Delivery, Hub, Input, Now, Output, Push, Refusal, Reply, Shard, ShardId};
 
 /// What is done with the answer to a call, on this shard, in the order in which answers arrive.
 pub(super) type Done = Box<dyn FnOnce(&Rc<World>, Result<Reply, Refusal>)>;
@@ -55,6 +54,8 @@ pub(super) struct World {
     pub(super) auth: Arc<ServerAuth>,
     /// The shard's own of [`ServerAuth::current`].
     pub(super) trusted: RefCell<Arc<Trusted>>,
+    /// Tokens that were verified with [`Self::trusted`].
+    pub(super) verified: Verified,
     pub(super) tenures: Tenures,
     /// Who everybody is in open mode.
     pub(super) anyone: Rc<Principal>,
@@ -106,6 +107,7 @@ impl World {
             state,
             trusted: RefCell::new(auth.current()),
             auth,
+            verified: Verified::default(),
             tenures: Tenures::default(),
             anyone: Rc::new(Principal::anyone()),
             metrics,
@@ -251,7 +253,8 @@ impl World {
     /// Everything that decides whom to let in.
     pub(super) fn with_authority<R>(&self, ask: impl FnOnce(&Authority<'_>) -> R) -> R {
         let (trusted, shard) = (self.trusted.borrow(), self.shard.borrow());
-        ask(&Authority { settings: &trusted.settings, keyring: shard.keyring(), keys: &trusted.keys })
+        let verified = &self.verified;
+        ask(&Authority { settings: &trusted.settings, keyring: shard.keyring(), keys: &trusted.keys, verified })
     }
 
     /// Fresh random bits, for whatever must not be guessed.
@@ -441,36 +444,6 @@ impl World {
     }
 }
 
-/// Performs what the shard said, in its order. What it says meanwhile, because a reply led to another call or a sync was over at once,
-/// comes behind: a nested call leaves it to the one under way.
-fn perform_in_order<T>(performing: &Cell<bool>, next: impl Fn() -> Option<T>, perform: impl Fn(T)) {
-    if performing.replace(true) {
-        return;
-    }
-    while let Some(output) = next() {
-        perform(output);
-    }
-    performing.set(false);
-}
-
-/// What the shard said and nobody has performed.
-#[derive(Default)]
-struct Outputs {
-    fresh: Out<File>,
-    queue: VecDeque<Output<Sync<File>, Work<File>>>,
-}
-
-impl Outputs {
-    fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.queue.is_empty()
-    }
-
-    fn next(&mut self) -> Option<Output<Sync<File>, Work<File>>> {
-        self.queue.extend(self.fresh.drain(..));
-        self.queue.pop_front()
-    }
-}
-
 type GatherDone = Box<dyn FnOnce(&Rc<World>, Vec<Result<Reply, Refusal>>)>;
 
 struct Gathered {
@@ -494,42 +467,5 @@ impl Gathered {
         if let Some((done, replies)) = finished {
             done(world, replies.into_iter().flatten().collect());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Rig {
-        performing: Cell<bool>,
-        queue: RefCell<VecDeque<u32>>,
-        performed: RefCell<Vec<u32>>,
-    }
-
-    impl Rig {
-        /// Performing 1 makes the shard say 3 and tries to perform it, while 2 still waits.
-        fn perform_all(&self) {
-            let next = || self.queue.borrow_mut().pop_front();
-            let perform = |output| {
-                self.performed.borrow_mut().push(output);
-                if output == 1 {
-                    self.queue.borrow_mut().push_back(3);
-                    self.perform_all();
-                }
-            };
-            perform_in_order(&self.performing, next, perform);
-        }
-    }
-
-    #[test]
-    fn what_is_said_while_it_performs_comes_behind_what_was_said_before() {
-        let rig =
-            Rig { performing: Cell::new(false), queue: RefCell::new([1, 2].into()), performed: RefCell::default() };
-        rig.perform_all();
-        assert_eq!(*rig.performed.borrow(), [1, 2, 3]);
-        rig.queue.borrow_mut().push_back(4);
-        rig.perform_all();
-        assert_eq!(rig.performed.borrow().len(), 4);
     }
 }

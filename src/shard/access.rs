@@ -54,11 +54,12 @@ impl Reach {
         }
     }
 
-    /// Whether the caller may read what a user and an agent have between them; without an agent, all of the user's.
+    /// Whether the caller may read what a user and an agent have between them; without an agent, all of the user's. An agent of a user's
+    /// id is somebody else: users choose their ids.
     fn may_list(&self, user_id: Option<&str>, agent_id: Option<&str>) -> bool {
         match self {
             Self::All => true,
-            Self::Party(me) => [user_id, agent_id].contains(&Some(me)),
+            Self::Party(me) => user_id == Some(me),
             Self::Agent(agent) => agent_id == Some(agent),
         }
     }
@@ -129,9 +130,11 @@ impl<M: Medium> Shard<M> {
             return Err(Refusal::Forbidden);
         }
         let Some(slot) = self.slot_of(session) else {
-            // What is damaged has no namespace; its name is for those who run the server.
+            // What is damaged has neither namespace nor user; its name is for those who run the server.
             let is_damaged = self.log.slot(Key(session.to_u128())).is_some();
-            return if is_damaged && !access.namespace.is_default() { Err(Refusal::SessionNotFound) } else { Ok(()) };
+            let runs_the_server =
+                access.namespace.is_default() && access.reach == Reach::All && access.session.is_none();
+            return if is_damaged && !runs_the_server { Err(Refusal::SessionNotFound) } else { Ok(()) };
         };
         let entry = self.catalog.entry(slot).expect("a slot of a session has an entry");
         let (namespace, user_id) = split(self.catalog.names.text(entry.user));

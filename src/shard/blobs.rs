@@ -16,6 +16,8 @@ use storage::{Lsn, Medium, Slot};
 /// What a session does with its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlobCommand {
+    /// Whether it would take one, or a message of a client that needs an active session: refused as those are. Answered by [`Reply::Done`].
+    Check,
     /// It claims one whose bytes are on the disk. Refused unless it is active.
     Claim(Box<BlobClaimed>),
     /// It gives one up.
@@ -101,6 +103,7 @@ impl<M: Medium> Shard<M> {
         command: &BlobCommand,
     ) -> Result<Outcome, Stop> {
         match command {
+            BlobCommand::Check => self.active(id).map(|_| Outcome::Reply(Reply::Done)),
             BlobCommand::Claim(claim) => self.claim_blob(now, from, id, claim),
             BlobCommand::Release(released) => self.release_blob(now, from, id, released),
             BlobCommand::Find { hash, name } => self.find_blob(id, *hash, name),
@@ -108,12 +111,7 @@ impl<M: Medium> Shard<M> {
     }
 
     fn claim_blob(&mut self, now: Now, from: Caller, id: SessionId, claim: &BlobClaimed) -> Result<Outcome, Stop> {
-        let slot = self.writable(id)?;
-        let entry = self.catalog.entry(slot).expect("a writable session has an entry");
-        if entry.status() != SessionStatus::Active {
-            return Err(Refusal::SessionInactive.into());
-        }
-        self.check_agent(Some(entry.agent), Requires::ActiveSession)?;
+        let slot = self.active(id)?;
         let entry = self.catalog.entry(slot).expect("a writable session has an entry");
         if claims_of(entry).len() + self.commits.of(slot).notes as usize >= BLOBS_MAX {
             return Err(Refusal::Full { what: "the session's table of files", max: BLOBS_MAX }.into());
@@ -122,6 +120,16 @@ impl<M: Medium> Shard<M> {
         let claim = BlobRef { hash: claim.hash, name: claim.name.as_str().into(), note };
         self.commits.push(note, from, Effect::BlobClaimed { slot, claim });
         Ok(Outcome::Later)
+    }
+
+    fn active(&mut self, id: SessionId) -> Result<Slot, Stop> {
+        let slot = self.writable(id)?;
+        let entry = self.catalog.entry(slot).expect("a writable session has an entry");
+        if entry.status() != SessionStatus::Active {
+            return Err(Refusal::SessionInactive.into());
+        }
+        self.check_agent(Some(entry.agent), Requires::ActiveSession)?;
+        Ok(slot)
     }
 
     fn release_blob(

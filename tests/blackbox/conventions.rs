@@ -1,7 +1,7 @@
 //! What holds for every route: the behaviour contract's 1.1, 1.6 and 1.7.
 
 use crate::harness::http::request;
-use crate::harness::{Server, json, unique};
+use crate::harness::{Options, Server, json, unique};
 
 #[test]
 fn answers_are_json_in_utf8_and_carry_a_request_id() {
@@ -91,12 +91,14 @@ fn deeply_nested_json_is_refused_and_harms_nobody() {
 }
 
 #[test]
-fn every_answer_opens_itself_to_every_origin() {
-    let server = Server::shared();
-    for (method, path, status) in [("GET", "/api/agents", 200), ("GET", "/api/nothing", 404)] {
-        let answer = server.call(method, path, &[("origin", "https://app.test")], None);
-        assert_eq!(answer.status, status);
-        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+fn every_answer_opens_itself_to_every_origin_from_near_or_to_all_where_told_so() {
+    let any = Server::with(&Options::default().flags(&["--allow-origin", "*"]));
+    for (server, origin) in [(&*Server::shared(), "http://localhost:3000"), (&any, "https://app.test")] {
+        for (method, path, status) in [("GET", "/api/agents", 200), ("GET", "/api/nothing", 404)] {
+            let answer = server.call(method, path, &[("origin", origin)], None);
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        }
     }
 }
 
@@ -104,7 +106,7 @@ fn every_answer_opens_itself_to_every_origin() {
 fn options_is_204_on_any_path_with_the_preflight_headers() {
     let server = Server::shared();
     for path in ["/api/sessions", "/anything/at/all"] {
-        let asked = [("origin", "https://app.test"), ("access-control-request-headers", "x-one, x-two")];
+        let asked = [("origin", "http://localhost:3000"), ("access-control-request-headers", "x-one, x-two")];
         let answer = server.call("OPTIONS", path, &asked, None);
         assert_eq!((answer.status, answer.body.len()), (204, 0));
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));

@@ -3,7 +3,7 @@
 use crate::harness::guard::{ADMIN, Guarded, SECRET, call_as, now_s, signed, signed_text, user_token};
 use crate::harness::http::request;
 use crate::harness::websocket::upgrade_request;
-use crate::harness::{Answer, Folder, HANG, Options, Server, Socket, Value, json, server};
+use crate::harness::{Answer, Folder, HANG, Options, Server, Socket, Value, json, server, unique};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -247,6 +247,41 @@ fn keys_are_made_and_revoked_in_a_folder_that_no_server_uses() {
 }
 
 #[test]
+fn keys_of_a_running_server_are_made_listed_and_revoked_from_the_command_line() {
+    let guarded = Guarded::start(&[]);
+    let url = format!("http://{}", guarded.server.address());
+    let file = guarded.folder.path().join("admin.key");
+    let file = file.to_str().expect("a path of ours is text");
+    let keys = |words: &[&str]| {
+        let place = ["--url", &url, "--admin-key-file", file];
+        let output = server::run(&[&["keys", words[0]], &place[..], &words[1..]].concat());
+        let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let (is_made, made, why) = keys(&["create", "--name", "shop", "--namespace", "acme", "--scope", "read"]);
+    assert!(is_made, "{why}");
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let (id, secret) = (made["id"].as_str().expect("an id"), made["secret"].as_str().expect("a secret"));
+    assert_eq!((&made["namespace"], &made["scope"]), (&json!("acme"), &json!("read")));
+    assert_eq!(guarded.call(secret, "GET", "/api/sessions", None).status, 200);
+    let (is_listed, listed, _) = keys(&["list"]);
+    assert!(is_listed && listed.lines().count() == 1 && listed.contains(id) && !listed.contains("flk_"), "{listed}");
+    assert!(keys(&["revoke", id]).0);
+    assert_eq!(guarded.call(secret, "GET", "/api/sessions", None).status, 401);
+    for (words, said) in [
+        (&["revoke", "01K6GR2EV9Z7PSMEVVJ5M954CX"][..], "404"),
+        (&["revoke", "../keys"], "not the id of a key"),
+        (&["create", "--name", "x", "--scope", "none"], "422"),
+        (&["create", "--name", "x", "--admin"], "data folder"),
+    ] {
+        let (is_done, _, why) = keys(words);
+        assert!(!is_done && why.contains(said) && !why.contains(ADMIN), "{words:?}: {why}");
+    }
+    let plain = server::run(&["keys", "list", "--url", "http://keys.example", "--admin-key-file", file]);
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("https"));
+}
+
+#[test]
 fn live_connections_end_with_their_token() {
     let guarded = Guarded::start(&[]);
     let query = format!("user_id=alice&vsn=2.0.0&auth_token={}", user_token("default", "alice", 2));
@@ -317,6 +352,32 @@ fn who_asks_too_often_is_told_when_to_come_again_in_every_dialect() {
 }
 
 #[test]
+fn joins_count_like_requests() {
+    let guarded = Guarded::start(&["--rate-limit-principal", "3"]);
+    let query = format!("{UPGRADE}&auth_token={}", user_token("default", "alice", 600));
+    let mut socket = Socket::try_open(&guarded.server, &query).expect("the first request");
+    assert!(socket.join("inbox:alice", &json!({})).is_ok());
+    assert_eq!(socket.join("inbox:bob", &json!({})), Err(json!({"reason": "unauthorized"})), "costs nothing");
+    let unknown = "session:01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    assert_eq!(socket.join(unknown, &json!({})), Err(json!({"reason": "not found"})));
+    let refused = socket.join(unknown, &json!({})).expect_err("one too many");
+    assert_eq!(refused["reason"], "rate limited");
+    assert!(refused["retry_after_ms"].as_u64().is_some_and(|ms| (1..=20_000).contains(&ms)), "{refused}");
+}
+
+#[test]
+fn behind_a_trusted_proxy_each_client_has_its_own_rate_and_chooses_none() {
+    let limited = |more: &[&str]| Server::with(&Options::default().flags(&["--rate-limit-address", "2"]).flags(more));
+    let (behind, alone) = (limited(&["--trust-forwarded-for", "10.0.0.0/8,127.0.0.1"]), limited(&[]));
+    let from =
+        |server: &Server, hops: &str| server.call("GET", "/api/sessions", &[("x-forwarded-for", hops)], None).status;
+    let one = ["203.0.113.1", "1.1.1.1, 203.0.113.1", "2.2.2.2, 203.0.113.1, 10.1.2.3"];
+    assert_eq!(one.map(|hops| from(&behind, hops)), [200, 200, 429]);
+    assert_eq!(from(&behind, "203.0.113.2"), 200);
+    assert_eq!(["203.0.113.1", "203.0.113.2", "203.0.113.3"].map(|hops| from(&alone, hops)), [200, 200, 429]);
+}
+
+#[test]
 fn who_guesses_is_shut_out_by_address_even_with_a_good_token() {
     let guarded = Guarded::start(&["--rate-limit-auth", "3"]);
     for _ in 0..3 {
@@ -338,13 +399,70 @@ fn a_web_page_from_elsewhere_opens_no_socket() {
         (&listed, "http://localhost:5173", 403),
     ] {
         assert_eq!(upgraded(server, UPGRADE, &format!("origin: {origin}\r\n")), status, "{origin}");
-        let read = server.call("GET", "/api/sessions", &[("origin", origin)], None);
-        assert_eq!(read.status, 200, "browsers decide on that");
-        let shown = read.header("access-control-allow-origin");
-        let expected = if std::ptr::eq(server, &open) { Some("*") } else { Some(origin).filter(|_| status == 101) };
-        assert_eq!(shown, expected);
     }
     assert_eq!(upgraded(&open, UPGRADE, ""), 101, "other clients have none");
+}
+
+#[test]
+fn a_web_page_from_elsewhere_does_nothing_on_an_open_server() {
+    let open = Server::start();
+    let listed = Server::with(&Options::default().flags(&["--allow-origin", "https://a.example,https://b.example"]));
+    let anybody = Server::with(&Options::default().flags(&["--allow-origin", "*"]));
+    for (server, origin, shown) in [
+        (&open, "http://localhost:3000", Some("*")),
+        (&open, "http://127.0.0.1:3000", Some("*")),
+        (&open, "https://evil.example", None),
+        (&open, "null", None),
+        (&listed, "https://b.example", Some("https://b.example")),
+        (&listed, "https://evil.example", None),
+        (&anybody, "https://evil.example", Some("*")),
+    ] {
+        // The one is asked for first by browsers, the other is not.
+        let json = json!({"agent": {"id": unique("bot"), "name": "Bot", "origin_url": "http://127.0.0.1:1"}});
+        let asked = [("origin", origin), ("access-control-request-method", "POST")];
+        let preflight = server.call("OPTIONS", "/api/agents", &asked, None);
+        let simple = server.call("GET", "/api/agents", &[("origin", origin)], None);
+        let posted = server.call("POST", "/api/agents", &[("origin", origin)], Some(&json));
+        let statuses = [preflight.status, simple.status, posted.status];
+        assert_eq!(statuses, if shown.is_some() { [204, 200, 201] } else { [403; 3] }, "{origin}");
+        for answer in [preflight, simple, posted] {
+            assert_eq!(answer.header("access-control-allow-origin"), shown, "{origin}");
+        }
+    }
+}
+
+#[test]
+fn an_open_server_answers_to_its_own_names_only() {
+    let open = Server::start();
+    let named = Server::with(&Options::default().flags(&["--allow-host", "chat.example"]));
+    let listed = Server::with(&Options::default().flags(&["--allow-origin", "https://a.example"]));
+    let guarded = Guarded::start(&[]);
+    for (server, host, status) in [
+        (&open, "127.0.0.1:4000", 200),
+        (&open, "localhost:4000", 200),
+        (&open, "fleetlm", 200),
+        (&open, "evil.example:4000", 421),
+        (&named, "chat.example", 200),
+        (&named, "evil.example", 421),
+        (&listed, "evil.example", 421),
+        (&guarded.server, "chat.example", 200),
+    ] {
+        for path in ["/health/live", "/api/openapi.json"] {
+            let mut connection = server.connect();
+            connection.send(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+            assert_eq!(connection.answer().status, status, "{host}");
+        }
+    }
+}
+
+#[test]
+fn flags_of_tokens_are_refused_where_no_token_is_looked_at() {
+    let folder = Folder::new();
+    let secret = Options::default().environment("FLEETLM_JWT_SECRET", SECRET);
+    for options in [Options::default().flags(&["--jwks", "https://id.example/keys"]), secret] {
+        let Err((status, log)) = Server::try_on(folder.path(), &options) else { panic!("it starts") };
+        assert!(!status.success() && log.contains("--auth required") && !log.contains(SECRET), "{log}");
+    }
 }
 
 /// A key pair and the set of its public key.

@@ -5,19 +5,18 @@
 pub mod history;
 mod socket;
 
-use super::ask::{Answered, Outcome};
-use super::ask_plan::{AskPlan, AskRender, Begin, SocketPlan};
-use super::chat::{self, Actor, Place, Plan, Question};
+use super::Context;
+use super::ask::Answered;
+use super::ask_plan::{AskPlan, SocketPlan};
+use super::chat::{self, Actor, Place, Plan, Question, Whole};
 use super::choosing::{Choosing, Chosen};
 use super::dialect::Dialect;
 use super::error::ApiError;
 use super::flow::{Answers, Flow, Next};
 use super::params::Params;
 use super::table::routes;
-use super::view::AskEvent;
-use super::{Context, JSON};
-use crate::protocol::http::{Request, Response};
-use crate::shard::{Append, Asked};
+use crate::protocol::http::Request;
+use crate::shard::Append;
 use serde::Serialize;
 
 /// A method on a resource.
@@ -61,8 +60,8 @@ fn message(request: &Request, params: &Params<'_>, actor: Actor, context: &Conte
 
 /// The plan of an ask that is answered at its end.
 fn whole(append: Append) -> AskPlan {
-    let reader = Some(append.author.id().to_owned());
-    AskPlan { append, reader, render: Box::new(Whole) }
+    let body = |answered: &Answered| body(&WholeAnswer::of(answered));
+    AskPlan::of(append, Box::new(Whole { dialect: Dialect::Agenfleet, body }))
 }
 
 /// A question, and whether it says for whom it is.
@@ -131,28 +130,6 @@ impl Flow for WholeFlow {
             Found::Ask(questions) => Next::Ask(questions),
             Found::Append(append) => Next::Answer(Box::new(whole(*append))),
             Found::Nobody(error) => Next::Respond(error.respond(Dialect::Agenfleet)),
-        }
-    }
-}
-
-/// An answer in one piece.
-struct Whole;
-
-impl AskRender for Whole {
-    fn begin(&mut self, _: &Asked) -> Begin {
-        Begin::Sync
-    }
-
-    fn tell(&mut self, _: &AskEvent, _: &mut Vec<u8>) {}
-
-    fn end(&mut self, _: &Outcome) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-
-    fn respond(&mut self, outcome: &Outcome) -> Response {
-        match chat::answered(outcome) {
-            Ok(answered) => Response::new(200).with_body(JSON, body(&WholeAnswer::of(answered))),
-            Err(error) => error.respond(Dialect::Agenfleet),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::api::chat::{self, Actor, Question};
 use crate::api::dialect::Dialect;
 use crate::api::error::{ApiError, Kind};
 use crate::api::flow::Answers;
+use crate::api::message::idempotency_key;
 use crate::api::params::Params;
 use crate::api::view::AskEvent;
 use crate::limits::NAME_BYTES_MAX;
@@ -36,7 +37,8 @@ impl Frames {
         if params.text("type").is_some_and(|kind| kind == "stop") {
             return Ok(Taken::Stop);
         }
-        let question = Question::of(params, None, self.actor.clone())?;
+        let key = idempotency_key(params.raw("idempotencyKey").map(RawValue::get), None)?;
+        let question = Question { key, ..Question::of(params, None, self.actor.clone())? };
         Ok(match Addressed::of(question, params, context)? {
             Addressed::To(append) => Taken::Ask(Box::new(ask(*append, id.clone()))),
             Addressed::ToWhomItConcerns(unaddressed) => {
@@ -52,16 +54,29 @@ impl SocketRender for Frames {
             Ok(params) => params,
             Err(_) => return refused(&Kind::FrameInvalid.into(), None),
         };
-        let id = params.raw("requestId").map(RawValue::to_owned);
-        if id.as_deref().is_some_and(|id| id.get().len() > NAME_BYTES_MAX) {
-            return refused(&ApiError::about(Kind::NameTooLong, "{field}", "requestId"), None);
+        match request_id(&params) {
+            Ok(id) => self.taken(&params, &id, context).unwrap_or_else(|error| refused(&error, id)),
+            Err(error) => refused(&error, None),
         }
-        self.taken(&params, &id, context).unwrap_or_else(|error| refused(&error, id))
+    }
+
+    fn refuse(&mut self, text: &str, error: &ApiError) -> Taken {
+        let params = Params::of_object(text).ok();
+        refused(error, params.and_then(|params| request_id(&params).ok().flatten()))
     }
 
     fn take_binary(&mut self) -> Taken {
         refused(&Kind::FrameInvalid.into(), None)
     }
+}
+
+/// It comes back on every frame, so it has a bound.
+fn request_id(params: &Params<'_>) -> Result<RequestId, ApiError> {
+    let id = params.raw("requestId").map(RawValue::to_owned);
+    if id.as_deref().is_some_and(|id| id.get().len() > NAME_BYTES_MAX) {
+        return Err(ApiError::about(Kind::NameTooLong, "{field}", "requestId"));
+    }
+    Ok(id)
 }
 
 /// What a frame comes to that asks nothing. It waits for its turn, so that a client can count.
@@ -128,8 +143,9 @@ impl FrameRender for Streamed {
 }
 
 fn error_frame(error: &ApiError, request_id: Option<&RawValue>) -> String {
+    let retry_after_ms = error.retry_after_s().map(|seconds| seconds * 1000); // a frame has no header to say it
     let (error, status) = (&*error.said(Dialect::Agenfleet), error.kind().status(Dialect::Agenfleet));
-    frame(Content::Error { error, status }, request_id)
+    frame(Content::Error { error, status, retry_after_ms }, request_id)
 }
 
 fn frame(content: Content<'_>, request_id: Option<&RawValue>) -> String {
@@ -147,9 +163,18 @@ struct Frame<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 enum Content<'a> {
-    Chunk { content: &'a str, session_id: &'a str, agent_id: &'a str },
+    Chunk {
+        content: &'a str,
+        session_id: &'a str,
+        agent_id: &'a str,
+    },
     Final(WholeAnswer<'a>),
-    Error { error: &'a str, status: u16 },
+    Error {
+        error: &'a str,
+        status: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
 }
 
 #[cfg(test)]
@@ -238,6 +263,18 @@ mod tests {
         let long = format!(r#"{{"message":"hi","requestId":"{}"}}"#, "x".repeat(300));
         assert!(reply(frames().take(&long, &CONTEXT)).contains("requestId must be at most 255 bytes"));
         assert!(reply(frames().take_binary()).contains("400"));
+    }
+
+    #[test]
+    fn a_frame_may_carry_a_key_by_which_a_retry_is_known() {
+        let key = |text: &str| asked(text).append.idempotency_key;
+        assert_eq!(key(r#"{"message":"hi","agentId":"bot","idempotencyKey":"k1"}"#).as_deref(), Some("k1"));
+        assert_eq!(key(r#"{"message":"hi","agentId":"bot","idempotencyKey":null}"#), None);
+        assert_eq!(key(r#"{"message":"hi","agentId":"bot"}"#), None);
+        for bad in ["\"\"", "7", "{}"] {
+            let said = reply(frames().take(&format!(r#"{{"message":"hi","idempotencyKey":{bad}}}"#), &CONTEXT));
+            assert!(said.contains("idempotency_key must be a string") && said.contains("400"), "{said}");
+        }
     }
 
     #[test]

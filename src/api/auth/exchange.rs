@@ -175,7 +175,8 @@ mod tests {
             issuer: Some("me".into()),
             admin: keys::admin(&text(9)),
         };
-        ask(&Authority { settings: &settings, keyring: &ring, keys: &KeySet::default() })
+        let (keys, verified) = (KeySet::default(), crate::api::auth::Verified::default());
+        ask(&Authority { settings: &settings, keyring: &ring, keys: &keys, verified: &verified })
     }
 
     fn exchanged(access: &str) -> Result<(Value, Principal), ExchangeError> {

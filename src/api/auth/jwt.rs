@@ -131,7 +131,8 @@ impl Claims {
         self.exp.saturating_mul(US_PER_S)
     }
 
-    fn check(&self, trust: &Trust<'_>, now_us: u64) -> Result<(), AuthError> {
+    /// Whether a token that says this holds at `now_us` and is meant for us.
+    pub(super) fn check(&self, trust: &Trust<'_>, now_us: u64) -> Result<(), AuthError> {
         let leeway_us = TOKEN_LEEWAY_S * US_PER_S;
         if now_us >= self.expires_us().saturating_add(leeway_us) {
             return Err(AuthError::Expired);

@@ -2,13 +2,15 @@
 //!
 //! Everything here is pure: settings, keys and the time are arguments, and every answer is a value. Reading order: [`principal`]
 //! (from a request to who it is, and the questions that routes ask of it), [`keys`] (the text of API keys), [`jwt`] and [`jwks`]
-//! (tokens and the keys that verify them), [`exchange`] (the two routes that give tokens for keys), [`rate`] (how often).
+//! (tokens and the keys that verify them), [`verified`] (which need not be verified again), [`exchange`] (the two routes that give
+//! tokens for keys), [`rate`] (how often), [`forwarded`] (where from).
 //!
 //! Invariants: what a secret is compared with is compared in constant time; no secret, token or hash is in any `Debug` output; an
 //! error tells the holder of a valid signature or secret only why it does not help him, everybody else just that it does not.
 //! Not here: statuses and bodies of refusals, sockets that end with their token, fetching of keys.
 
 pub mod exchange;
+pub mod forwarded;
 pub mod jwks;
 pub mod jwt;
 pub mod keys;
@@ -16,10 +18,12 @@ pub mod principal;
 pub mod rate;
 #[cfg(test)]
 mod vectors;
+pub mod verified;
 
 pub use jwks::KeySet;
 pub use jwt::HmacSecret;
 pub use principal::{Authority, Keyring, Mode, Principal, Scope, Settings, TokenPlace};
+pub use verified::Verified;
 
 use super::table::Class;
 use crate::session::Namespace;

@@ -5,8 +5,8 @@
 //! Not here: which session belongs to whom ([`Principal::access`] goes with every command to where that is known), how a refusal looks
 //! in each dialect.
 
-use super::jwt::{self, Claims, HmacSecret, Trust};
-use super::{Access, AuthError, Class, KeySet, Namespace, Reach, digest_of, keys};
+use super::jwt::{Claims, HmacSecret, Trust};
+use super::{Access, AuthError, Class, KeySet, Namespace, Reach, Verified, digest_of, keys};
 use crate::api::query;
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::http::{RemoteUser, Request};
@@ -68,6 +68,8 @@ pub struct Authority<'a> {
     pub keyring: &'a dyn Keyring,
     /// The public keys of whoever signs tokens.
     pub keys: &'a KeySet,
+    /// Tokens that were verified with these.
+    pub verified: &'a Verified,
 }
 
 impl<'a> Authority<'a> {
@@ -335,7 +337,7 @@ pub fn authenticate(
 /// As [`authenticate`].
 pub fn principal_of(token: &str, authority: &Authority<'_>, now_us: u64) -> Result<Principal, AuthError> {
     if token.bytes().filter(|byte| *byte == b'.').count() == 2 {
-        let claims = jwt::verify(token, &authority.trust(), now_us)?;
+        let claims = authority.verified.claims(token, &authority.trust(), now_us)?;
         return Principal::of_claims(claims, authority);
     }
     let presented = keys::parse(token).ok_or(AuthError::Invalid)?;

@@ -18,7 +18,7 @@ use crate::limits::{HUB_PAGE_MESSAGES_DEFAULT, HUB_PAGE_MESSAGES_MAX, IDEMPOTENC
 use crate::protocol::http::Response;
 use crate::protocol::json::{elements, text};
 use crate::session::{Json, MessageId, SessionId};
-use crate::shard::{AgentCommand, Append, Author, Command, Page, PageFrom, Refusal, Reply, Requires, Terms};
+use crate::shard::{Append, Author, BlobCommand, Command, Page, PageFrom, Refusal, Reply, Requires, Terms};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::fmt::Write as _;
@@ -167,7 +167,7 @@ pub(super) fn say(id: &str, params: &Params<'_>, context: &Context) -> Planned {
 /// A `POST` whose body is not in order: told only when nothing is the matter with the session.
 pub(super) fn unsound(id: &str, error: ApiError) -> Planned {
     match session(id) {
-        Ok(session) => Planned::Flow(Box::new(Unsound { session, error, agent_is_asked: false })),
+        Ok(session) => Planned::Flow(Box::new(Unsound { session, error })),
         Err(missing) => refused(&missing),
     }
 }
@@ -278,30 +278,19 @@ impl Flow for Say {
 struct Unsound {
     session: SessionId,
     error: ApiError,
-    agent_is_asked: bool,
 }
 
 impl Flow for Unsound {
     fn step(&mut self, mut answers: Answers) -> Next {
-        let inactive = || Next::Respond(respond(Kind::SessionInactive.into()));
+        let session = self.session;
         match answers.pop().and_then(|mut answer| answer.pop()) {
+            // A session that takes no files takes no messages of a hub's client either.
             None => {
-                let id = self.session;
-                Next::Ask(vec![(To::One(Target::Owner(id)), Command::ReadSession { id })])
+                let command = Command::Blob { session, command: BlobCommand::Check };
+                Next::Ask(vec![(To::One(Target::Owner(session)), command)])
             }
-            Some(Ok(Reply::Session { json })) if member(json.as_str(), "status") == Some("\"active\"") => {
-                self.agent_is_asked = true;
-                let id = Parties::of(&json).agent_id;
-                Next::Ask(vec![(To::One(Target::Directory), Command::Agents(AgentCommand::Read { id }))])
-            }
-            Some(Ok(Reply::Session { .. })) => inactive(),
-            Some(Ok(Reply::Agent { json })) if member(json.as_str(), "status") == Some("\"enabled\"") => {
-                Next::Respond(respond(self.error.clone()))
-            }
-            Some(Ok(Reply::Agent { .. }) | Err(Refusal::AgentNotFound)) => inactive(),
-            Some(Err(Refusal::Forbidden)) if self.agent_is_asked => Next::Respond(respond(self.error.clone())),
+            Some(Ok(_)) => Next::Respond(respond(self.error.clone())),
             Some(Err(refusal)) => Next::Respond(respond(refusal.into())),
-            Some(Ok(_)) => Next::Respond(respond(Kind::Internal.into())),
         }
     }
 }

@@ -6,7 +6,6 @@ use super::refused_response;
 use crate::api::error::{ApiError, Kind};
 use crate::api::flow::{Answers, Flow, Next, To};
 use crate::api::params::Params;
-use crate::api::view::member;
 use crate::api::{JSON, Target};
 use crate::limits::{BLOB_BYTES_MAX, NAME_BYTES_MAX};
 use crate::protocol::http::Response;
@@ -132,18 +131,6 @@ pub fn fetched(claim: &BlobClaimed) -> Response {
 /// The answer to who fetches a file and does not get it.
 pub fn not_fetched(error: impl Into<ApiError>) -> Response {
     refused_response(&error.into())
-}
-
-/// Whether a session takes files, by the reply of [`Command::ReadSession`].
-///
-/// # Errors
-/// The refusal.
-pub fn admits(session: Result<Reply, Refusal>) -> Result<(), ApiError> {
-    match session? {
-        Reply::Session { json } if member(json.as_str(), "status") == Some("\"active\"") => Ok(()),
-        Reply::Session { .. } => Err(Kind::SessionInactive.into()),
-        _ => Err(Kind::Internal.into()),
-    }
 }
 
 /// Gives a file up. Whatever names none of the session's is no success.

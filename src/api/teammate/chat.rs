@@ -4,16 +4,17 @@
 //! reader that the seed shows splits what it reads at line ends and carries nothing over: long texts are therefore told in several
 //! events, none of which is larger than what travels in one go.
 
+use crate::api::Context;
 use crate::api::ask::{Answered, Outcome};
 use crate::api::ask_plan::{AskPlan, AskRender, Begin};
-use crate::api::chat::{self, Actor, Place, Plan, Question};
+use crate::api::chat::{self, Actor, Place, Plan, Question, Whole};
 use crate::api::dialect::Dialect;
 use crate::api::error::ApiError;
 use crate::api::params::Params;
-use crate::api::view::{self, AskEvent};
-use crate::api::{Context, JSON};
+use crate::api::view::{self, AskEvent, Message, member, whole_text};
 use crate::limits::SSE_TEXT_BYTES_MAX;
 use crate::protocol::http::{Request, Response};
+use crate::protocol::json::elements;
 use crate::protocol::sse;
 use crate::session::Json;
 use crate::shard::{Append, Asked};
@@ -30,7 +31,7 @@ pub(super) fn whole(
     params: &Params<'_>,
     context: &Context,
 ) -> Result<Plan, ApiError> {
-    Ok(plan(question(agent_id, request, params, context)?, Box::new(Whole)))
+    Ok(plan(question(agent_id, request, params, context)?, Box::new(in_one_piece())))
 }
 
 /// `POST /agents/:id/chat/stream`.
@@ -54,33 +55,15 @@ fn question(agent_id: &str, request: &Request, params: &Params<'_>, context: &Co
 }
 
 fn plan(append: Append, render: Box<dyn AskRender>) -> Plan {
-    let reader = Some(append.author.id().to_owned());
-    Plan::Ask(Box::new(AskPlan { append, reader, render }))
+    Plan::Ask(Box::new(AskPlan::of(append, render)))
 }
 
 /// An answer in one piece.
-struct Whole;
-
-impl AskRender for Whole {
-    fn begin(&mut self, _: &Asked) -> Begin {
-        Begin::Sync
-    }
-
-    fn tell(&mut self, _: &AskEvent, _: &mut Vec<u8>) {}
-
-    fn end(&mut self, _: &Outcome) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-
-    fn respond(&mut self, outcome: &Outcome) -> Response {
-        match chat::answered(outcome) {
-            Ok(answered) => Response::new(200).with_body(JSON, text_of(&WholeAnswer::of(answered))),
-            Err(error) => error.respond(Dialect::Teammate),
-        }
-    }
+fn in_one_piece() -> Whole {
+    Whole { dialect: Dialect::Teammate, body: |answered| text_of(&WholeAnswer::of(answered)) }
 }
 
-/// What stands in an answer: the three keys of the seed, and where it is to be found again.
+/// What stands in an answer: the three keys of the seed, where it is to be found again, and what the API's clients read where it is.
 #[derive(Serialize)]
 struct WholeAnswer<'a> {
     response: String,
@@ -88,8 +71,43 @@ struct WholeAnswer<'a> {
     agent_name: &'a str,
     conversation_id: String,
     message_id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+}
+
+/// A call of a tool in the answer: what a stream tells as `tool_start` and `tool_end`.
+#[derive(Serialize)]
+struct ToolCall<'a> {
+    name: String,
+    args: &'a RawValue,
+    /// What came of it, an error's text included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+}
+
+impl<'a> ToolCall<'a> {
+    /// All calls of an answer in their order.
+    fn all(answered: &'a Answered) -> Vec<Self> {
+        let contents =
+            answered.messages.iter().filter_map(|row| Message::read(&row.json)).map(|message| message.content);
+        let parts = contents.filter_map(|content| member(content, "parts")).filter(|parts| parts.starts_with('['));
+        parts.flat_map(elements).filter_map(Self::of_part).collect()
+    }
+
+    /// `tool-<name>`, or `dynamic-tool` with `toolName`. One whose input never came whole was no call.
+    fn of_part(part: &'a str) -> Option<Self> {
+        let kind = whole_text(member(part, "type")?)?;
+        let name = match kind.strip_prefix("tool-") {
+            Some(name) => name.to_owned(),
+            None if kind == "dynamic-tool" => whole_text(member(part, "toolName")?)?,
+            None => return None,
+        };
+        let result = member(part, "output").or_else(|| member(part, "errorText"));
+        let (args, result) = (raw_of(member(part, "input")?), result.map(raw_of));
+        Some(Self { name, args, result })
+    }
 }
 
 /// Of an agent that counts.
@@ -109,6 +127,7 @@ impl<'a> WholeAnswer<'a> {
             agent_name: &agent.name,
             conversation_id: session.to_string(),
             message_id: chat::answer_id(answered),
+            tool_calls: ToolCall::all(answered),
             usage: answered.names_tokens().then_some(Usage { input_tokens, output_tokens }),
         }
     }
@@ -151,10 +170,7 @@ impl AskRender for Streamed {
 
     /// It ended before it was begun.
     fn respond(&mut self, outcome: &Outcome) -> Response {
-        match chat::answered(outcome) {
-            Ok(answered) => Response::new(200).with_body(JSON, text_of(&WholeAnswer::of(answered))),
-            Err(error) => error.respond(Dialect::Teammate),
-        }
+        in_one_piece().respond(outcome)
     }
 }
 
@@ -169,7 +185,11 @@ enum Event<'a> {
 }
 
 fn raw(json: &Json) -> &RawValue {
-    serde_json::from_str(json.as_str()).expect("it is JSON")
+    raw_of(json.as_str())
+}
+
+fn raw_of(json: &str) -> &RawValue {
+    serde_json::from_str(json).expect("it is JSON")
 }
 
 fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
@@ -269,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_whole_answer_has_usage_only_of_an_agent_that_counts() {
-        let said = |metadata| String::from_utf8(Whole.respond(&answered(metadata)).body.into_vec()).unwrap();
+        let said = |metadata| String::from_utf8(in_one_piece().respond(&answered(metadata)).body.into_vec()).unwrap();
         let session = session();
         let plain = format!(
             r#"{{"response":"I \"can\"","agent_id":"abc123","agent_name":"My Assistant","conversation_id":"{session}","message_id":"msg_{session}_2""#
@@ -320,6 +340,36 @@ mod tests {
         ] {
             assert_eq!(head.header(name), Some(value));
         }
+    }
+
+    #[test]
+    fn calls_of_tools_stand_in_the_answer_in_their_order() {
+        let call = |part: &str| ToolCall::of_part(part).map(|call| text_of(&call));
+        for (part, said) in [
+            (
+                r#"{"type":"tool-weather","toolCallId":"c","state":"output-available","input":{"city":"Ulm"},"output":[1]}"#,
+                Some(r#"{"name":"weather","args":{"city":"Ulm"},"result":[1]}"#),
+            ),
+            (
+                r#"{"type":"dynamic-tool","toolName":"rm","toolCallId":"c","input":"/","errorText":"no"}"#,
+                Some(r#"{"name":"rm","args":"/","result":"no"}"#),
+            ),
+            (r#"{"type":"tool-rm","input":{}}"#, Some(r#"{"name":"rm","args":{}}"#)),
+            (r#"{"type":"tool-rm","state":"input-streaming"}"#, None),
+            (r#"{"type":"dynamic-tool","input":{}}"#, None),
+            (r#"{"type":"text","text":"x"}"#, None),
+            ("7", None),
+        ] {
+            assert_eq!(call(part).as_deref(), said, "{part}");
+        }
+        let Outcome::Answered(mut whole) = answered("{}") else { panic!() };
+        assert!(ToolCall::all(&whole).is_empty());
+        let json = whole.messages[0].json.as_str().replace(
+            r#"{"type":"text","text":"I \"can\""}"#,
+            r#"{"type":"tool-a","input":1},{"type":"text","text":"t"},{"type":"tool-b","input":2}"#,
+        );
+        whole.messages[0].json = Json::from_valid(&json);
+        assert_eq!(ToolCall::all(&whole).into_iter().map(|call| call.name).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     proptest! {

@@ -85,22 +85,33 @@ impl Response {
     /// Appends the head of a response whose content is produced piece by piece, and returns what encodes the pieces. `body` is
     /// ignored. An HTTP/1.0 client knows no chunks: its content ends with the connection (RFC 9112 section 6.3).
     pub fn encode_stream(&self, out: &mut Vec<u8>, context: &Context<'_>) -> Stream {
+        self.encode_stream_head(None, out, context)
+    }
+
+    /// The same for a content of `bytes` bytes: its pieces must be as many, or the connection end behind them.
+    pub fn encode_sized_stream(&self, bytes: u64, out: &mut Vec<u8>, context: &Context<'_>) -> Stream {
+        self.encode_stream_head(Some(bytes), out, context)
+    }
+
+    fn encode_stream_head(&self, length: Option<u64>, out: &mut Vec<u8>, context: &Context<'_>) -> Stream {
         if !self.is_sendable() {
             Self::new(500).encode(out, &Context { keep_alive: false, ..*context });
             return Stream { framing: StreamFraming::Silent, keep_alive: false };
         }
-        let is_chunked = context.version == Version::Http11;
-        let keep_alive = context.keep_alive && is_chunked;
+        let is_chunked = length.is_none() && context.version == Version::Http11;
+        let keep_alive = context.keep_alive && (is_chunked || length.is_some());
         self.encode_head(out, &Context { keep_alive, ..*context });
         let has_content = !self.forbids_content();
-        if has_content && is_chunked {
-            encode_field(out, "transfer-encoding", "chunked");
+        match length {
+            Some(bytes) if has_content => encode_field(out, "content-length", itoa::Buffer::new().format(bytes)),
+            None if has_content && is_chunked => encode_field(out, "transfer-encoding", "chunked"),
+            _ => {}
         }
         out.extend_from_slice(b"\r\n");
         let framing = match (has_content && !context.head_only, is_chunked) {
             (false, _) => StreamFraming::Silent,
             (true, true) => StreamFraming::Chunked,
-            (true, false) => StreamFraming::UntilClose,
+            (true, false) => StreamFraming::Plain,
         };
         Stream { framing, keep_alive }
     }
@@ -162,7 +173,8 @@ enum StreamFraming {
     /// No content may be sent: HEAD, 204, 304, or a refused head.
     Silent,
     Chunked,
-    UntilClose,
+    /// As it is: it ends after a length that was said, or with the connection.
+    Plain,
 }
 
 impl Stream {
@@ -178,7 +190,7 @@ impl Stream {
         }
         match self.framing {
             StreamFraming::Silent => {}
-            StreamFraming::UntilClose => out.extend_from_slice(piece),
+            StreamFraming::Plain => out.extend_from_slice(piece),
             StreamFraming::Chunked => {
                 encode_hex(piece.len(), out);
                 out.extend_from_slice(b"\r\n");

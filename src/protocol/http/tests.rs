@@ -588,6 +588,25 @@ mod responses {
         assert!(head.contains("transfer-encoding: chunked") && head.ends_with("\r\n\r\n"));
     }
 
+    #[test]
+    fn a_stream_of_known_length_is_sent_as_it_is_and_leaves_its_connection_open() {
+        for (context, stays_open) in [
+            (OPEN, true),
+            (Context { version: Version::Http10, ..OPEN }, true),
+            (Context { keep_alive: false, ..OPEN }, false),
+            (Context { head_only: true, ..OPEN }, true),
+        ] {
+            let mut out = Vec::new();
+            let stream = hello().encode_sized_stream(6, &mut out, &context);
+            [b"abc", b"def"].iter().for_each(|piece| stream.encode_piece(&piece[..], &mut out));
+            stream.encode_end(&mut out);
+            let text = String::from_utf8(out).expect("text");
+            assert!(text.contains("\r\ncontent-length: 6\r\n") && !text.contains("transfer-encoding"), "{text}");
+            assert!(text.ends_with(if context.head_only { "\r\n\r\n" } else { "\r\n\r\nabcdef" }), "{text}");
+            assert_eq!(stream.keep_alive(), stays_open);
+        }
+    }
+
     proptest! {
         #[test]
         fn httparse_reads_what_was_encoded(value in "[ -~\u{e9}]{0,12}", body: Vec<u8>) {

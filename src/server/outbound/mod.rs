@@ -29,7 +29,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 
 use self::alarm::Alarms;
 use self::bounds::{Bounds, Phase};
@@ -129,10 +129,29 @@ impl Outbound {
         on_head: impl FnMut(&Head) -> bool,
         on_body: impl FnMut(&[u8]),
     ) -> Result<(), CallError> {
+        self.call(Method::GET, Call { body: Vec::new(), ..call }, stop, on_head, on_body).await
+    }
+
+    /// The same with any method. A body that is empty is none.
+    ///
+    /// # Errors
+    /// [`CallError`]; pieces may have been given out before.
+    pub(super) async fn call(
+        self: &Rc<Self>,
+        method: Method,
+        mut call: Call,
+        stop: &Stop,
+        on_head: impl FnMut(&Head) -> bool,
+        on_body: impl FnMut(&[u8]),
+    ) -> Result<(), CallError> {
         let target = Target::parse(&call.url)?;
-        let mut request = target.request(&call.headers, Vec::new())?;
-        *request.method_mut() = hyper::Method::GET;
-        request.headers_mut().remove(header::CONTENT_LENGTH);
+        let body = std::mem::take(&mut call.body);
+        let is_empty = body.is_empty();
+        let mut request = target.request(&call.headers, body)?;
+        *request.method_mut() = method;
+        if is_empty {
+            request.headers_mut().remove(header::CONTENT_LENGTH);
+        }
         self.exchange(&target, request, &call, stop, on_head, on_body).await
     }
 

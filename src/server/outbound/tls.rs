@@ -17,13 +17,13 @@ use futures_rustls::client::TlsStream;
 use futures_rustls::pki_types::pem::PemObject;
 use futures_rustls::pki_types::{CertificateDer, ServerName};
 use futures_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto};
-use glommio::sync::Semaphore;
 
 use super::alarm::{Alarm, Alarms};
 use super::error::CallError;
 use super::request::Place;
 use super::stream::Tcp;
 use crate::limits;
+use crate::server::places::Places;
 
 /// Why the operator's certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,13 +87,13 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TrustError> {
 /// A shard's handshakes.
 pub(super) struct Handshakes {
     connector: TlsConnector,
-    places: Rc<Semaphore>,
+    places: Places,
     alarms: Rc<Alarms>,
 }
 
 impl Handshakes {
     pub(super) fn new(trust: Trust, alarms: Rc<Alarms>) -> Self {
-        let places = Rc::new(Semaphore::new(limits::TLS_HANDSHAKES_MAX));
+        let places = Places::of(limits::TLS_HANDSHAKES_MAX);
         Self { connector: TlsConnector::from(trust.config), places, alarms }
     }
 
@@ -107,7 +107,7 @@ impl Handshakes {
                 .map_err(|_| CallError::Tls { why: "the host's name cannot stand in a certificate".to_owned() })?,
             Place::Address(address) => ServerName::from(*address),
         };
-        let place = self.places.acquire_static_permit(1).await.expect("the semaphore is never closed");
+        let place = self.places.take().await;
         holding(&self.alarms, place, self.connector.connect(name, tcp)).await.map_err(|error| refused(&error))
     }
 }

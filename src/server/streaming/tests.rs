@@ -27,6 +27,9 @@ struct Given {
     is_over: Rc<std::cell::Cell<bool>>,
     waker: Rc<RefCell<Option<std::task::Waker>>>,
     outlives_drain: bool,
+    /// It is no text: nothing may stand between its pieces.
+    is_file: bool,
+    is_cut_short: bool,
 }
 
 impl Given {
@@ -61,6 +64,14 @@ impl Source for Given {
 
     fn outlives_drain(&self) -> bool {
         self.outlives_drain
+    }
+
+    fn bears_comments(&self) -> bool {
+        !self.is_file
+    }
+
+    fn is_cut_short(&self) -> bool {
+        self.is_cut_short
     }
 }
 
@@ -195,6 +206,38 @@ fn a_silence_is_broken_by_a_comment() {
         given.give(&["data: a\n\n"]);
         given.end();
         assert!(rig.read_until(|text| text.ends_with("0\r\n\r\n")).await.contains("9\r\ndata: a\n\n\r\n"));
+    });
+}
+
+#[test]
+fn in_the_silence_of_a_file_nothing_is_said_and_its_client_is_looked_after() {
+    run(async {
+        let given = Given { is_file: true, ..Given::default() };
+        let mut rig = Rig::start(given.clone(), Version::Http11);
+        rig.begun().await;
+        given.give(&["abc"]);
+        rig.read_until(|text| text.ends_with("abc\r\n")).await;
+        for _ in 0..20 {
+            rig.io.watches.sweep(LATE_US);
+            Timer::new(Duration::from_millis(1)).await;
+        }
+        given.give(&["def"]);
+        given.end();
+        assert_eq!(rig.read_until(|text| text.ends_with("0\r\n\r\n")).await, "3\r\ndef\r\n0\r\n\r\n");
+        assert!(rig.sending.await.0.is_ok());
+    });
+}
+
+#[test]
+fn what_is_cut_short_ends_its_connection_and_not_itself() {
+    run(async {
+        let given = Given { is_file: true, is_cut_short: true, ..Given::default() };
+        let mut rig = Rig::start(given.clone(), Version::Http11);
+        rig.begun().await;
+        given.give(&["abc"]);
+        given.end();
+        assert_eq!(rig.read_until(|_| false).await, "3\r\nabc\r\n");
+        assert!(matches!(rig.sending.await.0, Err(WireError::Gone)));
     });
 }
 

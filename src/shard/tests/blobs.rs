@@ -91,6 +91,7 @@ fn only_an_active_session_claims_and_not_without_end() {
     assert_eq!(bench.claim(0, "1"), Err(Refusal::SessionInactive));
     assert!(bench.find(0, "2").is_ok(), "what is claimed is still read");
     assert_eq!(bench.blob(9, BlobCommand::Claim(Box::new(claimed(1, "a")))), Err(Refusal::SessionNotFound));
+    assert_eq!(bench.blob(9, BlobCommand::Check), Err(Refusal::SessionNotFound));
 }
 
 #[test]

@@ -73,6 +73,12 @@ fn rows_of(user_id: Option<&str>, session: Option<SessionId>) -> Command {
     Command::ListRows { user_id: user_id.map(Into::into), agent_id: None, session, limit: 9, offset: 0 }
 }
 
+/// Of an agent that is called like the user alice.
+fn with_agent_alice(user_id: Option<&str>) -> Command {
+    let agent_id = Some("alice".into());
+    Command::ListRows { user_id: user_id.map(Into::into), agent_id, session: None, limit: 9, offset: 0 }
+}
+
 fn timeline_of(user_id: &str, session: Option<SessionId>) -> Command {
     Command::TimelineKeys { user_id: user_id.into(), agent_id: None, session, upto: 9 }
 }
@@ -119,6 +125,14 @@ fn lists_over_sessions_hold_one_namespace_and_are_for_those_whose_they_are() {
         (&alice, rows_of(None, None), false),
         (&alice, rows_of(Some("zoe"), None), false),
         (&alice, timeline_of("zoe", None), false),
+        (&alice, with_agent_alice(None), false),
+        (&alice, with_agent_alice(Some("zoe")), false),
+        (&alice, with_agent_alice(Some("alice")), true),
+        (
+            &alice,
+            Command::TimelineKeys { user_id: "zoe".into(), agent_id: Some("alice".into()), session: None, upto: 9 },
+            false,
+        ),
         (&alice, mark_all("alice", None), true),
         (&alice, mark_all("zoe", None), false),
         (&bot, of_bot, true),
@@ -277,4 +291,29 @@ fn a_reader_changes_nothing_and_a_lock_holds_one_session() {
     forbidden(bench.call_as(&locked, append(2, "alice", "hi")));
     forbidden(bench.call_as(&locked, Command::WatchInbox { user_id: "alice".into() }));
     forbidden(bench.call_as(&locked, Command::ListSessions { user_id: None, before: None, limit: 9 }));
+}
+
+#[test]
+fn what_is_damaged_is_named_only_to_who_runs_the_server() {
+    use storage::Medium;
+    let mut bench = Bench::new();
+    bench.call_as(&tenant("acme"), create(1, "alice")).unwrap();
+    bench.call_as(&tenant("acme"), append(1, "alice", "hi")).unwrap();
+    let disk = bench.disk.kill();
+    let holds_it = |name: &String| find(&disk, name).is_some();
+    let file = disk.list().unwrap().into_iter().map(|entry| entry.name).find(holds_it).unwrap();
+    disk.flip(&file, find(&disk, &file).unwrap(), 1);
+    bench.shard = open(&disk, &storage::Options { seed: 2, ..options() });
+    let read = || Command::ReadSession { id: id(1) };
+    assert!(matches!(bench.call_as(&Access::default(), read()), Err(Refusal::Corrupt { .. })));
+    let locked = Access { session: Some(id(1)), ..Access::default() };
+    for access in [tenant("acme"), tenant("initech"), party("alice"), agent("bot"), locked] {
+        assert_eq!(bench.call_as(&access, read()).err(), Some(Refusal::SessionNotFound), "{access:?}");
+    }
+
+    /// Where the first record that names alice does.
+    fn find(disk: &Memory, file: &str) -> Option<usize> {
+        let bytes = disk.read(file).unwrap();
+        bytes.windows(5).position(|window| window == b"alice")
+    }
 }

@@ -7,6 +7,7 @@ mod ends;
 mod socket;
 mod stream;
 mod tenants;
+mod tenure;
 
 use crate::harness::http::request;
 use crate::harness::{Agent, Answer, Call, Connection, Server, Value, json, unique};

@@ -199,3 +199,19 @@ fn a_frame_that_names_nobody_goes_to_whom_its_words_call_for() {
     let frames = client.answer();
     assert_eq!((told(&frames).as_str(), &frames[0]["agentId"]), ("paid", &json!(tax)));
 }
+
+#[test]
+fn a_frame_that_is_sent_again_under_its_key_is_answered_with_the_first_answer() {
+    let server = Server::shared();
+    let user = unique("alice");
+    let ask = |id: u64| {
+        let mut client = Client::open(&server, &user);
+        client.say(&json!({"message": "once", "agentId": "echo", "requestId": id, "idempotencyKey": "k"}));
+        client.answer().pop().expect("a final frame")
+    };
+    let (first, again) = (ask(1), ask(2));
+    assert_eq!((&first["type"], &again["type"]), (&json!("final"), &json!("final")), "{first} {again}");
+    assert_eq!((&first["messageId"], &first["response"]), (&again["messageId"], &again["response"]));
+    assert_eq!((&first["requestId"], &again["requestId"]), (&json!(1), &json!(2)));
+    assert_eq!(server.history(first["sessionId"].as_str().expect("a session")).len(), 2);
+}

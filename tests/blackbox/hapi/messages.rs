@@ -124,8 +124,9 @@ fn what_is_wrong_with_the_session_is_told_before_what_is_wrong_with_the_body() {
 #[test]
 fn malformed_json_is_400_behind_the_session_too() {
     let server = Server::shared();
-    let session = active_session(&server);
-    for (session, status) in [(session.as_str(), 400), (UNKNOWN, 404)] {
+    let (session, built_in) = (active_session(&server), server.session("alice", "echo"));
+    ask(&server, "POST", &path(&built_in, "/messages"), Some(&json!({"text": ""}))).expect(400);
+    for (session, status) in [(session.as_str(), 400), (&built_in, 400), (UNKNOWN, 404)] {
         let mut connection = server.connect();
         connection.send(format!(
             "POST {} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{]",

@@ -95,7 +95,8 @@ fn an_upload_is_refused_for_its_session_first_then_for_its_body() {
     let sound = body("f", b"x");
     upload(&server, &archived, &sound).expect(409);
     upload(&server, UNKNOWN, &sound).expect(404);
-    upload(&server, &server.session("alice", "nobody-registered-it"), &sound).expect(409);
+    let (without_agent, with_echo) = (server.session("alice", "nobody-registered-it"), server.session("alice", "echo"));
+    upload(&server, &without_agent, &sound).expect(409);
     for wrong in [
         json!({}),
         json!([]),
@@ -103,7 +104,8 @@ fn an_upload_is_refused_for_its_session_first_then_for_its_body() {
         body("", b"x"),
         body("f", b""),
     ] {
-        for (session, status) in [(active.as_str(), 400), (&archived, 409), (UNKNOWN, 404)] {
+        let sessions = [(&*active, 400), (&with_echo, 400), (&archived, 409), (&without_agent, 409), (UNKNOWN, 404)];
+        for (session, status) in sessions {
             upload(&server, session, &wrong).expect(status);
         }
     }

@@ -27,13 +27,24 @@ impl Guarded {
         Self { server, folder }
     }
 
+    /// The same with one shard, for what is counted by shards.
+    pub fn single(flags: &[&str]) -> Self {
+        let folder = Folder::new();
+        let server = Self::on_with(folder.path(), Options::shards(1).flags(flags));
+        Self { server, folder }
+    }
+
     /// The same on a folder that is there.
     pub fn on(folder: &Path, flags: &[&str]) -> Server {
+        Self::on_with(folder, Options::default().flags(flags))
+    }
+
+    fn on_with(folder: &Path, options: Options) -> Server {
         let (admin, secret) = (folder.join("admin.key"), folder.join("jwt.secret"));
         fs::write(&admin, format!("{ADMIN}\n")).expect("a file");
         fs::write(&secret, SECRET).expect("a file");
         let path = |path: &Path| path.to_str().expect("a path of ours is text").to_owned();
-        let options = Options::default().flags(&["--auth", "required"]).flags(flags);
+        let options = options.flags(&["--auth", "required"]);
         let options = options.flags(&["--admin-key-file", &path(&admin)]).flags(&["--jwt-secret-file", &path(&secret)]);
         Server::on(&folder.join("data"), &options)
     }

@@ -1,6 +1,7 @@
 //! Places of tokens, and what their holders may do.
 
 use super::*;
+use crate::api::auth::jwt;
 use crate::protocol::http::Method;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -43,7 +44,8 @@ fn of(token: &str) -> Result<Principal, AuthError> {
         key(3, "", KeyScope::Read).revoked(1),
     ]);
     let (settings, keys) = (settings(), KeySet::default());
-    principal_of(token, &Authority { settings: &settings, keyring: &ring, keys: &keys }, NOW_US)
+    let verified = Verified::default();
+    principal_of(token, &Authority { settings: &settings, keyring: &ring, keys: &keys, verified: &verified }, NOW_US)
 }
 
 fn token(claims: Claims) -> String {
@@ -264,7 +266,8 @@ fn without_a_token_only_an_open_server_answers() {
     let (ring, keys) = (Ring(vec![key(1, "", KeyScope::All)]), KeySet::default());
     let who = |mode, request: &Request| {
         let settings = Settings { mode, ..settings() };
-        let authority = Authority { settings: &settings, keyring: &ring, keys: &keys };
+        let verified = Verified::default();
+        let authority = Authority { settings: &settings, keyring: &ring, keys: &keys, verified: &verified };
         authenticate(request, TokenPlace::Header, &authority, NOW_US)
     };
     let nonsense = get("/x").with_header("authorization", "Bearer nonsense");
