@@ -14,6 +14,7 @@ mod assembler;
 mod autobahn;
 mod curl;
 mod deploy;
+mod docs;
 mod hapi;
 mod node;
 mod openapi;
