@@ -160,7 +160,7 @@ fn a_team_is_made_filled_changed_and_given_up() {
     for gone in [server.get(&path), server.delete(&path), server.put(&path, &json!({"name": "Y"}))] {
         assert_eq!(gone.expect(404), json!({"detail": "Team not found"}));
     }
-    let refused = chat(server, &unique("alice"), &format!("{path}/chat"), &json!({"message": "hi"})).expect(404);
+    let refused = chat(&server, &unique("alice"), &format!("{path}/chat"), &json!({"message": "hi"})).expect(404);
     assert_eq!(refused, json!({"detail": "Team not found"}));
     server.get(&format!("/teams/{a}")).expect(404);
 }

@@ -49,7 +49,10 @@ impl World {
             let (run, sender) = (text(&metadata["run_id"]), text(&message["sender_id"]));
             let reply_to = metadata["reply_to"].as_u64().unwrap_or(0);
             let is_second = sender == TEAM && run == summary; // a summary of two messages
-            if reply_to <= summed_up && !is_second || reply_to < last || reply_to >= message["seq"].as_u64().unwrap_or(0) {
+            if reply_to <= summed_up && !is_second
+                || reply_to < last
+                || reply_to >= message["seq"].as_u64().unwrap_or(0)
+            {
                 found.push(format!("{sender} says at {} something to {reply_to}, after {summed_up}", message["seq"]));
             }
             last = reply_to;
