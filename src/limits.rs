@@ -75,6 +75,14 @@ pub const TEAM_MEMBERS_MAX: usize = 16;
 pub const TEAM_ROUNDS_MAX: u32 = 4;
 /// Words of a message that are looked at to choose an agent or a team's mode. More: the rest is not looked at.
 pub const ROUTED_WORDS_MAX: usize = 2_000;
+/// Agents that may share a word by which one of them is chosen. More: the word calls for none of them, and is passed over. So the work for a
+/// message does not grow with the number of agents.
+pub const ROUTED_SHARED_MAX: usize = 100;
+/// Sessions of a user whose cursors one turn of a shard moves to the end. More: the rest is asked for again, behind what others want meanwhile.
+pub const MARKED_SESSIONS_MAX: usize = 1_000;
+/// Sessions with something unread that one turn of a shard looks into for a user's oldest unread messages. More: those that have been quiet for
+/// longest are looked into, and the others when there is nothing unread in these.
+pub const UNREAD_SESSIONS_MAX: usize = 1_000;
 /// Characters of one member's sentence in the digest of a team. More: it is cut, with an ellipsis.
 pub const DIGEST_SENTENCE_CHARS_MAX: usize = 280;
 /// Attempts of one run. Full: the run has failed, and its clients are told.

@@ -14,7 +14,7 @@ mod usage;
 pub use assembler::{Answer, Assembler, ChunkError, Taken, Termination, without};
 pub use digest::{digest, text_of};
 pub use history::{History, compacted_list};
-pub use router::{Candidate, choose};
+pub use router::{Candidate, Index};
 pub use schedule::{Failure, due_us, retry_in_ms};
 pub use signature::signature;
 pub use team::{Invocation, Member, Plan, Said, Sees, Stance, plan, resolve};

@@ -3,7 +3,7 @@
 //!
 //! Not here: what happens when nobody is chosen (the last agent of the user, the default), and who may be chosen at all.
 
-use crate::limits::ROUTED_WORDS_MAX;
+use crate::limits::{ROUTED_SHARED_MAX, ROUTED_WORDS_MAX};
 use crate::session::AgentConfig;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +53,44 @@ pub fn choose<'a>(message: &str, candidates: impl IntoIterator<Item = &'a Candid
     let next = scores.iter().enumerate().filter(|(place, _)| *place != best).map(|(_, score)| *score).max();
     let is_clear = scores[best] >= CLEAR_FACTOR * next.unwrap_or(0);
     (scores[best] >= CHOSEN_MIN && is_clear).then_some(best)
+}
+
+/// Many candidates, by word: to choose among them is work for the words of the message, not for every candidate.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// Who knows a word, and its worth to each.
+    known: BTreeMap<String, Vec<(usize, u32)>>,
+}
+
+impl Index {
+    /// Of candidates, whose places are those in this order.
+    pub fn of(candidates: impl IntoIterator<Item = Candidate>) -> Self {
+        let mut known: BTreeMap<String, Vec<(usize, u32)>> = BTreeMap::new();
+        for (place, candidate) in candidates.into_iter().enumerate() {
+            for (word, worth) in candidate.worth {
+                known.entry(word).or_default().push((place, worth));
+            }
+        }
+        Self { known }
+    }
+
+    /// As [`choose`], but for words that more than [`ROUTED_SHARED_MAX`] candidates know: they call for none of them.
+    pub fn choose(&self, message: &str) -> Option<usize> {
+        let mut scores: BTreeMap<usize, u32> = BTreeMap::new();
+        for &(place, worth) in self.looks(message) {
+            *scores.entry(place).or_default() += worth;
+        }
+        let (&best, &score) = scores.iter().max_by_key(|(place, score)| (**score, std::cmp::Reverse(**place)))?;
+        let next = scores.iter().filter(|(place, _)| **place != best).map(|(_, score)| *score).max();
+        (score >= CHOSEN_MIN && score >= CLEAR_FACTOR * next.unwrap_or(0)).then_some(best)
+    }
+
+    /// Everything that is looked at for a message.
+    fn looks(&self, message: &str) -> impl Iterator<Item = &(usize, u32)> {
+        let words: BTreeSet<String> = telling_words(message).collect();
+        let known = words.into_iter().filter_map(|word| self.known.get(&word));
+        known.filter(|known| known.len() <= ROUTED_SHARED_MAX).flatten()
+    }
 }
 
 /// The place of the candidate who knows most of it, however little; of equals the first. `None`: there is nobody.
@@ -116,6 +154,38 @@ mod tests {
         ] {
             assert_eq!(choose(message, &office()), chosen, "{message}");
         }
+    }
+
+    #[test]
+    fn an_index_chooses_as_a_look_at_everybody_does() {
+        let index = Index::of(office());
+        let words = ["cook", "dinner", "tax", "invoice", "vat", "duty", "answers", "questions", "clerk", "return", "x"];
+        for first in words {
+            for second in words {
+                for third in words {
+                    let message = format!("{first} {second} {third}");
+                    assert_eq!(index.choose(&message), choose(&message, &office()), "{message}");
+                }
+            }
+        }
+        let twins = vec![candidate("Bot", "", &[]), candidate("Bot", "", &[])];
+        assert_eq!((Index::of(twins).choose("bot"), Index::default().choose("bot")), (None, None));
+    }
+
+    #[test]
+    fn the_work_for_a_message_does_not_grow_with_the_number_of_agents() {
+        let office = |agents: usize| {
+            Index::of(
+                (0..agents).map(|n| candidate(&format!("Agent number{n}"), "knows everything about shared", &["any"])),
+            )
+        };
+        let (few, many) = (office(ROUTED_SHARED_MAX), office(20 * ROUTED_SHARED_MAX));
+        let message = "Agent number7 knows everything about shared any";
+        assert_eq!(few.looks(message).count(), 6 * ROUTED_SHARED_MAX + 1);
+        assert_eq!(many.looks(message).count(), 1, "what everybody knows calls for nobody");
+        assert_eq!(many.choose(message), Some(7));
+        let every = (0..3 * ROUTED_WORDS_MAX).map(|n| format!("number{n} ")).collect::<String>();
+        assert!(many.looks(&every).count() <= ROUTED_WORDS_MAX * ROUTED_SHARED_MAX);
     }
 
     #[test]

@@ -73,12 +73,14 @@ impl<M: Medium> Shard<M> {
         let mut agents = Vec::new();
         for note in notes {
             match note {
-                DirectoryNote::Agent(agent) => agents.push(agent.clone()),
+                DirectoryNote::Agent(put) => {
+                    self.router.forget(&put.agent.namespace);
+                    agents.push(put.clone());
+                }
                 DirectoryNote::Key(key) => self.keyring.fold(key.clone()),
             }
         }
         self.roster.learn(&mut self.catalog.names, agents, complete);
-        self.router.forget();
         Outcome::Reply(Reply::Done)
     }
 

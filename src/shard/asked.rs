@@ -38,10 +38,11 @@ impl<M: Medium> Shard<M> {
             _ => seq,
         };
         let mut search = Search::new(seq, looked);
-        search.go(&self.log, slot, self.committed_seq(slot)).map_err(|stop| {
+        let standing = search.go(&self.log, slot, self.committed_seq(slot));
+        if standing.is_err() {
             self.parked.keep_walk(Walk::Answer { seq, looked: search.looked });
-            stop
-        })
+        }
+        standing
     }
 
     /// The run that is to answer message `seq`, if one is.

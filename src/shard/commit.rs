@@ -97,7 +97,10 @@ pub enum Effect {
         facts: Option<Facts>,
     },
     /// Nothing; the answer to who moved all cursors.
-    Marked,
+    Marked {
+        /// As many as one turn may move.
+        is_part: bool,
+    },
     /// A session has another title.
     Renamed {
         /// Which.
@@ -186,7 +189,7 @@ impl Effect {
             | Self::KeyPut
             | Self::Replayed { .. }
             | Self::Stopped(_)
-            | Self::Marked
+            | Self::Marked { .. }
             | Self::Refused(_) => None,
         }
     }
@@ -209,7 +212,7 @@ impl Effect {
             | Self::BlobReleased { .. }
             | Self::CursorMoved { facts: None, .. }
             | Self::Rated { .. }
-            | Self::Marked
+            | Self::Marked { .. }
             | Self::Stopped(_)
             | Self::Refused(_) => 0,
         }

@@ -192,7 +192,8 @@ pub enum Command {
         /// At most this many.
         limit: usize,
     },
-    /// Moves a user's cursor to the end of each of its sessions on this shard. Repeatable; refused as a whole when it has no room.
+    /// Moves a user's cursor to the end of each of its sessions on this shard, of as many as one turn may: then the answer is
+    /// [`super::Reply::DoneInPart`]. Repeatable; refused as a whole when it has no room.
     MarkAllRead {
         /// The user.
         user_id: String,

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub enum Reply {
     /// Nothing to say but that it is done.
     Done,
+    /// As much is done as one turn may take: the same command does more.
+    DoneInPart,
     /// One session, as clients read it (seven keys of contract 1.4).
     Session {
         /// A JSON object.

@@ -94,7 +94,8 @@ impl<M: Medium> Shard<M> {
                 self.commit_cursor(slot, reader, last_seq, own_at, out);
                 self.cursors(slot, &facts?)
             }
-            Effect::Marked => Reply::Done,
+            Effect::Marked { is_part: true } => Reply::DoneInPart,
+            Effect::Marked { is_part: false } => Reply::Done,
             Effect::Renamed { slot, note, facts, time_us } => self.commit_rename(slot, note, &facts, time_us),
             Effect::Rated { slot, rating } => self.commit_rating(slot, rating),
             Effect::Deleted { slot, session } => self.commit_delete(slot, session, out),

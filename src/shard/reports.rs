@@ -1,10 +1,14 @@
 //! The last calls of each agent, for people who look for the reason of a silence. In memory only: a restart forgets them.
 
-use super::CallReport;
+use super::answer::{EMPTY, INCOMPLETE};
+use super::call::{CallEnd, CallKind};
 use super::names::NameId;
+use super::{CallReport, Shard};
 use crate::limits::{DELIVERIES_AGENTS_MAX, DELIVERIES_MAX};
+use crate::session::{RunId, scoped};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
+use storage::{Medium, Slot};
 
 /// See the file's head.
 #[derive(Debug, Default)]
@@ -35,6 +39,36 @@ impl Reports {
     /// The calls of an agent, latest first.
     pub(super) fn of(&self, agent: NameId) -> Vec<CallReport> {
         self.by_agent.get(&agent).map(|reports| reports.iter().rev().cloned().collect()).unwrap_or_default()
+    }
+}
+
+impl<M: Medium> Shard<M> {
+    /// The call of a team's voice has ended.
+    pub(super) fn report_voice(&mut self, slot: Slot, run: RunId, number: u16, attempt: u32, end: &CallEnd) {
+        let early = self.runs.ended_early.remove(&(run, number));
+        let Some(voice) = self.runs.voice(slot, run, number) else { return };
+        let silent = if voice.chunks.0 > 0 { INCOMPLETE } else { EMPTY };
+        let is_complete = voice.messages > 0 && voice.assembler.is_empty();
+        let failed = end.failure.as_ref().map(|failure| (failure.reason, failure.detail.clone()));
+        let failure = early.or(failed).or_else(|| (!is_complete).then(|| (silent.0, silent.1.to_owned())));
+        let (chunks, dropped) = (voice.chunks.0, voice.lines_dropped);
+        let name = scoped(&voice.agent.namespace, voice.agent.id()).into_owned();
+        let report = CallReport {
+            session: self.id_of(slot),
+            run,
+            voice: number,
+            attempt,
+            kind: CallKind::Answer,
+            ended_at_us: self.now.unix_us,
+            duration_us: end.duration_us,
+            first_line_us: end.first_line_us,
+            status: end.status,
+            chunks,
+            lines_dropped: end.lines_dropped + dropped,
+            failure,
+        };
+        let agent = self.catalog.names.intern(&name);
+        self.reports.push(agent, report);
     }
 }
 

@@ -58,11 +58,10 @@ impl Roster {
     }
 
     /// The built-in agent, if there is to be one and no other has its name in this namespace.
-    pub(super) fn built_in(&self, namespace: &Namespace) -> Option<&AgentConfig> {
-        let is_hidden = |echo: &&AgentConfig| {
-            !self.agents.values().any(|agent| agent.namespace == namespace.stored() && agent.id() == echo.id())
-        };
-        self.echo.as_ref().filter(is_hidden)
+    pub(super) fn built_in(&self, names: &Names, namespace: &Namespace) -> Option<&AgentConfig> {
+        let registered =
+            |echo: &AgentConfig| names.find(&namespace.scoped(echo.id())).and_then(|name| self.agents.get(&name));
+        self.echo.as_ref().filter(|echo| registered(echo).is_none())
     }
 
     /// The name of an agent that is registered or built in.

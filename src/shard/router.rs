@@ -2,12 +2,13 @@
 //! and the one who is there for the rest:
 //! whom the user spoke to last, the default, the oldest, the built-in one.
 //!
-//! What an agent can be found by is read once and forgotten when any registration changes: changes are rare, and reading the profiles
-//! of thousands of agents is not for every message. Not here: the rule of choice (`agent::router`), whom the user spoke to last.
+//! What the agents of a namespace can be found by is read once, into an index by word, and forgotten when a registration there changes:
+//! changes are rare, and neither the profiles of thousands of agents nor all of them are for every message. Not here: the rule of choice
+//! (`agent::router`), whom the user spoke to last.
 
 use super::roster::Roster;
 use super::{AgentName, Outcome, Refusal, Reply, Shard, Stop};
-use crate::agent::{Candidate, choose};
+use crate::agent::{Candidate, Index};
 use crate::session::{AgentConfig, Namespace};
 use hashbrown::HashMap;
 use storage::Medium;
@@ -15,42 +16,45 @@ use storage::Medium;
 /// The agents that may be chosen, by namespace, as far as somebody has asked.
 #[derive(Debug, Default)]
 pub(super) struct Router {
-    lists: HashMap<Namespace, Vec<Listed>>,
+    lists: HashMap<Namespace, List>,
 }
 
-/// An agent that may be chosen.
-#[derive(Debug)]
-struct Listed {
-    agent: AgentName,
-    candidate: Candidate,
-    is_default: bool,
-    is_team: bool,
+/// The enabled agents of a namespace, oldest first.
+#[derive(Debug, Default)]
+struct List {
+    agents: Vec<AgentName>,
+    /// Their places, by word.
+    index: Index,
+    /// Their places, by id.
+    by_id: HashMap<String, usize>,
+    /// Who is there for what calls for nobody: the first default, else the first that is no team.
+    default: Option<usize>,
 }
 
 impl Router {
-    /// Registrations have changed.
-    pub(super) fn forget(&mut self) {
-        self.lists.clear();
+    /// A registration of this namespace (as it is stored) has changed.
+    pub(super) fn forget(&mut self, namespace: &str) {
+        self.lists.retain(|known, _| known.stored() != namespace);
     }
 
-    /// The enabled agents of a namespace, oldest first.
-    fn list(&mut self, namespace: &Namespace, roster: &Roster) -> &[Listed] {
+    fn list(&mut self, namespace: &Namespace, roster: &Roster) -> &List {
         self.lists.entry(namespace.clone()).or_insert_with(|| {
             let is_here = |agent: &&AgentConfig| agent.namespace == namespace.stored() && agent.enabled();
             let mut agents: Vec<&AgentConfig> = roster.registered().filter(is_here).collect();
             agents.sort_by_key(|agent| (agent.inserted_at_us, agent.id()));
-            agents.into_iter().map(Listed::of).collect()
+            List::of(&agents)
         })
     }
 }
 
-impl Listed {
-    fn of(agent: &AgentConfig) -> Self {
+impl List {
+    fn of(agents: &[&AgentConfig]) -> Self {
+        let first = |is_it: fn(&AgentConfig) -> bool| agents.iter().position(|agent| is_it(agent));
         Self {
-            agent: name_of(agent),
-            candidate: Candidate::of(agent),
-            is_default: agent.profile.is_default,
-            is_team: agent.profile.team.is_some(),
+            agents: agents.iter().map(|agent| name_of(agent)).collect(),
+            index: Index::of(agents.iter().map(|agent| Candidate::of(agent))),
+            by_id: agents.iter().enumerate().map(|(place, agent)| (agent.id().to_owned(), place)).collect(),
+            default: first(|agent| agent.profile.is_default).or_else(|| first(|agent| agent.profile.team.is_none())),
         }
     }
 }
@@ -74,18 +78,14 @@ impl<M: Medium> Shard<M> {
             return Err(Refusal::Overloaded.into()); // the registrations are on their way
         }
         let list = self.router.list(namespace, &self.roster);
-        let chosen = choose(message, list.iter().map(|listed| &listed.candidate));
-        let agent = chosen.map(|place| list[place].agent.clone());
-        let built_in = self.roster.built_in(namespace).map(name_of);
-        let first = |is_it: &dyn Fn(&Listed) -> bool| {
-            list.iter().find(|listed| is_it(listed)).map(|listed| listed.agent.clone())
-        };
+        let at = |place: usize| list.agents[place].clone();
+        let agent = list.index.choose(message).map(at);
+        let built_in = self.roster.built_in(&self.catalog.names, namespace).map(name_of);
         let last_spoken_to = recent.and_then(|recent| {
-            let registered = first(&|listed| listed.agent.id == recent);
+            let registered = list.by_id.get(recent).copied().map(at);
             registered.or_else(|| built_in.clone().filter(|echo| echo.id == recent))
         });
-        let default = || first(&|listed| listed.is_default).or_else(|| first(&|listed| !listed.is_team));
-        let fallback = last_spoken_to.or_else(default).or(built_in);
+        let fallback = last_spoken_to.or_else(|| list.default.map(at)).or(built_in);
         Ok(Outcome::Reply(Reply::Routed { agent, fallback }))
     }
 }

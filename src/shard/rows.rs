@@ -7,7 +7,7 @@ use super::catalog::Entry;
 use super::commit::Effect;
 use super::timeline::Whose;
 use super::{Caller, Now, Outcome, Refusal, Reply, Row, SessionRow, Shard, Stop};
-use crate::limits::{CHAT_ROWS_MAX, PAGE_BYTES_MAX, SESSION_ROWS_MAX};
+use crate::limits::{CHAT_ROWS_MAX, MARKED_SESSIONS_MAX, PAGE_BYTES_MAX, SESSION_ROWS_MAX, UNREAD_SESSIONS_MAX};
 use crate::session::{CursorMoved, Namespace, SessionId, SessionStatus, advance, kind};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -129,7 +129,12 @@ impl<M: Medium> Shard<M> {
         limit: usize,
     ) -> Result<Outcome, Stop> {
         let limit = limit.min(CHAT_ROWS_MAX);
-        let (slots, count) = self.unread_sessions(namespace, whose)?;
+        let (mut slots, count) = self.unread_sessions(namespace, whose)?;
+        let is_left_out = slots.len() > UNREAD_SESSIONS_MAX;
+        if is_left_out {
+            slots.select_nth_unstable_by_key(UNREAD_SESSIONS_MAX, |&slot| self.activity(slot));
+            slots.truncate(UNREAD_SESSIONS_MAX);
+        }
         let (mut next, mut is_cold) = (BinaryHeap::new(), false);
         for slot in if limit > 0 { slots } else { Vec::new() } {
             let cursor = self.catalog.entry(slot).map_or(0, |entry| u64::from(entry.user_cursor));
@@ -158,7 +163,7 @@ impl<M: Medium> Shard<M> {
             let slot = self.readable(session)?;
             next.extend(self.first_by_others(slot, seq)?.map(Reverse));
         }
-        Ok(Outcome::Reply(Reply::Unread { count, rows, is_cut: false }))
+        Ok(Outcome::Reply(Reply::Unread { count, rows, is_cut: is_left_out }))
     }
 
     /// The first message above `after` that the session's user has not written: its time, session and seq. Every message says how many
@@ -188,7 +193,7 @@ impl<M: Medium> Shard<M> {
         Ok(Some((time_us, self.id_of(slot), found)))
     }
 
-    /// Moves the user's cursor to the end of each session with something unread, or to `upto` in one session.
+    /// Moves the user's cursor to the end of each session with something unread, as many as one turn may, or to `upto` in one session.
     pub(super) fn mark_all_read(
         &mut self,
         now: Now,
@@ -207,7 +212,11 @@ impl<M: Medium> Shard<M> {
                 let own_at = if wanted == last_seq { entry.own_total } else { self.own_at(slot, wanted)? };
                 moves.push((slot, wanted, own_at));
             }
+            if moves.len() == MARKED_SESSIONS_MAX {
+                break;
+            }
         }
+        let is_part = moves.len() == MARKED_SESSIONS_MAX;
         if !self.commits.has_room_for(moves.len()) {
             return Err(Refusal::Overloaded.into());
         }
@@ -219,7 +228,7 @@ impl<M: Medium> Shard<M> {
             let effect = Effect::CursorMoved { slot, reader, last_seq, own_at, facts: None };
             self.commits.push(lsn, self.nobody(), effect);
         }
-        if moves.is_empty() || self.commits.push_behind(from, Effect::Marked).is_some() {
+        if moves.is_empty() || self.commits.push_behind(from, Effect::Marked { is_part }).is_some() {
             return Ok(Outcome::Reply(Reply::Done));
         }
         Ok(Outcome::Later)

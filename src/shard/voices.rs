@@ -8,7 +8,7 @@
 //! Not here: who speaks when and what follows (`team_run`).
 
 use super::answer::{EMPTY, INCOMPLETE, marked, named, with_fields};
-use super::call::{CallEnd, CallEvent, CallKind, CallReport};
+use super::call::{CallEnd, CallEvent};
 use super::kept::Kept;
 use super::runs::{Attempt, Ending};
 use super::{ChunkPlace, Out, Output, Push, Refusal, Shard, Stop};
@@ -469,33 +469,6 @@ impl<M: Medium> Shard<M> {
             answer,
             below,
         })
-    }
-
-    fn report_voice(&mut self, slot: Slot, run: RunId, number: u16, attempt: u32, end: &CallEnd) {
-        let early = self.runs.ended_early.remove(&(run, number));
-        let Some(voice) = self.runs.voice(slot, run, number) else { return };
-        let silent = if voice.chunks.0 > 0 { INCOMPLETE } else { EMPTY };
-        let is_complete = voice.messages > 0 && voice.assembler.is_empty();
-        let failed = end.failure.as_ref().map(|failure| (failure.reason, failure.detail.clone()));
-        let failure = early.or(failed).or_else(|| (!is_complete).then(|| (silent.0, silent.1.to_owned())));
-        let (chunks, dropped) = (voice.chunks.0, voice.lines_dropped);
-        let name = scoped(&voice.agent.namespace, voice.agent.id()).into_owned();
-        let report = CallReport {
-            session: self.id_of(slot),
-            run,
-            voice: number,
-            attempt,
-            kind: CallKind::Answer,
-            ended_at_us: self.now.unix_us,
-            duration_us: end.duration_us,
-            first_line_us: end.first_line_us,
-            status: end.status,
-            chunks,
-            lines_dropped: end.lines_dropped + dropped,
-            failure,
-        };
-        let agent = self.catalog.names.intern(&name);
-        self.reports.push(agent, report);
     }
 }
 

@@ -310,7 +310,7 @@ mod tests {
     impl World {
         /// All of a step is said in the order that `picks` says, and stored.
         fn step(&mut self, voices: &[Words], picks: &mut impl Iterator<Item = (u8, Luck)>) {
-            let mut left: Vec<VecDeque<Option<u8>>> = voices.iter().map(|words| script(words)).collect();
+            let mut left: Vec<VecDeque<Option<u8>>> = voices.iter().map(script).collect();
             let mut said = vec![String::new(); voices.len()];
             while !self.uncommitted.is_empty() || left.iter().any(|left| !left.is_empty()) {
                 let (pick, luck) = picks.next().expect("there is always another");

@@ -190,8 +190,13 @@ impl Marking {
                 if self.session.is_none() {
                     check_known(&mut answers)?;
                 }
+                let mut is_part = false;
                 for reply in answers.into_iter().flatten() {
-                    reply?;
+                    is_part |= reply? == Reply::DoneInPart;
+                }
+                if is_part {
+                    self.stage = Stage::Begin; // shards that have marked all have nothing left to do
+                    return self.go_on(Answers::default());
                 }
                 self.stage = Stage::Counted;
                 Ok(Next::Ask(vec![(To::Every, Command::ReadUnread { user_id, agent_id, limit: 0 })]))

@@ -338,3 +338,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_turn_marks_so_many_sessions_and_the_same_command_the_next() {
+    use crate::limits::MARKED_SESSIONS_MAX;
+    let mut bench = Bench::new();
+    let sessions = MARKED_SESSIONS_MAX as u64 + 2;
+    for n in 1..=sessions {
+        bench.create(n, "alice");
+        bench.append(n, "bot");
+    }
+    let mark = || Command::MarkAllRead { user_id: "alice".into(), agent_id: None, session: None, upto: None };
+    let unread =
+        |bench: &mut Bench| match bench.call(Command::ReadUnread { user_id: "alice".into(), agent_id: None, limit: 1 })
+        {
+            Ok(Reply::Unread { count, rows, is_cut }) => (count, rows.first().map(|row| row.session), is_cut),
+            other => panic!("unexpected {other:?}"),
+        };
+    assert_eq!(unread(&mut bench), (sessions, Some(id(1)), true), "who has been quiet for longest comes first");
+    assert_eq!(bench.call(mark()), Ok(Reply::DoneInPart));
+    let left = unread(&mut bench);
+    assert_eq!((left.0, left.2), (2, false));
+    assert_eq!((bench.call(mark()), bench.call(mark())), (Ok(Reply::Done), Ok(Reply::Done)));
+    assert_eq!(unread(&mut bench), (0, None, false));
+}
