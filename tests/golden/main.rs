@@ -19,9 +19,11 @@ use storage::{File, Options, recover};
 
 const NOW: Now = Now { unix_us: 1_761_300_000_000_000, mono_us: 1_000_000 };
 
-/// Each folder and the script that wrote it.
-const FOLDERS: [(&str, fn(&mut script::Bench)); 2] =
-    [("shard-v1", script::write), ("shard-v2", script::write_with_tenants)];
+/// The steps that wrote a folder.
+type Script = fn(&mut script::Bench);
+
+/// Each folder with its script.
+const FOLDERS: [(&str, Script); 2] = [("shard-v1", script::write), ("shard-v2", script::write_with_tenants)];
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
