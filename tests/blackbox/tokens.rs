@@ -76,7 +76,7 @@ fn without_a_token_every_door_is_closed_in_the_words_of_its_dialect() {
 }
 
 /// Each with what it is.
-fn bad_tokens() -> Vec<(&'static str, String)> {
+pub(super) fn bad_tokens() -> Vec<(&'static str, String)> {
     let claims = |more: Value| {
         let mut claims = json!({"sub": "alice", "exp": now_s() + 60});
         let more = more.as_object().expect("an object").clone();

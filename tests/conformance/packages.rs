@@ -20,6 +20,10 @@ const KOSOKU: &str = "kosoku==0.1.0";
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// Holds an OpenAPI document against the standard.
 const SPEC_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
+/// Signs and judges tokens.
+const PYJWT: &str = "pyjwt==2.15.1";
+/// What it signs with.
+const CRYPTOGRAPHY: &str = "cryptography==50.0.2";
 
 /// One installation at a time, so that tests of one run do not start the same.
 static INSTALLING: Mutex<()> = Mutex::new(());
@@ -77,6 +81,13 @@ pub fn openapi() -> Option<PathBuf> {
     let program = python("openapi", &[SCHEMATHESIS, SPEC_VALIDATOR], "schemathesis");
     let program = found(program, Path::exists, "schemathesis could not be installed: the document was not judged")?;
     program.parent().map(Path::to_path_buf)
+}
+
+/// A Python that has PyJWT.
+pub fn pyjwt() -> Option<PathBuf> {
+    let python = python("jwt", &[PYJWT, CRYPTOGRAPHY], "python");
+    let is_there = |python: &Path| runs(&python.to_string_lossy(), &["-c", "import jwt, cryptography"]);
+    found(python, is_there, "PyJWT could not be installed: no token was judged by it")
 }
 
 /// Where `program` is once these packages are installed in an environment of their own.

@@ -1,6 +1,7 @@
 //! The npm `phoenix` client, oldest and newest supported, over WebSocket and long poll, through a crash of the server.
 
-use crate::harness::{Folder, Options, Secured, Server};
+use crate::harness::guard::{Guarded, user_token};
+use crate::harness::{Folder, Options, Secured, Server, json};
 use crate::node::{Node, Transport};
 use crate::packages::{PHOENIX_VERSIONS, phoenix};
 
@@ -85,4 +86,17 @@ fn a_client_without_websockets_falls_back_to_long_poll_by_itself() {
         let environment = [("URL_BASE", url.as_str()), ("SESSION_ID", &session), ("AJAX", ajax(version))];
         Node::run(&packages, Transport::WebSocket, include_str!("fallback.mjs"), &environment).finished();
     }
+}
+
+#[test]
+fn the_newest_client_opens_a_websocket_with_its_own_auth_token_and_not_with_a_bad_one_or_none() {
+    let Some(packages) = phoenix(PHOENIX_VERSIONS[1]) else { return };
+    let guarded = Guarded::start(&[]);
+    let good = user_token("default", "alice", 600);
+    let made = guarded.call(&good, "POST", "/api/sessions", Some(&json!({"user_id": "alice", "agent_id": "bot"})));
+    let session = made.expect(201)["session"]["id"].as_str().expect("an id").to_owned();
+    let url = format!("ws://{}/socket", guarded.server.address());
+    let bad = format!("{good}x");
+    let environment = [("URL_BASE", url.as_str()), ("SESSION_ID", &session), ("GOOD", &good), ("BAD", &bad)];
+    Node::run(&packages, Transport::WebSocket, include_str!("auth.mjs"), &environment).finished();
 }

@@ -1,15 +1,17 @@
 //! Data folders of earlier versions open for ever, and this version still writes what they wrote.
 //!
 //! `shard-v1` was written by the example `golden-shard` before there were namespaces, titles and teams, and is never written again. It
-//! ends in the middle of an answer, as the folder of a killed server does.
+//! ends in the middle of an answer, as the folder of a killed server does. `shard-v2` has what came since: titles, ratings, files, keys,
+//! teams, main sessions, and all of it in two namespaces.
 
 #[path = "../../examples/golden-shard.rs"]
 #[allow(dead_code)] // its `main` is the example's
 mod script;
 
-use fleetlm::session::SessionId;
+use fleetlm::session::{Namespace, SessionId, main_id};
 use fleetlm::shard::{
-    AgentCommand, Call, Caller, Command, Input, Now, Output, PageFrom, Refusal, Reply, Shard, ShardId, owner_of_session,
+    Access, AgentCommand, BlobCommand, Call, Caller, Command, Input, KeyCommand, Now, Output, PageFrom, Refusal, Reply,
+    Shard, ShardId, owner_of_session,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -17,14 +19,20 @@ use storage::{File, Options, recover};
 
 const NOW: Now = Now { unix_us: 1_761_300_000_000_000, mono_us: 1_000_000 };
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/shard-v1")
+/// The steps that wrote a folder.
+type Script = fn(&mut script::Bench);
+
+/// Each folder with its script.
+const FOLDERS: [(&str, Script); 2] = [("shard-v1", script::write), ("shard-v2", script::write_with_tenants)];
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// A copy that may be opened for writing.
-fn copy() -> tempfile::TempDir {
+fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(golden()).unwrap() {
+    for entry in std::fs::read_dir(golden(name)).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }
@@ -35,6 +43,8 @@ fn copy() -> tempfile::TempDir {
 struct Shards {
     shards: Vec<Shard<File>>,
     calls: Vec<Call>,
+    /// As whom is asked.
+    access: Option<Box<Access>>,
 }
 
 impl Shards {
@@ -47,12 +57,12 @@ impl Shards {
             let options = Options { shard, seed: 9 + u64::from(shard), ..options.clone() };
             Shard::open(medium.clone(), &recovered, options, None).unwrap()
         };
-        Self { shards: (0..count).map(open).collect(), calls: Vec::new() }
+        Self { shards: (0..count).map(open).collect(), calls: Vec::new(), access: None }
     }
 
     fn call(&mut self, shard: ShardId, command: Command) -> Result<Reply, Refusal> {
         let from = Caller { shard, token: 1 };
-        let mut inputs = VecDeque::from([Input::Call { from, access: None, command }]);
+        let mut inputs = VecDeque::from([Input::Call { from, access: self.access.clone(), command }]);
         let mut answer = None;
         while let Some(input) = inputs.pop_front() {
             let mut out = Vec::new();
@@ -113,7 +123,7 @@ impl Shards {
 #[test]
 fn a_folder_of_version_1_holds_the_same_with_any_number_of_shards() {
     let read = |count| {
-        let folder = copy();
+        let folder = copy("shard-v1");
         let mut shards = Shards::open(folder.path(), count);
         (shards.sessions(), shards.agents())
     };
@@ -132,15 +142,67 @@ fn a_folder_of_version_1_holds_the_same_with_any_number_of_shards() {
 
 #[test]
 fn what_this_version_writes_for_the_same_steps_is_the_same_to_the_byte() {
-    let folder = tempfile::tempdir().unwrap();
-    script::write_folder(folder.path()).unwrap();
-    let mut names: Vec<_> = std::fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert!(!names.is_empty());
-    for name in names {
-        let [expected, written] =
-            [golden(), folder.path().to_owned()].map(|folder| std::fs::read(folder.join(&name)).unwrap());
-        let at = expected.iter().zip(&written).position(|(a, b)| a != b);
-        assert!(at.is_none() && expected.len() == written.len(), "{name:?} differs at {at:?}");
+    for (name, script) in FOLDERS {
+        let folder = tempfile::tempdir().unwrap();
+        script::write_folder(folder.path(), script).unwrap();
+        let mut files: Vec<_> =
+            std::fs::read_dir(golden(name)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        assert!(!files.is_empty());
+        for file in files {
+            let [expected, written] =
+                [golden(name), folder.path().to_owned()].map(|folder| std::fs::read(folder.join(&file)).unwrap());
+            let at = expected.iter().zip(&written).position(|(a, b)| a != b);
+            assert!(at.is_none() && expected.len() == written.len(), "{name}: {file:?} differs at {at:?}");
+        }
+    }
+}
+
+/// What a folder with two namespaces holds, as one text, with any number of shards the same.
+fn tenants(count: u16) -> String {
+    let folder = copy("shard-v2");
+    let mut shards = Shards::open(folder.path(), count);
+    let mut all = String::new();
+    for namespace in ["default", "acme"] {
+        let namespace = Namespace::parse(namespace).unwrap();
+        shards.access = Some(Box::new(Access { namespace, ..Access::default() }));
+        all += &format!("{:#?}\n{:#?}\n", shards.sessions(), shards.agents());
+    }
+    shards.access = None;
+    let session = SessionId::from_parts(1_761_216_480_002, 2);
+    let owner = owner_of_session(session, count);
+    let Ok(Reply::Ratings(ratings)) = shards.call(owner, Command::ReadRatings { session }) else { panic!("ratings") };
+    all += &format!("{ratings:#?}\n");
+    for n in [1, 2] {
+        let command = BlobCommand::Find { hash: script::file(n).hash, name: script::file(n).name };
+        all += &format!("{:?}\n", shards.call(owner, Command::Blob { session, command }));
+    }
+    let Ok(Reply::Keys(keys)) = shards.call(ShardId(0), Command::Keys(KeyCommand::List)) else { panic!("keys") };
+    all + &format!("{keys:#?}\n")
+}
+
+#[test]
+fn a_folder_of_version_2_holds_the_same_with_any_number_of_shards() {
+    let one = tenants(1);
+    assert_eq!((tenants(2) == one, tenants(3) == one), (true, true));
+    let main = main_id("", "alice", "bot");
+    for (what, times) in [
+        (format!("\"{}\"", main.at_generation(1)), 1),
+        (format!("\"{main}\""), 0), // the first life, deleted
+        (main_id("", "alice", "ann").to_string(), 1),
+        ("\\\"title\\\":\\\"Trip\\\"".to_owned(), 1),
+        ("\\\"title\\\":\\\"Röme\\\"".to_owned(), 1),
+        ("Acme's".to_owned(), 1),
+        ("\\\"members\\\":[\\\"ann\\\",\\\"ben\\\"]".to_owned(), 1),
+        ("Concise.".to_owned(), 1),
+        ("rating: 2".to_owned(), 0), // what was said before the last word
+        ("BlobNotFound".to_owned(), 1),
+        ("\"2.png\"".to_owned(), 1),
+        ("KeyPut {".to_owned(), 3),
+        ("revoked_at_us: None".to_owned(), 2),
+        ("Yes.".to_owned(), 1),
+    ] {
+        let found = one.matches(&what).count();
+        assert!(if times == 0 { found == 0 } else { found >= times }, "{what} is there {found} times:\n{one}");
     }
 }

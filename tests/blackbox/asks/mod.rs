@@ -4,6 +4,7 @@
 
 mod chat;
 mod ends;
+mod same;
 mod socket;
 mod stream;
 mod tenants;

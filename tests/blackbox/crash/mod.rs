@@ -1,8 +1,8 @@
 //! `kill -9` again and again under load, held against an oracle of what was acknowledged.
 //!
 //! `FLEETLM_KILL_CYCLES` sets how often (25 without it, 1000 before a release). The claims: nothing acknowledged is
-//! lost or changed, a keyed retry adds nothing, seq has no hole, cursors never go back, what was deleted stays so,
-//! whatever number of shards the next life has.
+//! lost or changed, a keyed retry adds nothing (by either API), seq has no hole, cursors never go back,
+//! what was deleted stays so, whatever number of shards the next life has.
 
 mod oracle;
 mod writers;

@@ -35,6 +35,16 @@ pub enum Acknowledged {
         session: String,
         text: String,
     },
+    /// Nothing was appended, and will not be.
+    Refused {
+        session: String,
+        text: String,
+    },
+    /// A post of the hub's API was acknowledged, which tells no seq.
+    Posted {
+        session: String,
+        text: String,
+    },
     Read {
         session: String,
         last_seq: u64,
@@ -66,14 +76,44 @@ impl Acknowledged {
 type Writer = fn(SocketAddr, &Plan, Sender<Acknowledged>);
 
 /// Every kind of load, each once.
-pub fn all() -> [Writer; 5] {
-    [by_rest, by_rest_pipelined, by_socket, reads, deletes]
+pub fn all() -> [Writer; 6] {
+    [by_rest, by_rest_pipelined, by_hub, by_socket, reads, deletes]
 }
 
 /// A keyed append whose key is its text.
 pub fn append(session: &str, text: &str) -> Vec<u8> {
     let body = json!({"user_id": "alice", "content": {"text": text}});
     request("POST", &messages(session), &[("idempotency-key", text)], Some(&body))
+}
+
+/// A post of the hub's API whose `localId` is its text.
+pub fn post(session: &str, text: &str) -> Vec<u8> {
+    request("POST", &messages(session), &[], Some(&json!({"text": text, "localId": text})))
+}
+
+/// Posts of the hub's API, each twice: before the kill too a retry adds nothing.
+fn by_hub(address: SocketAddr, plan: &Plan, told: Sender<Acknowledged>) {
+    let Ok(mut connection) = Connection::try_open(address) else { return };
+    let mut call = |bytes: Vec<u8>| {
+        connection.try_send(bytes).ok()?;
+        connection.try_answer(false).ok()
+    };
+    for round in 0.. {
+        let session = plan.sessions[round % plan.sessions.len()].clone();
+        let text = format!("hub-{}-{round}", plan.cycle);
+        told.send(Acknowledged::Unanswered { session: session.clone(), text: text.clone() })
+            .expect("the oracle listens");
+        let Some(answer) = call(post(&session, &text)) else { return };
+        if answer.status == 409 {
+            told.send(Acknowledged::Refused { session, text }).expect("the oracle listens");
+            continue; // it is archived, which this API does not write to
+        }
+        answer.expect(200);
+        let posted = Acknowledged::Posted { session: session.clone(), text: text.clone() };
+        told.send(posted).expect("the oracle listens");
+        let Some(answer) = call(post(&session, &text)) else { return };
+        assert!([200, 409].contains(&answer.status), "{}", answer.text());
+    }
 }
 
 /// One append after the other.

@@ -125,6 +125,14 @@ impl Connection {
         (self.stream, self.unread)
     }
 
+    /// Whatever comes next, of an answer that goes on.
+    pub fn piece(&mut self) -> String {
+        if self.unread.is_empty() {
+            self.fill().expect("the server sends");
+        }
+        String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
+    }
+
     fn chunked(&mut self) -> std::io::Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
