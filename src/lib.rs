@@ -15,6 +15,7 @@
 pub mod agent;
 pub mod api;
 pub mod config;
+pub mod console;
 pub mod inspect;
 pub mod limits;
 pub mod protocol;
