@@ -834,7 +834,7 @@ mod tests {
     #[test]
     fn unknown_routes_and_methods_are_not_found() {
         for request in [
-            get("/"),
+            post("/", "{}"),
             get("/api"),
             get("/health"),
             get("/healthz"),

@@ -196,7 +196,8 @@ mod tests {
         let forbidden =
             ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser"];
         for file in FILES.iter() {
-            let text = file.content.replace("http://www.w3.org/2000/svg", "");
+            // A name that is no address, and a line that is shown for readers to copy.
+            let text = file.content.replace("http://www.w3.org/2000/svg", "").replace("\"http://127.0.0.1:8000\"", "");
             let found = forbidden.into_iter().chain(["https://", "http://", "srcdoc"]).find(|word| text.contains(word));
             assert_eq!(found, None, "{}", file.name);
         }

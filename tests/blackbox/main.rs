@@ -9,6 +9,7 @@ mod agents;
 mod asks;
 mod channels;
 mod channels_send;
+mod console;
 mod conventions;
 mod crash;
 mod damage;

@@ -24,11 +24,11 @@ export class Agents {
   #head = el("header", { class: "head" });
   #about = el("div", {});
   #calls = el("div", { class: "table", tabIndex: 0, role: "region", "aria-label": "Last calls" });
-  #detail = el("section", { class: "detail", "aria-label": "Agent" }, this.#head, el("div", { class: "page" }, el("div", { class: "inner" }, this.#about, el("h2", { class: "section" }, "Last calls"), this.#calls)));
+  #detail = el("section", { class: "detail", "aria-label": "Agent" }, this.#head, el("div", { class: "page" }, el("div", { class: "inner" }, el("h2", {}, "Last calls"), this.#calls, this.#about)));
   element = el(
     "div",
     { class: "split" },
-    el("section", { class: "list", "aria-label": "Agents" }, el("header", {}, this.#search), el("div", { class: "scroll" }, this.#list, this.#note)),
+    el("section", { class: "list", "aria-label": "Agents" }, el("h1", { class: "narrow" }, "Agents"), el("header", {}, this.#search), el("div", { class: "scroll" }, this.#list, this.#note)),
     this.#detail,
   );
 
@@ -90,7 +90,8 @@ export class Agents {
     replace(this.#head, back, el("div", { class: "what" }, el("h1", {}, agent.name), el("p", { class: "muted" }, facts)), agent.status === "enabled" && talk);
     replace(
       this.#about,
-      agent.description && el("p", {}, agent.description),
+      el("h2", { class: "section" }, agent.isBuiltIn ? "About" : "Configuration"),
+      agent.description && el("p", { class: "muted about" }, agent.description),
       agent.isBuiltIn ? aboutEcho() : el("dl", { class: "fields" }, fieldsOf(agent).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     );
   }
@@ -117,8 +118,8 @@ export class Agents {
 }
 
 function rowOf({ ended_at, error, detail, status, duration_ms, first_chunk_ms, chunks, attempt, session_id, kind, lines_dropped }) {
-  const words = error ? `${error.replaceAll("_", " ")}${status ? ` ${status}` : ""}` : `${kind === "answer" ? "answered" : kind}${status ? ` ${status}` : ""}`;
-  const more = [error && detail, lines_dropped > 0 && `${lines_dropped} lines dropped`].filter(Boolean).join(", ");
+  const words = !error ? (kind === "answer" ? "answered" : kind) : error === "http_status" ? `status ${status}` : error.replaceAll("_", " ");
+  const more = [error && error !== "http_status" && detail, lines_dropped > 0 && `${lines_dropped} lines dropped`].filter(Boolean).join(", ");
   return el(
     "tr",
     {},
@@ -147,5 +148,5 @@ function fieldsOf(agent) {
   const fields = team ? [["members", team.members.map(nameOf).join(", ") || "none"], ["mode", team.mode], ["summarizer", team.summarizer && nameOf(team.summarizer)], ["rounds", team.rounds]] : [];
   const rest = Object.entries(agent).filter(([name, value]) => !LEFT_OUT.has(name) && value !== null && value !== "" && !(team && /^(origin|webhook)/.test(name)));
   const written = (value) => (Array.isArray(value) ? value.join(", ") : typeof value === "object" ? Object.entries(value).map(([name, text]) => `${name}: ${text}`).join(", ") || "none" : String(value));
-  return [...fields.filter(([, value]) => value !== undefined), ...rest.map(([name, value]) => [name, written(value)])].map(([name, value]) => [name.replaceAll("_", " "), String(value)]);
+  return [...fields.filter(([, value]) => value !== undefined), ...rest.map(([name, value]) => [name, name.endsWith("_at") ? momentOf(value) : written(value)])].map(([name, value]) => [name.replaceAll("_", " "), String(value)]);
 }

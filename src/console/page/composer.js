@@ -6,7 +6,12 @@ import { el, icon, replace, write } from "./dom.js";
 export class Composer {
   #send;
   #isBusy = false;
-  #agent = el("select", { "aria-label": "Agent" });
+  /** What was typed and not sent, by session. */
+  #drafts = new Map();
+  #about;
+  /** The agent that was asked for, until somebody chooses another. */
+  #wanted = "echo";
+  #agent = el("select", { "aria-label": "Agent", onchange: () => (this.#wanted = this.#agent.value) });
   #fixed = el("span", { class: "muted" });
   #field = el("textarea", {
     rows: 1, "aria-label": "Message", enterkeyhint: "send",
@@ -28,8 +33,12 @@ export class Composer {
     );
   }
 
-  /** Who speaks, and to whom: without `to` the agent is chosen here. */
-  speak({ as, to }) {
+  /** Who speaks, and to whom: without `to` the agent is chosen here. What was begun elsewhere stays there. */
+  speak({ as, to, about }) {
+    this.#drafts.set(this.#about, this.#field.value);
+    this.#field.value = this.#drafts.get(about) ?? "";
+    this.#about = about;
+    this.#grow();
     this.#agent.hidden = to !== undefined;
     this.#fixed.hidden = to === undefined;
     this.#error.hidden = true;
@@ -41,7 +50,7 @@ export class Composer {
 
   /** The agent of the next session. */
   choose(id) {
-    this.#agent.dataset.wanted = id;
+    this.#wanted = id;
     this.#draw();
   }
 
@@ -60,11 +69,9 @@ export class Composer {
   }
 
   #draw() {
-    const wanted = this.#agent.dataset.wanted || this.#agent.value || "echo";
     const enabled = knownAgents().filter(({ status }) => status === "enabled");
     replace(this.#agent, enabled.map(({ id, name }) => el("option", { value: id, title: id }, name)));
-    this.#agent.value = enabled.some(({ id }) => id === wanted) ? wanted : (enabled[0]?.id ?? "echo");
-    delete this.#agent.dataset.wanted;
+    this.#agent.value = (enabled.find(({ id }) => id === this.#wanted) ?? enabled[0])?.id;
   }
 
   #pressed(event) {

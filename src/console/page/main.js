@@ -32,11 +32,12 @@ const main = el("main", { id: "main", tabIndex: -1 });
 const light = el("span", { class: "light", "aria-hidden": "true" });
 const state = el("span", { role: "status" });
 const version = el("span", { class: "muted" });
-const theme = el("button", { type: "button", class: "quiet", title: "Theme (t)", onclick: () => themed(turnTheme()) });
+const theme = el("button", { type: "button", class: "quiet", title: "Change the theme (t)", onclick: () => themed(turnTheme()) });
 const user = el("button", { type: "button", class: "quiet user", title: "Change user or token", onclick: () => signIn() }, "User ", el("b", {}, settings.user));
 
 function frame() {
-  const nav = el("nav", { "aria-label": "Views" }, el("ul", {}, links.map((link) => el("li", {}, link))));
+  const brand = el("a", { class: "brand", href: "#/chat" }, el("img", { src: "console/icon.svg", alt: "", width: 18, height: 18 }), "FleetLM");
+  const nav = el("nav", { "aria-label": "Views" }, brand, el("ul", {}, links.map((link) => el("li", {}, link))));
   const foot = el(
     "footer",
     {},
@@ -44,13 +45,11 @@ function frame() {
     user,
     el("div", { class: "row" }, theme, el("button", { type: "button", class: "quiet", "data-wide": true, title: "Keys (?)", onclick: help }, "Keys")),
   );
-  const brand = el("a", { class: "brand", href: "#/chat" }, el("img", { src: "console/icon.svg", alt: "", width: 18, height: 18 }), "FleetLM");
-  replace(document.getElementById("app"), el("div", { class: "side" }, brand, nav, foot), main);
+  replace(document.getElementById("app"), el("div", { class: "side" }, nav, foot), main);
 }
 
 function themed() {
-  write(theme, { auto: "Auto theme", light: "Light", dark: "Dark" }[settings.theme]);
-  theme.setAttribute("aria-label", `Theme: ${settings.theme}`);
+  write(theme, `Theme: ${settings.theme}`);
 }
 
 /** `#/chat/01M8..` is the view `chat` and what it is to show. */
@@ -85,18 +84,21 @@ function counted() {
   count.setAttribute("aria-label", `${inbox.unread} unread`);
 }
 
+/** Has the view do this, if it can; false leaves the key to the browser. */
+const ask = (what, ...words) => (current[what] ? (current[what](...words) ?? true) : false);
+
 function keys() {
   VIEWS.forEach(([name, title], at) => onKey(String(at + 1), title, () => void (location.hash = `#/${name}`)));
-  onKey("/", "Search", () => current.search?.() ?? false);
-  onKey("j", "Down", () => current.step?.(1) ?? false);
-  onKey("k", "Up", () => current.step?.(-1) ?? false);
-  onKey("ArrowDown", undefined, ({ target }) => (target.closest("[data-row]") ? current.step?.(1) : false));
-  onKey("ArrowUp", undefined, ({ target }) => (target.closest("[data-row]") ? current.step?.(-1) : false));
+  onKey("/", "Search", () => ask("search"));
+  onKey("j", "Down", () => ask("step", 1));
+  onKey("k", "Up", () => ask("step", -1));
+  onKey("ArrowDown", undefined, ({ target }) => (target.closest("[data-row]") ? ask("step", 1) : false));
+  onKey("ArrowUp", undefined, ({ target }) => (target.closest("[data-row]") ? ask("step", -1) : false));
   onKey("n", "New session", () => void (location.hash = "#/chat/new"));
-  onKey("c", "Write", () => current.compose?.() ?? false);
-  onKey("x", "Stop the answer", () => current.stop?.() ?? false);
-  onKey("r", "Rename the session", () => current.rename?.() ?? false);
-  onKey("m", "Mark as read", () => current.mark?.() ?? false);
+  onKey("c", "Write", () => ask("compose"));
+  onKey("x", "Stop the answer", () => ask("stop"));
+  onKey("r", "Rename the session", () => ask("rename"));
+  onKey("m", "Mark as read", () => ask("mark"));
   onKey("t", "Theme", () => themed(turnTheme()));
   onKey("?", "This help", () => void help());
   listen(() => document.body.dataset.view);

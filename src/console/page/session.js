@@ -26,6 +26,8 @@ export class Session extends EventTarget {
   #nextIndex = 0;
   #isSending = false;
   #isFilling = false;
+  #isClosed = false;
+  #readUpto = 0;
   #runs = 0;
 
   constructor(info, socket) {
@@ -48,6 +50,7 @@ export class Session extends EventTarget {
   /** Reads the newest page, then stays live. */
   async open() {
     const page = await get(`api/sessions/${this.id}/messages?${query({ before_seq: 4294967295, limit: PAGE })}`);
+    if (this.#isClosed) return;
     this.messages = page.messages;
     this.lastSeq = page.last_seq;
     this.#tell("messages");
@@ -63,6 +66,7 @@ export class Session extends EventTarget {
   }
 
   close() {
+    this.#isClosed = true;
     this.#channel?.leave();
   }
 
@@ -108,7 +112,10 @@ export class Session extends EventTarget {
 
   /** What has been seen. */
   read() {
-    this.#channel?.push("read", { last_seq: this.lastSeq }).catch(() => {});
+    const upto = this.lastSeq;
+    if (upto <= this.#readUpto || this.#channel?.state !== "joined") return;
+    this.#readUpto = upto;
+    this.#channel.push("read", { last_seq: upto }).catch(() => (this.#readUpto = 0));
   }
 
   /** Drops what lies far above, while nobody looks at it. */

@@ -4,13 +4,15 @@ import { get, query } from "./api.js";
 import { nameOf } from "./directory.js";
 import { el, icon, replace, write } from "./dom.js";
 import { step } from "./keyboard.js";
-import { inbox } from "./live.js";
+import { connection, inbox } from "./live.js";
 import { settings } from "./settings.js";
 import { ago, short } from "./words.js";
 
 const PAGE = 50;
 /** Pages that a search reads before it waits to be asked for more. */
 const SEARCH_PAGES = 4;
+/** Sessions of the inbox that are asked for beside the pages. */
+const LATELY = 20;
 const ID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
 /** How often sessions of others are asked for; one's own are told by the inbox. */
 const ALL_EVERY_MS = 5000;
@@ -18,6 +20,9 @@ const ALL_EVERY_MS = 5000;
 export class SessionList {
   #sessions = new Map();
   #rows = new Map();
+  #asked = new Set();
+  /** The last one of the pages that were read. */
+  #oldest;
   #hasMore = false;
   #isReading = false;
   #ofAll = false;
@@ -34,6 +39,7 @@ export class SessionList {
   element = el(
     "section",
     { class: "list", "aria-label": "Sessions" },
+    el("h1", { class: "narrow" }, "Sessions"),
     el("header", {}, this.#search, el("a", { class: "button", href: "#/chat/new", title: "New session (n)", "aria-label": "New session" }, icon("plus"))),
     el("div", { class: "segmented", role: "group", "aria-label": "Whose sessions" }, this.#mine, this.#all),
     el("div", { class: "scroll" }, this.#list, this.#note, this.#more),
@@ -42,6 +48,8 @@ export class SessionList {
   constructor() {
     inbox.addEventListener("change", () => this.#inboxChanged());
     setInterval(() => document.visibilityState === "visible" && (this.#ofAll ? this.#refresh() : this.#draw()), ALL_EVERY_MS);
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#refresh());
+    connection.addEventListener("state", () => connection.own.state === "online" && this.#refresh());
     void this.#read();
   }
 
@@ -72,6 +80,8 @@ export class SessionList {
     this.#mine.setAttribute("aria-pressed", String(!ofAll));
     this.#all.setAttribute("aria-pressed", String(ofAll));
     this.#sessions.clear();
+    this.#asked.clear();
+    this.#oldest = undefined;
     this.#isReading = false;
     void this.#read();
   }
@@ -86,9 +96,9 @@ export class SessionList {
     this.#isReading = true;
     const ofAll = this.#ofAll;
     try {
-      const oldest = [...this.#sessions.keys()].reduce((least, id) => (least && least < id ? least : id), undefined);
-      const page = await this.#page(oldest);
+      const page = await this.#page(this.#oldest);
       if (ofAll !== this.#ofAll) return;
+      this.#oldest = page.sessions.at(-1)?.id ?? this.#oldest;
       for (const info of page.sessions) this.#sessions.set(info.id, info);
       this.#hasMore = page.has_more;
       this.#draw();
@@ -108,14 +118,14 @@ export class SessionList {
     this.#draw();
   }
 
+  /** What was active lately is shown wherever its page is: the list of pages is by age, not by activity. */
   #inboxChanged() {
-    const isNew = inbox.entries.some(({ session_id }) => !this.#sessions.has(session_id) && session_id > this.#newest());
-    if (isNew) void this.#refresh();
-    else this.#draw();
-  }
-
-  #newest() {
-    return [...this.#sessions.keys()].reduce((most, id) => (id > most ? id : most), "");
+    for (const { session_id: id } of inbox.entries.slice(0, LATELY)) {
+      if (this.#sessions.has(id) || this.#asked.has(id)) continue;
+      this.#asked.add(id);
+      get(`api/sessions/${id}`).then(({ session }) => this.noticed(session), () => this.#asked.delete(id));
+    }
+    this.#draw();
   }
 
   #filter() {
@@ -143,7 +153,7 @@ export class SessionList {
     const words = this.#search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const matches = (info) => {
       const text = `${info.title ?? ""} ${info.id} ${info.user_id} ${info.agent_id} ${nameOf(info.agent_id)}`.toLowerCase();
-      return words.every((word) => text.includes(word));
+      return (this.#ofAll || info.user_id === settings.user) && words.every((word) => text.includes(word));
     };
     return [...this.#sessions.values()].filter(matches).sort((a, b) => (lastOf(b) > lastOf(a) ? 1 : lastOf(b) < lastOf(a) ? -1 : 0));
   }

@@ -17,7 +17,7 @@ export function signIn(why) {
   const form = el(
     "form",
     { class: "form", onsubmit: (event) => (event.preventDefault(), become({ user: user.value, token: token.value })) },
-    why && el("p", { class: "notice bad", role: "alert" }, why === "Unauthorized" || /token/i.test(why) ? `${why}. This server wants an API key or a token.` : why),
+    why && el("p", { class: "notice bad", role: "alert" }, `${why}. This server wants an API key or a token.`),
     el("label", { for: user.id }, "User"),
     user,
     el("label", { for: token.id }, "Token"),

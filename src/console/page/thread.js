@@ -4,7 +4,7 @@ import { get, patch, post, remove } from "./api.js";
 import { Composer } from "./composer.js";
 import { agentOf, kindOf, nameOf } from "./directory.js";
 import { el, icon, replace, write } from "./dom.js";
-import { socketOf } from "./live.js";
+import { connection, socketOf } from "./live.js";
 import { AnswerRow, messageRow, unsentRow } from "./message.js";
 import { Session } from "./session.js";
 import { titleOf } from "./sessions.js";
@@ -22,6 +22,9 @@ export class Thread {
   #isLost = false;
   #answers = new Map();
   #isAtEnd = true;
+  /** What was asked for last: an answer that comes after another question is not shown. */
+  #wanted;
+  #isUnreached = false;
   #log = el("div", { class: "log", role: "log", "aria-label": "Messages", "aria-live": "polite" });
   #unsent = el("div", {});
   #live = el("div", { "aria-live": "off" });
@@ -37,21 +40,30 @@ export class Thread {
   constructor(noticed) {
     this.#noticed = noticed;
     document.addEventListener("visibilitychange", () => this.#seen());
+    connection.addEventListener("state", () => this.#isUnreached && connection.own.state === "online" && this.show(this.#wanted));
     new ResizeObserver(() => this.#isAtEnd && this.#toEnd()).observe(this.#scroll);
   }
 
   /** Opens this session, or the beginning of a new one with this agent. */
   async show(id, agent) {
     if (agent) this.#composer.choose(agent);
-    if (id === this.#session?.id && (id || this.#session === null)) return;
+    if (id === this.#session?.id && (id || this.#session === null)) return this.#shownAgain();
     this.#leave();
+    this.#wanted = id;
     if (!id) return this.#greet();
     try {
       const { session } = await get(`api/sessions/${id}`);
-      await this.#enter(session);
+      if (this.#wanted === id) await this.#enter(session);
     } catch (refused) {
-      this.#say(refused.status === 404 ? "There is no such session." : refused.message);
+      this.#isUnreached = refused.status === 0;
+      if (this.#wanted === id) this.#say(refused.status === 404 ? "There is no such session." : refused.message);
     }
+  }
+
+  /** A view that was away has lost its place. */
+  #shownAgain() {
+    if (this.#isAtEnd) this.#toEnd();
+    this.#seen();
   }
 
   compose() {
@@ -113,6 +125,7 @@ export class Thread {
     this.#banner.hidden = true;
     this.#run.hidden = true;
     this.#isLost = false;
+    this.#isUnreached = false;
   }
 
   async #enter(info) {
@@ -121,14 +134,14 @@ export class Thread {
     [this.#session, this.#socket] = [session, socket];
     this.#noticed(info);
     this.#drawHead();
-    this.#composer.speak({ as: info.user_id, to: info.agent_id });
+    this.#composer.speak({ as: info.user_id, to: info.agent_id, about: info.id });
     replace(this.#scroll, el("div", { class: "column" }, this.#beginning, this.#log, this.#unsent, this.#live));
     const on = (type, act) => session.addEventListener(type, (event) => session === this.#session && act(event.detail ?? {}));
     on("messages", ({ added }) => this.#draw(added));
     on("unsent", () => this.#drawUnsent());
     on("chunk", (detail) => this.#grow(detail));
     on("run", () => this.#drawRun());
-    on("sent", ({ item }) => this.#sent(item));
+    on("sent", () => this.#drawUnsent());
     on("joined", (detail) => this.#rejoined(detail));
     on("refused", ({ reason }) => this.#notice(`The session cannot be joined: ${reason}`));
     on("gone", () => this.#notice("This session was deleted."));
@@ -138,17 +151,11 @@ export class Thread {
 
   async #send(text, agent) {
     if (this.#session) return this.#session.send(text);
-    const { session } = await post("api/sessions", { user_id: settings.user, agent_id: agent });
+    const { session } = await post("api/sessions", { user_id: settings.user, agent_id: agent, title: titleFrom(text) });
     await this.#enter(session);
     this.#session.send(text);
     history.replaceState(null, "", `#/chat/${session.id}`);
     dispatchEvent(new HashChangeEvent("hashchange"));
-  }
-
-  /** The first words become the title of a session that has none. */
-  #sent({ text, seq }) {
-    this.#drawUnsent();
-    if (seq === 1 && !this.#session.info.title) void this.#retitle([...text.replace(/\s+/g, " ")].slice(0, 48).join("").trim());
   }
 
   #connected = () => {
@@ -159,6 +166,7 @@ export class Thread {
   };
 
   #rejoined({ replayed }) {
+    this.#seen();
     if (!this.#isLost) return;
     this.#isLost = false;
     const words = replayed === 0 ? "Back. Nothing was missed." : `Back. ${replayed} ${replayed === 1 ? "message" : "messages"} replayed.`;
@@ -269,7 +277,8 @@ export class Thread {
   }
 
   #seen() {
-    if (document.visibilityState === "visible" && this.#isAtEnd && this.#session?.lastSeq > 0) this.#session.read();
+    const isSeen = document.visibilityState === "visible" && this.element.isConnected && this.#isAtEnd;
+    if (isSeen && this.#session) this.#session.read();
   }
 
   // ---- nothing open -------------------------------------------------------------------------------------------------
@@ -300,14 +309,20 @@ export class Thread {
 function stateOf({ status, agent, attempt, reason, retryAt }) {
   if (status === "retrying") {
     const wait = Math.max(0, Math.round((retryAt - Date.now()) / 100) / 10);
-    return `${nameOf(agent)} could not be reached (${named(reason)}), attempt ${(attempt ?? 1) + 1} in ${wait} s`;
+    return `Attempt ${attempt ?? 1} of ${nameOf(agent)} failed (${named(reason)}), the next one follows in ${wait} s`;
   }
   return status === "waiting" ? `Waiting for ${nameOf(agent)}` : `${nameOf(agent)} is answering`;
 }
 
 function endOf({ status, agent, reason, detail }) {
   if (status === "stopped") return `${nameOf(agent)} was stopped`;
-  return `${nameOf(agent)} failed: ${named(reason)}${detail ? ` (${detail})` : ""}`;
+  return `${nameOf(agent)} failed: ${detail ?? named(reason)}`;
 }
 
+/** A session is called by its first words until somebody calls it otherwise. */
+function titleFrom(text) {
+  const words = text.replace(/\s+/g, " ").trim();
+  const start = [...words].slice(0, 48).join("");
+  return start === words ? words : start.replace(/ \S*$/, "").replace(/[\s.,:;]+$/, "") || start;
+}
 const named = (reason) => String(reason ?? "unknown").replaceAll("_", " ");
