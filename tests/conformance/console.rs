@@ -8,6 +8,9 @@ use crate::node::Node;
 use crate::packages;
 use std::path::Path;
 
+/// Messages of others while the reader has no server: more than a join brings.
+const AWAY: usize = 150;
+
 /// Runs a script beside the driver of the browser.
 fn run(script: &str, server: &Server, environment: &[(&str, &str)]) -> Option<Node> {
     let (packages, chromium) = packages::browser()?;
@@ -34,13 +37,18 @@ fn a_reader_chats_through_a_crash_and_misses_nothing() {
     let folder = Folder::new();
     let server = Server::on(folder.path(), &Options::default());
     let (address, past) = (server.address(), with_a_past(&server));
-    let Some(mut node) = run(include_str!("console.mjs"), &server, &[("HISTORY", &past)]) else { return };
+    let Some(mut node) = run(include_str!("console.mjs"), &server, &[("HISTORY", &past), ("AWAY", &AWAY.to_string())])
+    else {
+        return;
+    };
     node.until("kill please");
     server.kill();
     let asked = node.until("start please ");
     let session = asked.trim_start_matches("start please ").to_owned();
     let server = Server::on(folder.path(), &Options::default().listen(address));
-    server.answer_as(&session, "echo", "while you were away");
+    for number in 1..=AWAY {
+        server.answer_as(&session, "echo", &format!("while you were away, {number}"));
+    }
     node.until("say something please");
     server.answer_as(&past, "bot", "are you there?");
     node.finished();

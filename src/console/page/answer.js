@@ -35,7 +35,8 @@ export class Answer {
 
   #call(step, chunk) {
     const key = `tool:${chunk.toolCallId}`;
-    const part = this.#open.get(key) ?? this.#add({ type: `tool-${chunk.toolName ?? "call"}`, state: "input-streaming" }, key);
+    const part =
+      this.#open.get(key) ?? this.#add({ type: `tool-${chunk.toolName ?? "call"}`, state: "input-streaming" }, key);
     if (step === "input-delta") part.inputText = (part.inputText ?? "") + (chunk.inputTextDelta ?? "");
     else if (step === "input-available") Object.assign(part, { state: step, input: chunk.input });
     else if (step === "output-available") Object.assign(part, { state: step, output: chunk.output });

@@ -19,7 +19,9 @@ export class Chart {
   constructor(title, lines, format) {
     [this.#lines, this.#format] = [lines, format];
     this.#values = lines.map(() => el("span", {}));
-    const legend = lines.map((name, at) => el("span", { class: "legend" }, el("i", { class: `s${at % 8}` }), name, this.#values[at]));
+    const legend = lines.map((name, at) =>
+      el("span", { class: "legend" }, el("i", { class: `s${at % 8}` }), name, this.#values[at]),
+    );
     this.element = el("figure", { class: "chart" }, el("figcaption", {}, el("b", {}, title), legend), this.#plot);
     this.#plot.setAttribute("aria-label", title);
     this.#plot.addEventListener("pointermove", (event) => this.#point(event));
@@ -56,7 +58,9 @@ export class Chart {
         svg("line", { class: "grid", x1: LEFT, x2: this.#width - RIGHT, y1: y(tick), y2: y(tick) }),
         svg("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, this.#format(tick)),
       ]),
-      moments(from, upto, at).map(([moment, words, anchor]) => svg("text", { x: x(moment), y: HEIGHT - 3, "text-anchor": anchor }, words)),
+      moments(from, upto, at).map(([moment, words, anchor]) =>
+        svg("text", { x: x(moment), y: HEIGHT - 3, "text-anchor": anchor }, words),
+      ),
       at !== null && svg("line", { class: "cross", x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM }),
       this.#series.map((line, index) => [
         svg("path", { class: `plot s${index % 8}`, d: path(line, x, y) }),
@@ -64,7 +68,8 @@ export class Chart {
       ]),
     );
     this.#series.forEach((line, index) => {
-      const value = this.#at === null ? line.slice(-3).findLast(([, value]) => value !== null)?.[1] : line[this.#at]?.[1];
+      const value =
+        this.#at === null ? line.slice(-3).findLast(([, value]) => value !== null)?.[1] : line[this.#at]?.[1];
       write(this.#values[index], value == null ? "–" : this.#format(value));
     });
   }
@@ -81,9 +86,19 @@ function scale(most, isBinary) {
 
 /** How long ago the ends of the axis are, or the time under the pointer. */
 function moments(from, upto, at) {
-  if (at !== null) return [[at, new Date(at).toLocaleTimeString(undefined, { hour12: false }), at - from < (upto - from) / 8 ? "start" : at - from > ((upto - from) * 7) / 8 ? "end" : "middle"]];
+  if (at !== null)
+    return [
+      [
+        at,
+        new Date(at).toLocaleTimeString(undefined, { hour12: false }),
+        at - from < (upto - from) / 8 ? "start" : at - from > ((upto - from) * 7) / 8 ? "end" : "middle",
+      ],
+    ];
   const ago = (moment) => `${Math.round((upto - moment) / 60_000)} min ago`;
-  return [[from, ago(from), "start"], [upto, "now", "end"]];
+  return [
+    [from, ago(from), "start"],
+    [upto, "now", "end"],
+  ];
 }
 
 const at = ([moment, value], x, y) => `${x(moment).toFixed(1)} ${y(value).toFixed(1)}`;
@@ -91,11 +106,16 @@ const has = (point) => point != null && point[1] !== null;
 
 /** A path that is lifted where there is no value. */
 function path(line, x, y) {
-  return line.map((point, index) => (has(point) ? `${has(line[index - 1]) ? "L" : "M"}${at(point, x, y)}` : "")).join("");
+  return line
+    .map((point, index) => (has(point) ? `${has(line[index - 1]) ? "L" : "M"}${at(point, x, y)}` : ""))
+    .join("");
 }
 
 /** Values without neighbours. */
 function dots(line, x, y) {
   const isAlone = (point, index) => has(point) && !has(line[index - 1]) && !has(line[index + 1]);
-  return line.filter(isAlone).map((point) => `M${at(point, x, y)}h0.01`).join("");
+  return line
+    .filter(isAlone)
+    .map((point) => `M${at(point, x, y)}h0.01`)
+    .join("");
 }

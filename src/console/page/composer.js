@@ -14,8 +14,11 @@ export class Composer {
   #agent = el("select", { "aria-label": "Agent", onchange: () => (this.#wanted = this.#agent.value) });
   #fixed = el("span", { class: "muted" });
   #field = el("textarea", {
-    rows: 1, "aria-label": "Message", enterkeyhint: "send",
-    oninput: () => this.#grow(), onkeydown: (event) => this.#pressed(event),
+    rows: 1,
+    "aria-label": "Message",
+    enterkeyhint: "send",
+    oninput: () => this.#grow(),
+    onkeydown: (event) => this.#pressed(event),
   });
   #button = el("button", { class: "primary round", title: "Send (Enter)", "aria-label": "Send" }, icon("send"));
   #stop;
@@ -24,12 +27,22 @@ export class Composer {
 
   constructor({ send, stop }) {
     this.#send = send;
-    this.#stop = el("button", { type: "button", class: "stop", title: "Stop the answer (x)", hidden: true, onclick: stop }, icon("stop"), "Stop");
+    this.#stop = el(
+      "button",
+      { type: "button", class: "stop", title: "Stop the answer (x)", hidden: true, onclick: stop },
+      icon("stop"),
+      "Stop",
+    );
     this.element = el(
       "form",
       { class: "composer", onsubmit: (event) => (event.preventDefault(), void this.#submit()) },
       this.#error,
-      el("div", { class: "field" }, this.#field, el("div", { class: "bar" }, this.#agent, this.#fixed, this.#stop, this.#button)),
+      el(
+        "div",
+        { class: "field" },
+        this.#field,
+        el("div", { class: "bar" }, this.#agent, this.#fixed, this.#stop, this.#button),
+      ),
     );
   }
 
@@ -70,7 +83,10 @@ export class Composer {
 
   #draw() {
     const enabled = knownAgents().filter(({ status }) => status === "enabled");
-    replace(this.#agent, enabled.map(({ id, name }) => el("option", { value: id, title: id }, name)));
+    replace(
+      this.#agent,
+      enabled.map(({ id, name }) => el("option", { value: id, title: id }, name)),
+    );
     this.#agent.value = (enabled.find(({ id }) => id === this.#wanted) ?? enabled[0])?.id;
   }
 

@@ -64,7 +64,10 @@ class History extends EventTarget {
   #take(body, at) {
     const values = [];
     parse(body, (name, labels, value) => (values[this.#place(name, labels)] = value));
-    this.#samples.push({ at, values: Float64Array.from({ length: this.#places.size }, (_, place) => values[place] ?? NaN) });
+    this.#samples.push({
+      at,
+      values: Float64Array.from({ length: this.#places.size }, (_, place) => values[place] ?? NaN),
+    });
     while (this.#samples[0].at < at - KEPT_MS) this.#samples.shift();
   }
 
@@ -93,7 +96,8 @@ class History extends EventTarget {
   #of(name, shard, labels = {}) {
     const wanted = Object.entries(labels);
     return (this.#families.get(name) ?? []).filter(
-      (series) => (shard === undefined || series.shard === shard) && wanted.every(([key, value]) => series.labels[key] === value),
+      (series) =>
+        (shard === undefined || series.shard === shard) && wanted.every(([key, value]) => series.labels[key] === value),
     );
   }
 
@@ -119,7 +123,9 @@ class History extends EventTarget {
   /** Of a histogram, a share of the values of the last ten seconds. */
   quantileNow(name, share, shard, labels) {
     const before = this.#before;
-    return before && before !== this.latest ? this.#share(this.#buckets(name, shard, labels), share, before, this.latest) : null;
+    return before && before !== this.latest
+      ? this.#share(this.#buckets(name, shard, labels), share, before, this.latest)
+      : null;
   }
 
   /** [bound, series], ascending. */
@@ -133,7 +139,10 @@ class History extends EventTarget {
   }
 
   #share(buckets, share, before, after) {
-    return quantile(buckets.map(([bound, places]) => [bound, total(after, places) - total(before, places)]), share);
+    return quantile(
+      buckets.map(([bound, places]) => [bound, total(after, places) - total(before, places)]),
+      share,
+    );
   }
 
   /** Moments of the last `rangeMs`, `stepMs` apart, each with the sample that was the last one then. */
@@ -144,7 +153,10 @@ class History extends EventTarget {
     for (let moment = end - rangeMs; moment <= end; moment += stepMs) {
       while (at < this.#samples.length && this.#samples[at].at <= moment) at++;
       const sample = this.#samples[at - 1];
-      steps.push({ moment, sample: sample && moment - sample.at < Math.max(2 * stepMs, 2 * this.#everyMs()) ? sample : undefined });
+      steps.push({
+        moment,
+        sample: sample && moment - sample.at < Math.max(2 * stepMs, 2 * this.#everyMs()) ? sample : undefined,
+      });
     }
     return steps;
   }
@@ -153,7 +165,10 @@ class History extends EventTarget {
     const steps = this.#steps(rangeMs + stepMs, stepMs);
     return steps.slice(1).map(({ moment, sample }, at) => {
       const before = steps[at].sample;
-      return [moment, sample && before && sample !== before ? value(before, sample, (sample.at - before.at) / 1000) : null];
+      return [
+        moment,
+        sample && before && sample !== before ? value(before, sample, (sample.at - before.at) / 1000) : null,
+      ];
     });
   }
 

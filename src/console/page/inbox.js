@@ -23,12 +23,37 @@ export class InboxView {
   #table = el(
     "div",
     { class: "table" },
-    el("table", {}, el("thead", {}, el("tr", {}, [["Unread", "number slim"], ["Session"], ["Agent", "wide"], ["Last by", "wide"], ["Active", "number slim"], [""]].map(([name, kind]) => (name ? el("th", { scope: "col", class: kind }, name) : el("td", { class: "slim" }))))), this.#body),
+    el(
+      "table",
+      {},
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          [
+            ["Unread", "number slim"],
+            ["Session"],
+            ["Agent", "wide"],
+            ["Last by", "wide"],
+            ["Active", "number slim"],
+            [""],
+          ].map(([name, kind]) => (name ? el("th", { scope: "col", class: kind }, name) : el("td", { class: "slim" }))),
+        ),
+      ),
+      this.#body,
+    ),
   );
   #filter = el("button", { type: "button", "aria-pressed": "false", onclick: () => this.#turn(true) }, "Unread");
   #all = el("button", { type: "button", "aria-pressed": "true", onclick: () => this.#turn(false) }, "All");
   element = page(
-    [el("h1", {}, "Inbox"), el("span", { class: "muted" }, settings.user), el("span", { class: "grow" }), el("div", { class: "segmented", role: "group", "aria-label": "Which sessions" }, this.#all, this.#filter)],
+    [
+      el("h1", {}, "Inbox"),
+      el("span", { class: "muted" }, settings.user),
+      el("span", { class: "grow" }),
+      el("div", { class: "segmented", role: "group", "aria-label": "Which sessions" }, this.#all, this.#filter),
+    ],
     this.#empty,
     this.#table,
   );
@@ -67,11 +92,20 @@ export class InboxView {
   #draw() {
     const shown = inbox.entries.filter(({ unread_count }) => !this.#onlyUnread || unread_count > 0);
     const focused = document.activeElement?.closest("tr")?.dataset.id;
-    replace(this.#body, shown.map((entry) => this.#row(entry)));
+    replace(
+      this.#body,
+      shown.map((entry) => this.#row(entry)),
+    );
     if (focused) this.#body.querySelector(`tr[data-id="${CSS.escape(focused)}"] a`)?.focus();
     this.#table.hidden = shown.length === 0;
     this.#empty.hidden = shown.length > 0;
-    const words = inbox.error ? `The inbox cannot be joined: ${inbox.error}` : !inbox.isKnown ? "Waiting for the inbox" : this.#onlyUnread ? "Everything is read." : "No sessions yet.";
+    const words = inbox.error
+      ? `The inbox cannot be joined: ${inbox.error}`
+      : !inbox.isKnown
+        ? "Waiting for the inbox"
+        : this.#onlyUnread
+          ? "Everything is read."
+          : "No sessions yet.";
     replace(this.#empty, el("p", {}, words));
     void this.#name(shown.slice(0, TITLES_MAX));
   }
@@ -81,7 +115,10 @@ export class InboxView {
     for (const { session_id: id } of entries) {
       if (this.#titles.has(id)) continue;
       this.#titles.set(id, titleOf({ id }));
-      const info = await get(`api/sessions/${id}`).then(({ session }) => session, () => undefined);
+      const info = await get(`api/sessions/${id}`).then(
+        ({ session }) => session,
+        () => undefined,
+      );
       if (!info) continue;
       this.#titles.set(id, titleOf(info));
       const link = this.#body.querySelector(`tr[data-id="${CSS.escape(id)}"] a`);
@@ -95,11 +132,24 @@ export class InboxView {
       "tr",
       { "data-id": id, class: unread > 0 && "unread" },
       el("td", { class: "number" }, unread > 0 && el("span", { class: "count" }, String(unread))),
-      el("td", { class: "clip", onclick: open }, el("a", { href: `#/chat/${id}`, "data-row": true }, this.#titles.get(id) ?? titleOf({ id }))),
+      el(
+        "td",
+        { class: "clip", onclick: open },
+        el("a", { href: `#/chat/${id}`, "data-row": true }, this.#titles.get(id) ?? titleOf({ id })),
+      ),
       el("td", { class: "wide" }, nameOf(agent_id)),
       el("td", { class: "wide" }, last ? nameOf(last) : ""),
       el("td", { class: "number" }, el("time", { datetime: at, title: momentOf(at) }, ago(at))),
-      el("td", { class: "number" }, unread > 0 && el("button", { type: "button", class: "quiet", title: "Mark as read (m)", onclick: () => void this.#read(id) }, "Mark read")),
+      el(
+        "td",
+        { class: "number" },
+        unread > 0 &&
+          el(
+            "button",
+            { type: "button", class: "quiet", title: "Mark as read (m)", onclick: () => void this.#read(id) },
+            "Mark read",
+          ),
+      ),
     );
   }
 }

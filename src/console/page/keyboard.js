@@ -13,7 +13,8 @@ const isTyping = (target) => target.closest?.("input, textarea, select, [content
 
 export function listen(viewName) {
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]"))
+      return;
     if (event.key === "Escape") {
       if (isTyping(event.target)) event.target.blur();
       return;
@@ -42,8 +43,11 @@ const FIXED = [
 
 export function help() {
   const seen = new Set();
-  const rows = [...keys.map(({ key, words }) => [key, words]), ...FIXED].filter(([, words]) => words && !seen.has(words) && seen.add(words));
-  const line = ([key, words]) => el("div", {}, el("dt", {}, ...key.split(" ").map((part) => el("kbd", {}, part))), el("dd", {}, words));
+  const rows = [...keys.map(({ key, words }) => [key, words]), ...FIXED].filter(
+    ([, words]) => words && !seen.has(words) && seen.add(words),
+  );
+  const line = ([key, words]) =>
+    el("div", {}, el("dt", {}, ...key.split(" ").map((part) => el("kbd", {}, part))), el("dd", {}, words));
   return dialog("Keys", el("dl", { class: "keys" }, rows.map(line)));
 }
 

@@ -26,24 +26,59 @@ const views = new Map();
 let current;
 
 const links = VIEWS.map(([name, title], at) =>
-  el("a", { href: `#/${name}`, title: `${title} (${at + 1})` }, icon(name), el("span", {}, title), el("span", { class: "count", hidden: true })),
+  el(
+    "a",
+    { href: `#/${name}`, title: `${title} (${at + 1})` },
+    icon(name),
+    el("span", {}, title),
+    el("span", { class: "count", hidden: true }),
+  ),
 );
 const main = el("main", { id: "main", tabIndex: -1 });
 const light = el("span", { class: "light", "aria-hidden": "true" });
 const state = el("span", { role: "status" });
 const version = el("span", { class: "muted" });
-const theme = el("button", { type: "button", class: "quiet", title: "Change the theme (t)", onclick: () => themed(turnTheme()) });
-const user = el("button", { type: "button", class: "quiet user", title: "Change user or token", onclick: () => signIn() }, "User ", el("b", {}, settings.user));
+const theme = el("button", {
+  type: "button",
+  class: "quiet",
+  title: "Change the theme (t)",
+  onclick: () => themed(turnTheme()),
+});
+const user = el(
+  "button",
+  { type: "button", class: "quiet user", title: "Change user or token", onclick: () => signIn() },
+  "User ",
+  el("b", {}, settings.user),
+);
 
 function frame() {
-  const brand = el("a", { class: "brand", href: "#/chat" }, el("img", { src: "console/icon.svg", alt: "", width: 18, height: 18 }), "FleetLM");
-  const nav = el("nav", { "aria-label": "Views" }, brand, el("ul", {}, links.map((link) => el("li", {}, link))));
+  const brand = el(
+    "a",
+    { class: "brand", href: "#/chat" },
+    el("img", { src: "console/icon.svg", alt: "", width: 18, height: 18 }),
+    "FleetLM",
+  );
+  const nav = el(
+    "nav",
+    { "aria-label": "Views" },
+    brand,
+    el(
+      "ul",
+      {},
+      links.map((link) => el("li", {}, link)),
+    ),
+  );
   const foot = el(
     "footer",
     {},
     el("div", { class: "row" }, light, state, version),
     user,
-    el("div", { class: "row" }, theme, el("button", { type: "button", class: "quiet", "data-wide": true, title: "Keys (?)", onclick: help }, "Keys")),
+    el(
+      "div",
+      { class: "row" },
+      theme,
+      el("button", { type: "button", class: "quiet", "data-wide": true, title: "Keys (?)", onclick: help }, "Keys"),
+    ),
   );
   replace(document.getElementById("app"), el("div", { class: "side" }, nav, foot), main);
 }
@@ -66,7 +101,9 @@ function route() {
   }
   document.body.dataset.view = viewName;
   document.title = `${title} · FleetLM`;
-  links.forEach((link, at) => (VIEWS[at] === found ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current")));
+  links.forEach((link, at) =>
+    VIEWS[at] === found ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current"),
+  );
   view.show(rest.join("/") || undefined);
 }
 
@@ -110,7 +147,10 @@ async function start() {
   keys();
   onDenied((refused) => signIn(refused.message));
   addEventListener("hashchange", route);
-  health("health/live").then(({ version: number }) => write(version, number ?? ""), () => {});
+  health("health/live").then(
+    ({ version: number }) => write(version, number ?? ""),
+    () => {},
+  );
   try {
     await get("api/sessions?limit=1"); // before sockets, whose refusals browsers keep to themselves
   } catch (refused) {

@@ -8,12 +8,29 @@ import { duration, momentOf, timeOf } from "./words.js";
 /** A stored message. `previous` tells whether its head can be left out. */
 export function messageRow(message, previous, user) {
   const { seq, sender_id, kind, metadata, inserted_at } = message;
-  const goesOn = previous && previous.sender_id === sender_id && new Date(inserted_at) - new Date(previous.inserted_at) < 120_000;
-  const body = el("div", { class: "body" }, partsOf(message).map((part) => drawn(part).element));
-  const row = el("article", { class: "message", "data-seq": seq, "data-own": String(sender_id === user) }, seqOf(seq), el("div", {}, goesOn ? null : head(message, user), body));
+  const goesOn =
+    previous && previous.sender_id === sender_id && new Date(inserted_at) - new Date(previous.inserted_at) < 120_000;
+  const body = el(
+    "div",
+    { class: "body" },
+    partsOf(message).map((part) => drawn(part).element),
+  );
+  const row = el(
+    "article",
+    { class: "message", "data-seq": seq, "data-own": String(sender_id === user) },
+    seqOf(seq),
+    el("div", {}, goesOn ? null : head(message, user), body),
+  );
   if (kind !== "text" && kind !== "assistant") row.querySelector(".body").prepend(el("span", { class: "tag" }, kind));
   const cut = metadata?.termination === "abort" && (metadata.reason ?? "stopped");
-  if (cut) body.append(el("p", { class: "cut" }, `Cut off: ${String(cut).replaceAll("_", " ")}${metadata.recovered ? ", recovered after a crash" : ""}`));
+  if (cut)
+    body.append(
+      el(
+        "p",
+        { class: "cut" },
+        `Cut off: ${String(cut).replaceAll("_", " ")}${metadata.recovered ? ", recovered after a crash" : ""}`,
+      ),
+    );
   return row;
 }
 
@@ -21,7 +38,11 @@ const seqOf = (seq) => el("span", { class: "seq", title: `seq ${seq}` }, String(
 
 function head({ sender_id, metadata, inserted_at }, user) {
   const { duration_ms: took, input_tokens: read, output_tokens: said } = metadata ?? {};
-  const facts = [took !== undefined && duration(took), (read || said) && `${read ?? 0} in, ${said ?? 0} out`, metadata?.mode].filter(Boolean);
+  const facts = [
+    took !== undefined && duration(took),
+    (read || said) && `${read ?? 0} in, ${said ?? 0} out`,
+    metadata?.mode,
+  ].filter(Boolean);
   return el(
     "header",
     {},
@@ -38,9 +59,20 @@ export function unsentRow(item, user, { retry, discard }) {
     el("button", { type: "button", class: "quiet", onclick: retry }, "Try again"),
     el("button", { type: "button", class: "quiet", onclick: discard }, "Discard"),
   ];
-  const head = el("header", {}, el("span", { class: "sender" }, user), el("span", { class: item.state === "refused" ? "bad" : "facts" }, state), actions);
+  const head = el(
+    "header",
+    {},
+    el("span", { class: "sender" }, user),
+    el("span", { class: item.state === "refused" ? "bad" : "facts" }, state),
+    actions,
+  );
   const body = el("div", { class: "body" }, el("p", { class: "text" }, item.text));
-  return el("article", { class: "message unsent", "data-own": "true" }, el("span", { class: "seq" }, "…"), el("div", {}, head, body));
+  return el(
+    "article",
+    { class: "message unsent", "data-own": "true" },
+    el("span", { class: "seq" }, "…"),
+    el("div", {}, head, body),
+  );
 }
 
 /** An answer that is still being said: rows that grow with its chunks. */
@@ -51,8 +83,18 @@ export class AnswerRow {
 
   constructor(answer) {
     this.answer = answer;
-    const head = el("header", {}, el("span", { class: "sender" }, nameOf(answer.agent)), el("span", { class: "facts" }, "live"));
-    this.element = el("article", { class: "message live" }, el("span", { class: "seq" }, el("span", { class: "pulse" })), el("div", {}, head, this.#body));
+    const head = el(
+      "header",
+      {},
+      el("span", { class: "sender" }, nameOf(answer.agent)),
+      el("span", { class: "facts" }, "live"),
+    );
+    this.element = el(
+      "article",
+      { class: "message live" },
+      el("span", { class: "seq" }, el("span", { class: "pulse" })),
+      el("div", {}, head, this.#body),
+    );
     for (const part of answer.parts) this.update(part);
   }
 
@@ -72,7 +114,10 @@ function drawn(part) {
   if (type === "text") return textual(part, el("p", { class: "text" }));
   if (type === "reasoning") {
     const text = el("p", { class: "text" });
-    return { ...textual(part, text), element: el("details", { class: "reasoning" }, el("summary", {}, "Reasoning"), text) };
+    return {
+      ...textual(part, text),
+      element: el("details", { class: "reasoning" }, el("summary", {}, "Reasoning"), text),
+    };
   }
   if (type.startsWith("tool-") || type === "dynamic-tool") return tool(part);
   if (type === "error") return fixed(el("p", { class: "notice bad" }, part.errorText));

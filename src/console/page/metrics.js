@@ -13,19 +13,30 @@ const RANGES = [
 /** Shards that get a line each; with more there is their sum. */
 const LINES_MAX = 8;
 
-const [APPEND, SYNC, FIRST] = ["fleetlm_session_append_duration", "fleetlm_sync_duration", "fleetlm_agent_ttft_duration"];
+const [APPEND, SYNC, FIRST] = [
+  "fleetlm_session_append_duration",
+  "fleetlm_sync_duration",
+  "fleetlm_agent_ttft_duration",
+];
 
 /** Title, lines as [name, how it is read], format. */
 const charts = (shards) => [
   [
     "Messages appended a second",
     shards.length > 1 && shards.length <= LINES_MAX
-      ? shards.map((shard) => [`shard ${shard}`, (span) => history.rate("fleetlm_messages_appended_total", span, shard)])
+      ? shards.map((shard) => [
+          `shard ${shard}`,
+          (span) => history.rate("fleetlm_messages_appended_total", span, shard),
+        ])
       : [["all shards", (span) => history.rate("fleetlm_messages_appended_total", span)]],
     brief,
   ],
   ["Append to acknowledgement", quantiles(APPEND), duration],
-  ["Events brought to subscribers a second", [["deliveries", (span) => history.rate("fleetlm_deliveries_total", span)]], brief],
+  [
+    "Events brought to subscribers a second",
+    [["deliveries", (span) => history.rate("fleetlm_deliveries_total", span)]],
+    brief,
+  ],
   ["One sync of the disk", quantiles(SYNC), duration],
   [
     "Connections",
@@ -94,8 +105,12 @@ export class Metrics {
   #tiles = el("dl", { class: "tiles" });
   #body = el("div", {});
   #note = el("p", { class: "notice bad", role: "status", hidden: true });
-  #ranges = RANGES.map(([name], at) => el("button", { type: "button", onclick: () => this.#choose(() => (this.#range = at)) }, name));
-  #kinds = ["Charts", "Table"].map((name, at) => el("button", { type: "button", onclick: () => this.#choose(() => (this.#isTable = at === 1)) }, name));
+  #ranges = RANGES.map(([name], at) =>
+    el("button", { type: "button", onclick: () => this.#choose(() => (this.#range = at)) }, name),
+  );
+  #kinds = ["Charts", "Table"].map((name, at) =>
+    el("button", { type: "button", onclick: () => this.#choose(() => (this.#isTable = at === 1)) }, name),
+  );
   element = page(
     [el("h1", {}, "Metrics"), el("span", { class: "grow" }), group("Range", this.#ranges), group("Form", this.#kinds)],
     this.#note,
@@ -135,25 +150,60 @@ export class Metrics {
   }
 
   #build(shards) {
-    this.#charts = charts(shards).map(([title, lines, format]) => [new Chart(title, lines.map(([name]) => name), format), lines]);
+    this.#charts = charts(shards).map(([title, lines, format]) => [
+      new Chart(
+        title,
+        lines.map(([name]) => name),
+        format,
+      ),
+      lines,
+    ]);
     this.table = el("div", { class: "table", tabIndex: 0, role: "region", "aria-label": "Figures" });
     if (this.#isTable) replace(this.#body, this.table);
-    else replace(this.#body, el("div", { class: "charts" }, this.#charts.map(([chart]) => chart.element)), el("h2", { class: "section" }, "Shards"), this.table);
+    else
+      replace(
+        this.#body,
+        el(
+          "div",
+          { class: "charts" },
+          this.#charts.map(([chart]) => chart.element),
+        ),
+        el("h2", { class: "section" }, "Shards"),
+        this.table,
+      );
   }
 
   #drawShards(shards) {
-    fill(this.table, ["Shard", ...COLUMNS.map(([name]) => name)], shards.map((shard) => [String(shard), ...COLUMNS.map(([, read]) => read(shard))]));
+    fill(
+      this.table,
+      ["Shard", ...COLUMNS.map(([name]) => name)],
+      shards.map((shard) => [String(shard), ...COLUMNS.map(([, read]) => read(shard))]),
+    );
   }
 
   #drawTable(shards) {
     const plain = history.series.filter(({ name }) => !name.endsWith("_bucket"));
-    const named = ({ name, labels }) => `${name.replace("fleetlm_", "")}${Object.values(labels).map((value) => ` ${value}`).join("")}`;
+    const named = ({ name, labels }) =>
+      `${name.replace("fleetlm_", "")}${Object.values(labels)
+        .map((value) => ` ${value}`)
+        .join("")}`;
     const few = shards.length <= LINES_MAX ? shards : [];
     const rows = plain.map((series) => {
-      const rate = /_(total|count)$/.test(series.name) ? brief(history.rateNow(series.name, undefined, series.labels)) : "";
-      return [named(series), rate, exact(history.now(series.name, undefined, series.labels)), ...few.map((shard) => exact(history.now(series.name, shard, series.labels)))];
+      const rate = /_(total|count)$/.test(series.name)
+        ? brief(history.rateNow(series.name, undefined, series.labels))
+        : "";
+      return [
+        named(series),
+        rate,
+        exact(history.now(series.name, undefined, series.labels)),
+        ...few.map((shard) => exact(history.now(series.name, shard, series.labels))),
+      ];
     });
-    fill(this.table, ["Series", "a second", "all shards", ...few.map((shard) => `shard ${shard}`)], rows.sort(([a], [b]) => (a < b ? -1 : 1)));
+    fill(
+      this.table,
+      ["Series", "a second", "all shards", ...few.map((shard) => `shard ${shard}`)],
+      rows.sort(([a], [b]) => (a < b ? -1 : 1)),
+    );
   }
 }
 
@@ -162,18 +212,31 @@ const exact = (value) => (Number.isInteger(value) ? value.toLocaleString() : (va
 // ---- what this view and the next share ------------------------------------------------------------------------------
 
 /** A page with a line of things above it. */
-export const page = (top, ...content) => el("div", { class: "page", tabIndex: -1 }, el("div", { class: "inner" }, el("div", { class: "bar-top" }, top), content));
+export const page = (top, ...content) =>
+  el(
+    "div",
+    { class: "page", tabIndex: -1 },
+    el("div", { class: "inner" }, el("div", { class: "bar-top" }, top), content),
+  );
 const group = (name, buttons) => el("div", { class: "segmented", role: "group", "aria-label": name }, buttons);
 
 /** What the server said in place of metrics. */
 export function said(note) {
   note.hidden = !history.error;
-  if (history.error) write(note, history.error.status === 403 ? "This token may not read metrics." : `No metrics: ${history.error.message}`);
+  if (history.error)
+    write(
+      note,
+      history.error.status === 403 ? "This token may not read metrics." : `No metrics: ${history.error.message}`,
+    );
 }
 
 /** Figures: [name, value, unit]. */
 export function tiles(list, figures) {
-  if (list.children.length !== figures.length) replace(list, figures.map(() => el("div", {}, el("dt", {}), el("dd", {}, document.createTextNode(""), el("small", {})))));
+  if (list.children.length !== figures.length)
+    replace(
+      list,
+      figures.map(() => el("div", {}, el("dt", {}), el("dd", {}, document.createTextNode(""), el("small", {})))),
+    );
   figures.forEach(([name, value, unit], at) => {
     const [dt, dd] = list.children[at].children;
     write(dt, name);
@@ -190,8 +253,26 @@ export function fill(box, heads, rows) {
     table = el(
       "table",
       { "data-form": `${heads} ${rows.length}` },
-      el("thead", {}, el("tr", {}, heads.map((head, at) => el("th", { scope: "col", class: at > 0 && "number" }, head)))),
-      el("tbody", {}, rows.map(() => el("tr", {}, heads.map((_, at) => cell(at))))),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          heads.map((head, at) => el("th", { scope: "col", class: at > 0 && "number" }, head)),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        rows.map(() =>
+          el(
+            "tr",
+            {},
+            heads.map((_, at) => cell(at)),
+          ),
+        ),
+      ),
     );
     replace(box, table);
   }

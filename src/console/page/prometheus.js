@@ -22,7 +22,8 @@ export function quantile(buckets, share) {
   const rank = share * total;
   let [low, below] = [0, 0];
   for (const [bound, count] of buckets) {
-    if (count >= rank) return bound === Infinity ? low : low + ((bound - low) * (rank - below)) / Math.max(count - below, 1e-9);
+    if (count >= rank)
+      return bound === Infinity ? low : low + ((bound - low) * (rank - below)) / Math.max(count - below, 1e-9);
     [low, below] = [bound, count];
   }
   return low;

@@ -54,7 +54,10 @@ export class Session extends EventTarget {
     this.messages = page.messages;
     this.lastSeq = page.last_seq;
     this.#tell("messages");
-    const params = () => ({ last_seq: this.lastSeq, ...(this.run?.id ? { run_id: this.run.id, index: this.#nextIndex } : { resume: true }) });
+    const params = () => ({
+      last_seq: this.lastSeq,
+      ...(this.run?.id ? { run_id: this.run.id, index: this.#nextIndex } : { resume: true }),
+    });
     this.#channel = this.#socket.channel(`session:${this.id}`, params, {
       joined: (reply) => this.#joined(reply),
       refused: (reply) => this.#tell("refused", reply),
@@ -249,7 +252,10 @@ export class Session extends EventTarget {
 
   async #deliver(item) {
     try {
-      const { seq } = await this.#channel.push("send", { content: { content: { text: item.text } }, idempotency_key: item.key });
+      const { seq } = await this.#channel.push("send", {
+        content: { content: { text: item.text } },
+        idempotency_key: item.key,
+      });
       Object.assign(item, { state: "stored", seq });
       this.#dropStored();
       this.#tell("sent", { item });
@@ -268,4 +274,5 @@ export class Session extends EventTarget {
 }
 
 /** 128 random bits. `crypto.randomUUID` exists on secure origins only. */
-export const key = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+export const key = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

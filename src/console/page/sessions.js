@@ -28,11 +28,19 @@ export class SessionList {
   #ofAll = false;
   #current;
   #list = el("ul", { class: "rows", "aria-label": "Sessions" });
-  #more = el("button", { type: "button", class: "quiet more", hidden: true, onclick: () => this.#read() }, "Older sessions");
+  #more = el(
+    "button",
+    { type: "button", class: "quiet more", hidden: true, onclick: () => this.#read() },
+    "Older sessions",
+  );
   #note = el("p", { class: "muted note", role: "status" });
   #search = el("input", {
-    type: "search", placeholder: "Search sessions", "aria-label": "Search sessions", title: "/",
-    oninput: () => this.#filter(), onkeydown: (event) => this.#searched(event),
+    type: "search",
+    placeholder: "Search sessions",
+    "aria-label": "Search sessions",
+    title: "/",
+    oninput: () => this.#filter(),
+    onkeydown: (event) => this.#searched(event),
   });
   #mine = el("button", { type: "button", "aria-pressed": "true", onclick: () => this.#scope(false) }, "Mine");
   #all = el("button", { type: "button", "aria-pressed": "false", onclick: () => this.#scope(true) }, "All");
@@ -40,14 +48,26 @@ export class SessionList {
     "section",
     { class: "list", "aria-label": "Sessions" },
     el("h1", { class: "narrow" }, "Sessions"),
-    el("header", {}, this.#search, el("a", { class: "button", href: "#/chat/new", title: "New session (n)", "aria-label": "New session" }, icon("plus"))),
+    el(
+      "header",
+      {},
+      this.#search,
+      el(
+        "a",
+        { class: "button", href: "#/chat/new", title: "New session (n)", "aria-label": "New session" },
+        icon("plus"),
+      ),
+    ),
     el("div", { class: "segmented", role: "group", "aria-label": "Whose sessions" }, this.#mine, this.#all),
     el("div", { class: "scroll" }, this.#list, this.#note, this.#more),
   );
 
   constructor() {
     inbox.addEventListener("change", () => this.#inboxChanged());
-    setInterval(() => document.visibilityState === "visible" && (this.#ofAll ? this.#refresh() : this.#draw()), ALL_EVERY_MS);
+    setInterval(
+      () => document.visibilityState === "visible" && (this.#ofAll ? this.#refresh() : this.#draw()),
+      ALL_EVERY_MS,
+    );
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#refresh());
     connection.addEventListener("state", () => connection.own.state === "online" && this.#refresh());
     void this.#read();
@@ -123,7 +143,10 @@ export class SessionList {
     for (const { session_id: id } of inbox.entries.slice(0, LATELY)) {
       if (this.#sessions.has(id) || this.#asked.has(id)) continue;
       this.#asked.add(id);
-      get(`api/sessions/${id}`).then(({ session }) => this.noticed(session), () => this.#asked.delete(id));
+      get(`api/sessions/${id}`).then(
+        ({ session }) => this.noticed(session),
+        () => this.#asked.delete(id),
+      );
     }
     this.#draw();
   }
@@ -136,11 +159,12 @@ export class SessionList {
   /** A search looks through some pages more, so that it finds what is not on the screen. */
   async #readOn() {
     const sought = this.#search.value;
-    for (let page = 0; page < SEARCH_PAGES && this.#hasMore && this.#search.value === sought; page++) await this.#read();
+    for (let page = 0; page < SEARCH_PAGES && this.#hasMore && this.#search.value === sought; page++)
+      await this.#read();
   }
 
   async #searched(event) {
-    if (event.key === "ArrowDown") return event.preventDefault(), this.step(1);
+    if (event.key === "ArrowDown") return (event.preventDefault(), this.step(1));
     if (event.key !== "Enter") return;
     event.preventDefault();
     const sought = this.#search.value.trim().toUpperCase();
@@ -152,17 +176,21 @@ export class SessionList {
   #shown() {
     const words = this.#search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const matches = (info) => {
-      const text = `${info.title ?? ""} ${info.id} ${info.user_id} ${info.agent_id} ${nameOf(info.agent_id)}`.toLowerCase();
+      const text =
+        `${info.title ?? ""} ${info.id} ${info.user_id} ${info.agent_id} ${nameOf(info.agent_id)}`.toLowerCase();
       return (this.#ofAll || info.user_id === settings.user) && words.every((word) => text.includes(word));
     };
-    return [...this.#sessions.values()].filter(matches).sort((a, b) => (lastOf(b) > lastOf(a) ? 1 : lastOf(b) < lastOf(a) ? -1 : 0));
+    return [...this.#sessions.values()]
+      .filter(matches)
+      .sort((a, b) => (lastOf(b) > lastOf(a) ? 1 : lastOf(b) < lastOf(a) ? -1 : 0));
   }
 
   #draw() {
     const shown = this.#shown();
     const now = Date.now();
     const rows = shown.map((info) => this.#row(info, now));
-    const isSame = rows.length === this.#list.children.length && rows.every((row, at) => this.#list.children[at] === row);
+    const isSame =
+      rows.length === this.#list.children.length && rows.every((row, at) => this.#list.children[at] === row);
     if (!isSame) {
       const focused = document.activeElement;
       replace(this.#list, rows);
@@ -170,14 +198,31 @@ export class SessionList {
     }
     this.#more.hidden = !this.#hasMore;
     const sought = this.#search.value.trim();
-    write(this.#note, shown.length > 0 ? "" : sought ? "Nothing found among those that were read. Enter opens a whole session id." : "No sessions yet. Write something to begin one.");
+    write(
+      this.#note,
+      shown.length > 0
+        ? ""
+        : sought
+          ? "Nothing found among those that were read. Enter opens a whole session id."
+          : "No sessions yet. Write something to begin one.",
+    );
   }
 
   #row(info, now) {
     let row = this.#rows.get(info.id);
     if (!row) {
-      const [title, detail, when, count] = [el("span", { class: "title" }), el("span", { class: "detail" }), el("time", { class: "when" }), el("span", { class: "count" })];
-      const link = el("a", { href: `#/chat/${info.id}`, "data-row": true }, el("span", { class: "line" }, title, when), el("span", { class: "line" }, detail, count));
+      const [title, detail, when, count] = [
+        el("span", { class: "title" }),
+        el("span", { class: "detail" }),
+        el("time", { class: "when" }),
+        el("span", { class: "count" }),
+      ];
+      const link = el(
+        "a",
+        { href: `#/chat/${info.id}`, "data-row": true },
+        el("span", { class: "line" }, title, when),
+        el("span", { class: "line" }, detail, count),
+      );
       link.setAttribute("aria-current", String(info.id === this.#current));
       this.#rows.set(info.id, (row = { link, title, detail, when, count, item: el("li", {}, link) }));
     }

@@ -9,10 +9,21 @@ let shown;
 /** Asks for the user and the token; `why` is what the server said. */
 export function signIn(why) {
   if (shown?.open) return;
-  const user = el("input", { id: "sign-in-user", autocomplete: "username", value: settings.user, maxlength: 255, required: true });
+  const user = el("input", {
+    id: "sign-in-user",
+    autocomplete: "username",
+    value: settings.user,
+    maxlength: 255,
+    required: true,
+  });
   const token = el("input", {
-    id: "sign-in-token", type: "password", autocomplete: "off", value: settings.token, spellcheck: "false",
-    placeholder: "flk_… or a JSON Web Token", "aria-describedby": "sign-in-note",
+    id: "sign-in-token",
+    type: "password",
+    autocomplete: "off",
+    value: settings.token,
+    spellcheck: "false",
+    placeholder: "flk_… or a JSON Web Token",
+    "aria-describedby": "sign-in-note",
   });
   const form = el(
     "form",
@@ -22,7 +33,11 @@ export function signIn(why) {
     user,
     el("label", { for: token.id }, "Token"),
     token,
-    el("p", { id: "sign-in-note", class: "muted" }, "Needed only where the server runs with --auth required. It is kept in this tab and sent to this server only."),
+    el(
+      "p",
+      { id: "sign-in-note", class: "muted" },
+      "Needed only where the server runs with --auth required. It is kept in this tab and sent to this server only.",
+    ),
     el("div", { class: "actions" }, el("button", { class: "primary" }, "Continue")),
   );
   shown = dialog("Who is there", form);

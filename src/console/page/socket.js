@@ -71,7 +71,8 @@ export class Socket extends EventTarget {
 
   /** Sends and waits for nothing. */
   tell(joinRef, topic, event, payload) {
-    if (this.#ws?.readyState === WebSocket.OPEN) this.#ws.send(JSON.stringify([joinRef, this.ref(), topic, event, payload]));
+    if (this.#ws?.readyState === WebSocket.OPEN)
+      this.#ws.send(JSON.stringify([joinRef, this.ref(), topic, event, payload]));
   }
 
   ref() {
@@ -82,7 +83,9 @@ export class Socket extends EventTarget {
     const url = address("socket/websocket");
     url.protocol = url.protocol.replace("http", "ws");
     url.search = new URLSearchParams({ user_id: this.#user, vsn: "2.0.0" });
-    const token = settings.token && `base64url.bearer.phx.${btoa(settings.token).replaceAll("=", "").replaceAll("+", "-").replaceAll("/", "_")}`;
+    const token =
+      settings.token &&
+      `base64url.bearer.phx.${btoa(settings.token).replaceAll("=", "").replaceAll("+", "-").replaceAll("/", "_")}`;
     const ws = new WebSocket(url, token ? ["phoenix", token] : []);
     this.#ws = ws;
     ws.onopen = () => this.#opened();
@@ -101,7 +104,10 @@ export class Socket extends EventTarget {
   #heartbeat() {
     if (!this.#isAnswered) return this.#ws.close(3000, "no answer");
     this.#isAnswered = false;
-    this.request(null, "phoenix", "heartbeat", {}).then(() => (this.#isAnswered = true), () => {});
+    this.request(null, "phoenix", "heartbeat", {}).then(
+      () => (this.#isAnswered = true),
+      () => {},
+    );
   }
 
   #lost(code, reason) {
@@ -187,7 +193,8 @@ class Channel {
 
   leave() {
     clearTimeout(this.#timer);
-    if (this.state === "joined" || this.state === "joining") this.#socket.tell(this.joinRef, this.topic, "phx_leave", {});
+    if (this.state === "joined" || this.state === "joining")
+      this.#socket.tell(this.joinRef, this.topic, "phx_leave", {});
     this.joinRef = undefined;
     this.#socket.forget(this);
   }

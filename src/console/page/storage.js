@@ -60,10 +60,19 @@ export class Storage {
     [el("h1", {}, "Storage"), el("span", { class: "grow" }), this.#health],
     this.#note,
     this.#tiles,
-    el("div", { class: "charts" }, [this.#size, this.#sync, this.#syncs, this.#fill].map(({ element }) => element)),
+    el(
+      "div",
+      { class: "charts" },
+      [this.#size, this.#sync, this.#syncs, this.#fill].map(({ element }) => element),
+    ),
     el("h2", { class: "section" }, "Log of each shard"),
     this.#table,
-    el("p", { class: "after muted" }, el("code", {}, "fleetlm check DIR"), " reads every record of every segment and names what does not verify."),
+    el(
+      "p",
+      { class: "after muted" },
+      el("code", {}, "fleetlm check DIR"),
+      " reads every record of every segment and names what does not verify.",
+    ),
   );
   #draw = () => this.#update();
 
@@ -94,9 +103,19 @@ export class Storage {
     const syncs = history.rate("fleetlm_syncs_total", SPAN);
     const appended = history.rate("fleetlm_messages_appended_total", SPAN);
     this.#syncs.update([syncs]);
-    this.#fill.update([syncs.map(([moment, value], at) => [moment, value > 0 && appended[at][1] !== null ? appended[at][1] / value : null])]);
+    this.#fill.update([
+      syncs.map(([moment, value], at) => [
+        moment,
+        value > 0 && appended[at][1] !== null ? appended[at][1] / value : null,
+      ]),
+    ]);
     const { shards } = history;
-    fill(this.#table, ["Shard", ...COLUMNS.map(([name]) => name)], shards.map((shard) => [String(shard), ...COLUMNS.map(([, read]) => read(shard))]));
-    for (const row of this.#table.querySelectorAll("tbody tr")) row.lastChild.className = `number ${row.lastChild.textContent === "good" ? "good" : "bad"}`;
+    fill(
+      this.#table,
+      ["Shard", ...COLUMNS.map(([name]) => name)],
+      shards.map((shard) => [String(shard), ...COLUMNS.map(([, read]) => read(shard))]),
+    );
+    for (const row of this.#table.querySelectorAll("tbody tr"))
+      row.lastChild.className = `number ${row.lastChild.textContent === "good" ? "good" : "bad"}`;
   }
 }

@@ -29,18 +29,35 @@ export class Thread {
   #unsent = el("div", {});
   #live = el("div", { "aria-live": "off" });
   #beginning = el("p", { class: "beginning muted" });
-  #scroll = el("div", { class: "scroll thread", tabIndex: 0, role: "region", "aria-label": "Session", onscroll: () => this.#scrolled() });
+  #scroll = el("div", {
+    class: "scroll thread",
+    tabIndex: 0,
+    role: "region",
+    "aria-label": "Session",
+    onscroll: () => this.#scrolled(),
+  });
   #banner = el("div", { class: "banner", role: "status", hidden: true });
   #run = el("div", { class: "run", role: "status", hidden: true });
   #head = el("header", { class: "head" });
   #composer = new Composer({ send: (text, agent) => this.#send(text, agent), stop: () => this.stop() });
   #title = el("h1", {});
-  element = el("section", { class: "detail", "aria-label": "Chat" }, this.#head, this.#banner, this.#scroll, this.#run, this.#composer.element);
+  element = el(
+    "section",
+    { class: "detail", "aria-label": "Chat" },
+    this.#head,
+    this.#banner,
+    this.#scroll,
+    this.#run,
+    this.#composer.element,
+  );
 
   constructor(noticed) {
     this.#noticed = noticed;
     document.addEventListener("visibilitychange", () => this.#seen());
-    connection.addEventListener("state", () => this.#isUnreached && connection.own.state === "online" && this.show(this.#wanted));
+    connection.addEventListener(
+      "state",
+      () => this.#isUnreached && connection.own.state === "online" && this.show(this.#wanted),
+    );
     new ResizeObserver(() => this.#isAtEnd && this.#toEnd()).observe(this.#scroll);
   }
 
@@ -80,7 +97,10 @@ export class Thread {
     if (!this.#session) return false;
     const { info } = this.#session;
     const field = el("input", {
-      class: "rename", "aria-label": "Title", value: info.title ?? "", maxlength: 200,
+      class: "rename",
+      "aria-label": "Title",
+      value: info.title ?? "",
+      maxlength: 200,
       onkeydown: (event) => {
         if (event.key === "Enter") void this.#retitle(field.value.trim());
         if (event.key === "Enter" || event.key === "Escape") (event.stopPropagation(), this.#drawHead());
@@ -136,7 +156,8 @@ export class Thread {
     this.#drawHead();
     this.#composer.speak({ as: info.user_id, to: info.agent_id, about: info.id });
     replace(this.#scroll, el("div", { class: "column" }, this.#beginning, this.#log, this.#unsent, this.#live));
-    const on = (type, act) => session.addEventListener(type, (event) => session === this.#session && act(event.detail ?? {}));
+    const on = (type, act) =>
+      session.addEventListener(type, (event) => session === this.#session && act(event.detail ?? {}));
     on("messages", ({ added }) => this.#draw(added));
     on("unsent", () => this.#drawUnsent());
     on("chunk", (detail) => this.#grow(detail));
@@ -169,7 +190,10 @@ export class Thread {
     this.#seen();
     if (!this.#isLost) return;
     this.#isLost = false;
-    const words = replayed === 0 ? "Back. Nothing was missed." : `Back. ${replayed} ${replayed === 1 ? "message" : "messages"} replayed.`;
+    const words =
+      replayed === 0
+        ? "Back. Nothing was missed."
+        : `Back. ${replayed} ${replayed === 1 ? "message" : "messages"} replayed.`;
     this.#notice(words, "good");
   }
 
@@ -183,27 +207,55 @@ export class Thread {
 
   #drawHead() {
     const { info } = this.#session;
-    this.#title = el("h1", {}, el("button", { type: "button", class: "plain", title: "Rename (r)", onclick: () => this.rename() }, titleOf(info)));
+    this.#title = el(
+      "h1",
+      {},
+      el(
+        "button",
+        { type: "button", class: "plain", title: "Rename (r)", onclick: () => this.rename() },
+        titleOf(info),
+      ),
+    );
     const agent = agentOf(info.agent_id);
-    const facts = [`${info.user_id} with ${nameOf(info.agent_id)}`, agent ? kindOf(agent) : "not registered", info.status === "archived" && "archived"];
-    const copy = el("button", { type: "button", class: "quiet id", title: "Copy the id", onclick: () => this.#copy(copy) }, info.id);
-    const archive = info.status !== "archived" && el("button", { type: "button", class: "quiet", onclick: () => void this.#archive() }, "Archive");
+    const facts = [
+      `${info.user_id} with ${nameOf(info.agent_id)}`,
+      agent ? kindOf(agent) : "not registered",
+      info.status === "archived" && "archived",
+    ];
+    const copy = el(
+      "button",
+      { type: "button", class: "quiet id", title: "Copy the id", onclick: () => this.#copy(copy) },
+      info.id,
+    );
+    const archive =
+      info.status !== "archived" &&
+      el("button", { type: "button", class: "quiet", onclick: () => void this.#archive() }, "Archive");
     const back = el("a", { class: "back", href: "#/chat", "aria-label": "All sessions" }, icon("back"));
-    replace(this.#head, back, el("div", { class: "what" }, this.#title, el("p", { class: "muted" }, facts.filter(Boolean).join(" · "))), copy, archive);
+    replace(
+      this.#head,
+      back,
+      el("div", { class: "what" }, this.#title, el("p", { class: "muted" }, facts.filter(Boolean).join(" · "))),
+      copy,
+      archive,
+    );
   }
 
   #copy(button) {
-    navigator.clipboard?.writeText(this.#session.id).then(() => {
-      write(button, "Copied");
-      setTimeout(() => this.#session && write(button, this.#session.id), 1200);
-    }, () => {});
+    navigator.clipboard?.writeText(this.#session.id).then(
+      () => {
+        write(button, "Copied");
+        setTimeout(() => this.#session && write(button, this.#session.id), 1200);
+      },
+      () => {},
+    );
   }
 
   /** All messages, or those that came now. */
   #draw(added) {
     const session = this.#session;
     const all = session.messages;
-    const rows = (messages, before) => messages.map((message, at) => messageRow(message, messages[at - 1] ?? before, session.info.user_id));
+    const rows = (messages, before) =>
+      messages.map((message, at) => messageRow(message, messages[at - 1] ?? before, session.info.user_id));
     if (added) this.#log.append(...rows(added, all[all.length - added.length - 1]));
     else replace(this.#log, rows(all));
     if (added && this.#isAtEnd && session.trim()) replace(this.#log, rows(session.messages));
@@ -221,7 +273,8 @@ export class Thread {
 
   #drawUnsent() {
     const session = this.#session;
-    const row = (item) => unsentRow(item, session.info.user_id, { retry: () => session.retry(item), discard: () => session.discard(item) });
+    const row = (item) =>
+      unsentRow(item, session.info.user_id, { retry: () => session.retry(item), discard: () => session.discard(item) });
     replace(this.#unsent, session.unsent.map(row));
     this.#toEnd();
   }
@@ -238,7 +291,10 @@ export class Thread {
     const answers = [...(this.#session.run?.answers.values() ?? [])].filter(({ parts }) => parts.length > 0);
     for (const answer of this.#answers.keys()) if (!answers.includes(answer)) this.#answers.delete(answer);
     for (const answer of answers) if (!this.#answers.has(answer)) this.#answers.set(answer, new AnswerRow(answer));
-    replace(this.#live, answers.map((answer) => this.#answers.get(answer).element));
+    replace(
+      this.#live,
+      answers.map((answer) => this.#answers.get(answer).element),
+    );
   }
 
   #drawRun() {
@@ -287,22 +343,45 @@ export class Thread {
     this.#session = null;
     this.#composer.speak({ as: settings.user });
     const back = el("a", { class: "back", href: "#/chat", "aria-label": "All sessions" }, icon("back"));
-    replace(this.#head, back, el("div", { class: "what" }, el("h1", {}, "New session"), el("p", { class: "muted" }, `as ${settings.user}`)));
+    replace(
+      this.#head,
+      back,
+      el("div", { class: "what" }, el("h1", {}, "New session"), el("p", { class: "muted" }, `as ${settings.user}`)),
+    );
     replace(
       this.#scroll,
       el(
         "div",
         { class: "greeting" },
         el("h2", {}, "Say something"),
-        el("p", {}, "Echo is built in: it says again what it is told, word by word. What you see arrive is a live stream; what stays has a number, and is on the disk."),
-        el("p", { class: "muted" }, el("kbd", {}, "Enter"), " sends and begins the session. ", el("kbd", {}, "?"), " shows all keys."),
+        el(
+          "p",
+          {},
+          "Echo is built in: it says again what it is told, word by word. What you see arrive is a live stream; what stays has a number, and is on the disk.",
+        ),
+        el(
+          "p",
+          { class: "muted" },
+          el("kbd", {}, "Enter"),
+          " sends and begins the session. ",
+          el("kbd", {}, "?"),
+          " shows all keys.",
+        ),
       ),
     );
   }
 
   #say(words) {
     this.#session = undefined;
-    replace(this.#scroll, el("div", { class: "greeting" }, el("p", {}, words), el("p", {}, el("a", { href: "#/chat/new" }, "Begin a new one"))));
+    replace(
+      this.#scroll,
+      el(
+        "div",
+        { class: "greeting" },
+        el("p", {}, words),
+        el("p", {}, el("a", { href: "#/chat/new" }, "Begin a new one")),
+      ),
+    );
   }
 }
 

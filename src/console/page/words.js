@@ -1,6 +1,11 @@
 // Numbers and times as people read them.
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hour12: false,
+});
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
@@ -39,7 +44,8 @@ export function bytes(value) {
 }
 
 /** Milliseconds, or seconds from ten on. */
-export const duration = (ms) => (ms == null || !Number.isFinite(ms) ? "–" : ms >= 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${brief(ms)} ms`);
+export const duration = (ms) =>
+  ms == null || !Number.isFinite(ms) ? "–" : ms >= 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${brief(ms)} ms`;
 
 /** The last characters of an id, enough to tell rows apart. */
 export const short = (id) => id.slice(-6);
