@@ -141,21 +141,23 @@ export class Agents {
 
   async #readCalls() {
     const agent = this.#agent;
-    if (!agent) return replace(this.#calls);
+    if (!agent) return this.#sayOfCalls("");
+    if (agent.team) return this.#sayOfCalls("Of a team its members are called.");
     try {
       const { deliveries } = await get(`api/agents/${encodeURIComponent(agent.id)}/deliveries?limit=50`);
       if (agent.id === this.#agent?.id) this.#drawCalls(deliveries);
     } catch (refused) {
-      replace(
-        this.#calls,
-        el("p", { class: "muted" }, refused.status === 404 ? "It was not called yet." : refused.message),
-      );
+      this.#sayOfCalls(refused.status === 404 ? "It was not called yet." : refused.message);
     }
   }
 
+  #sayOfCalls(words) {
+    delete this.#calls.dataset.key;
+    replace(this.#calls, el("p", { class: "muted" }, words));
+  }
+
   #drawCalls(deliveries) {
-    if (deliveries.length === 0)
-      return replace(this.#calls, el("p", { class: "muted" }, "It was not called since the server began."));
+    if (deliveries.length === 0) return this.#sayOfCalls("It was not called since the server began.");
     const heads = [
       ["When"],
       ["Outcome"],

@@ -72,8 +72,9 @@ export class Thread {
       const { session } = await get(`api/sessions/${id}`);
       if (this.#wanted === id) await this.#enter(session);
     } catch (refused) {
+      if (this.#wanted !== id) return;
+      this.#say(refused.status === 404 ? "There is no such session." : refused.message);
       this.#isUnreached = refused.status === 0;
-      if (this.#wanted === id) this.#say(refused.status === 404 ? "There is no such session." : refused.message);
     }
   }
 
@@ -341,13 +342,7 @@ export class Thread {
 
   #greet() {
     this.#session = null;
-    this.#composer.speak({ as: settings.user });
-    const back = el("a", { class: "back", href: "#/chat", "aria-label": "All sessions" }, icon("back"));
-    replace(
-      this.#head,
-      back,
-      el("div", { class: "what" }, el("h1", {}, "New session"), el("p", { class: "muted" }, `as ${settings.user}`)),
-    );
+    this.#blank();
     replace(
       this.#scroll,
       el(
@@ -371,8 +366,21 @@ export class Thread {
     );
   }
 
+  /** What is written goes to a new session. */
+  #blank() {
+    this.#composer.speak({ as: settings.user });
+    const title = el(
+      "div",
+      { class: "what" },
+      el("h1", {}, "New session"),
+      el("p", { class: "muted" }, `as ${settings.user}`),
+    );
+    replace(this.#head, el("a", { class: "back", href: "#/chat", "aria-label": "All sessions" }, icon("back")), title);
+  }
+
   #say(words) {
-    this.#session = undefined;
+    this.#leave();
+    this.#blank();
     replace(
       this.#scroll,
       el(
