@@ -9,13 +9,14 @@
 //! ```
 //!
 //! Reading order: [`session`] (the rules of one log), [`shard`] (one thread's world), the `storage` crate
-//! (segments, records, recovery), [`protocol`] (bytes and messages), [`api`] (routes, topics, errors), [`server`]
-//! (sockets, threads, the ring). Use goes down that line only; `tests/tidy.rs` checks it.
+//! (segments, records, recovery), [`protocol`] (bytes and messages), [`console`] (the page at `/`), [`api`]
+//! (routes, topics, errors), [`server`] (sockets, threads, the ring). Use goes down that line only; `tests/tidy.rs` checks it.
 
 pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod inspect;
 pub mod limits;
 pub mod protocol;

@@ -54,7 +54,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("session", &["session", "limits"]),
     ("agent", &["agent", "session", "limits"]),
     ("shard", &["shard", "session", "agent", "limits"]),
-    ("api", &["api", "protocol", "session", "shard", "limits"]),
+    ("console", &["console", "protocol"]),
+    ("api", &["api", "console", "protocol", "session", "shard", "limits"]),
     // Clients of a server that may be another version: they know the wire and nothing of the inside.
     ("cli", &["cli", "config"]),
     ("limits.rs", &[]),

@@ -71,7 +71,7 @@ fn class_of(method: &Method, path: &[&str]) -> Option<Class> {
 }
 
 fn is_at(pattern: &str, path: &[&str]) -> bool {
-    let mut parts = pattern.split('/').skip(1);
+    let mut parts = pattern.split('/').filter(|part| !part.is_empty());
     path.iter().all(|segment| parts.next().is_some_and(|part| part.starts_with(':') || part == *segment))
         && parts.next().is_none()
 }

@@ -21,6 +21,7 @@ use super::params::Params;
 use super::render::Render;
 use super::table::{Class, RouteRow, routes};
 use super::{Context, JSON, Target, agenfleet, query, teammate};
+use crate::console;
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::channels::Vsn;
 use crate::protocol::http::{Method, Request, Response};
@@ -131,6 +132,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
         _ => match plain(request, path, context) {
             Ok(Plain::Own(Own::Health(health))) => Route::Health(health, envelope),
             Ok(Plain::Own(Own::Metrics)) => Route::Metrics(envelope),
+            Ok(Plain::Own(Own::Page(response))) => Route::Respond(envelope.seal(response)),
             Ok(Plain::Own(Own::OpenApi)) => Route::Respond(envelope.seal(openapi::respond(request))),
             Ok(Plain::Hapi(Planned::Respond(response))) => Route::Respond(envelope.seal(response)),
             Ok(Plain::Hapi(Planned::Flow(flow))) => Route::Flow(flow, envelope),
@@ -198,6 +200,8 @@ enum Own {
     Health(Health),
     Metrics,
     OpenApi,
+    /// The console, or a file of it.
+    Page(Response),
 }
 
 routes! {
@@ -222,6 +226,13 @@ pub const SOCKETS: &[RouteRow] = &[
 pub const EXCHANGES: &[RouteRow] =
     &[exchange_row("/api/auth", Dialect::Hapi), exchange_row("/api/auth/login", Dialect::Agenfleet)];
 
+/// The rows of the console. They are matched by its own table of files.
+pub const CONSOLE: &[RouteRow] = &[console_row("/"), console_row("/console/:file")];
+
+const fn console_row(pattern: &'static str) -> RouteRow {
+    RouteRow { method: "GET", pattern, dialect: Dialect::Fleetlm, class: Class::Public, streams: false }
+}
+
 const fn exchange_row(pattern: &'static str, dialect: Dialect) -> RouteRow {
     RouteRow { method: "POST", pattern, dialect, class: Class::Public, streams: false }
 }
@@ -233,6 +244,9 @@ const fn socket_row(method: &'static str, pattern: &'static str, streams: bool) 
 fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, ApiError> {
     if let Some(planned) = hapi::plan_unread(request, path) {
         return Ok(Plain::Hapi(planned));
+    }
+    if let Some(response) = console::respond(request, path) {
+        return Ok(Plain::Own(Own::Page(response)));
     }
     let mut params = match Params::of(request) {
         Ok(params) => params,

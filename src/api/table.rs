@@ -41,6 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
         super::routes::SOCKETS,
         super::routes::ROUTES,
         super::routes::EXCHANGES,
+        super::routes::CONSOLE,
         super::admin::ROUTES,
         super::fleetlm::ROUTES,
         super::teammate::ROUTES,
@@ -157,7 +158,11 @@ mod tests {
     /// A request of this row; ids are such that every check of the path passes.
     fn request(row: &RouteRow) -> Request {
         let id = SessionId::from_parts(1_761_216_480_123, 42).to_string();
-        let segments = row.pattern.split('/').map(|part| if part.starts_with(':') { id.as_str() } else { part });
+        let segments = row.pattern.split('/').map(|part| match part {
+            ":file" => "main.js",
+            part if part.starts_with(':') => id.as_str(),
+            part => part,
+        });
         Request::new(Method::parse(row.method), &segments.collect::<Vec<_>>().join("/"))
     }
 
@@ -166,7 +171,7 @@ mod tests {
         let mut seen = HashSet::new();
         for row in all() {
             assert!(seen.insert((row.method, row.pattern)), "{row:?} is there twice");
-            assert!(row.pattern.starts_with('/') && !row.pattern.ends_with('/'), "{row:?}");
+            assert!(row.pattern == "/" || row.pattern.starts_with('/') && !row.pattern.ends_with('/'), "{row:?}");
             if let Route::Respond(response) = route(&request(row), &CONTEXT) {
                 let body = String::from_utf8_lossy(&response.body).into_owned();
                 assert!(!body.contains("Not Found"), "{row:?} is not served");
@@ -191,9 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_the_description_and_the_ways_to_a_token_are_public_and_only_sockets_streams_and_events_go_on() {
+    fn only_probes_the_description_the_ways_to_a_token_and_the_console_are_public_and_only_sockets_streams_and_events_go_on()
+     {
         let public: Vec<_> = all().filter(|row| row.class == Class::Public).map(|row| row.pattern).collect();
-        assert_eq!(public, ["/health/live", "/health/ready", "/api/openapi.json", "/api/auth", "/api/auth/login"]);
+        let of_tokens = ["/api/auth", "/api/auth/login"];
+        let of_itself = ["/health/live", "/health/ready", "/api/openapi.json"];
+        assert_eq!(public, [&of_itself[..], &of_tokens, &["/", "/console/:file"]].concat());
         let streams: Vec<_> = all().filter(|row| row.streams).map(|row| row.pattern).collect();
         let answers = ["/api/agents/:id/chat/stream", "/agents/:id/chat/stream"];
         assert_eq!(streams, [&["/socket/websocket"][..], &answers, &["/api/chat/ws", "/api/events"]].concat());

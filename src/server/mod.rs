@@ -331,6 +331,7 @@ fn announce(
     writeln!(out, "data folder {}: {sessions} sessions, {recovered}", config.data_dir.display())?;
     writeln!(out, "{shards} shards, durability {durability}")?;
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+    writeln!(out, "console {scheme}://{address}/")?;
     writeln!(out, "listening on {scheme}://{address}")?;
     out.flush()?;
     Ok(())

@@ -35,7 +35,7 @@ fn a_request_id_of_20_to_200_characters_is_echoed_and_any_other_replaced() {
 fn an_unknown_route_is_404_in_the_frameworks_shape() {
     let server = Server::shared();
     let not_found = json!({"errors": {"detail": "Not Found"}});
-    for path in ["/", "/api", "/api/nothing", "/api/sessions/x/y", "/socket", "/api/agents/a/b"] {
+    for path in ["/console", "/api", "/api/nothing", "/api/sessions/x/y", "/socket", "/api/agents/a/b"] {
         assert_eq!(server.get(path).expect(404), not_found, "{path}");
     }
     assert_eq!(server.delete("/api/sessions").expect(404), not_found);

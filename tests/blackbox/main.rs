@@ -11,6 +11,7 @@ mod backup;
 mod channels;
 mod channels_send;
 mod cli;
+mod console;
 mod conventions;
 mod crash;
 mod damage;

@@ -12,6 +12,7 @@ mod agent;
 mod ai_sdk;
 mod assembler;
 mod autobahn;
+mod console;
 mod curl;
 mod deploy;
 mod docs;

@@ -25,6 +25,10 @@ const PYJWT: &str = "pyjwt==2.15.1";
 /// What it signs with.
 const CRYPTOGRAPHY: &str = "cryptography==50.0.2";
 
+/// Drives a browser that is there already, and what judges whether everybody can use a page.
+const PUPPETEER: &str = "puppeteer-core@24.43.1";
+const AXE: &str = "axe-core@4.14.1";
+
 /// One installation at a time, so that tests of one run do not start the same.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
@@ -49,6 +53,20 @@ pub fn phoenix(version: &str) -> Option<PathBuf> {
 /// A folder from which the AI SDK of this version can be imported.
 pub fn ai(version: &str) -> Option<PathBuf> {
     npm(&format!("ai-{version}"), [("ai", &format!("ai@{version}")), ("zod", ZOD)])
+}
+
+/// A folder from which the driver of a browser can be imported, and the browser.
+pub fn browser() -> Option<(PathBuf, PathBuf)> {
+    let Some(chromium) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(program) else {
+        missing("Chromium is not installed: the console was not looked at");
+        return None;
+    };
+    Some((npm("console", [("puppeteer-core", PUPPETEER), ("axe-core", AXE)])?, chromium))
+}
+
+/// Where a program of this name stands on the path.
+fn program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// A folder into which npm has put these packages, each given as its name and as what npm is asked for.

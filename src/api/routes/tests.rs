@@ -411,7 +411,7 @@ fn an_agent_comes_in_its_wrapper() {
 #[test]
 fn unknown_routes_and_methods_are_not_found() {
     for request in [
-        get("/"),
+        post("/", "{}"),
         get("/api"),
         get("/health"),
         get("/healthz"),
