@@ -2,7 +2,7 @@
 //! retry of a question is told.
 
 use crate::oracle::{Op, Plan};
-use crate::world::World;
+use crate::world::{Bug, World};
 use fleetlm::session::{AgentConfig, AgentPut, DirectoryNote, Json, RunNote, SessionId, kind};
 use fleetlm::shard::*;
 use serde_json::Value;
@@ -81,6 +81,9 @@ impl World {
     /// Every message that was acknowledged under a key is found again under it, where it was. Of a question a retry is told the answer of its
     /// own run: not that of a later one when its own has failed.
     pub fn check_retries(&mut self, session: usize, messages: &[Value], closed: &Closed) {
+        if self.bug == Some(Bug::ForgetKeys) {
+            return; // what was appended without its key is not found under it
+        }
         let (owner, id) = (self.owner(self.oracle.sessions[session].id), self.oracle.sessions[session].id);
         let is_retried = |op: &&(usize, Op)| op.1.session == session && op.1.keyed && op.1.acked.is_some();
         let ops: Vec<(usize, Op)> = self.oracle.ops.iter().cloned().enumerate().collect();
