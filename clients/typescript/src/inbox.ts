@@ -1,0 +1,92 @@
+/** A user's inbox, live: the sessions that are not archived, the most recently active first, with what is unread. */
+
+import { addressOf } from "./address.js";
+import { Connection } from "./connection.js";
+import { Emitter } from "./emitter.js";
+import type { FleetLMError } from "./errors.js";
+import type { Line } from "./line.js";
+import { type CommonOptions, HEARTBEAT_MS } from "./options.js";
+import { Rest } from "./rest.js";
+import { Sessions } from "./sessions.js";
+import { Token } from "./token.js";
+import type { InboxEntry, StatusEvent } from "./types.js";
+import { type WireInbox, inboxOf } from "./wire.js";
+
+export interface InboxEvents {
+  /** The whole inbox, whenever it has changed. */
+  inbox: readonly InboxEntry[];
+  status: StatusEvent;
+  error: FleetLMError;
+}
+
+export class Inbox extends Emitter<InboxEvents> {
+  readonly userId: string;
+  readonly #connection: Connection;
+  /** Whether the connection is a client's, which opens and closes it. */
+  readonly #isShared: boolean;
+  #line: Line | undefined;
+  #entries: readonly InboxEntry[] = [];
+  #settle: { resolve: () => void; reject: (error: FleetLMError) => void } | undefined;
+
+  /** An inbox with a connection of its own; `FleetLMClient.inbox()` gives one on the client's. */
+  constructor(options: CommonOptions, shared?: Connection) {
+    super();
+    this.userId = options.userId;
+    this.#isShared = shared !== undefined;
+    this.#connection = shared ?? connectionOf(options);
+    this.#connection.on("status", (status) => this.emit("status", status));
+    if (!shared) this.#connection.on("error", (error) => this.emit("error", error));
+  }
+
+  /** As it was last told. The same array until it changes. */
+  get entries(): readonly InboxEntry[] {
+    return this.#entries;
+  }
+
+  /** Joins; resolved with the inbox's first account. It then stays live until `disconnect`. */
+  connect(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#settle?.resolve();
+      this.#settle = { resolve, reject };
+      if (this.#line?.isJoined) return this.#settle.resolve();
+      this.#line ??= this.#connection.attach({
+        name: `inbox:${this.userId}`,
+        params: () => ({}),
+        joined: (reply) => this.#told(reply as WireInbox),
+        left: () => {},
+        closed: () => {},
+        refused: (error) => this.#refused(error),
+        events: { inbox_delta: (delta: WireInbox) => this.#told(delta) },
+      });
+      if (!this.#isShared) this.#connection.open();
+    });
+  }
+
+  disconnect(): void {
+    if (this.#line) this.#connection.detach(this.#line);
+    this.#line = undefined;
+    if (!this.#isShared) this.#connection.close();
+  }
+
+  #told(inbox: WireInbox): void {
+    this.#entries = inboxOf(inbox);
+    this.#settle?.resolve();
+    if (this.#line?.isJoined) this.emit("status", { status: "connected" });
+    this.emit("inbox", this.#entries);
+  }
+
+  #refused(error: FleetLMError): void {
+    this.#line = undefined;
+    this.#settle?.reject(error);
+    if (this.#isShared) this.emit("error", error);
+  }
+}
+
+function connectionOf(options: CommonOptions): Connection {
+  const address = addressOf(options.url);
+  const token = new Token(options.token);
+  const sessions = new Sessions(new Rest(address.http, token));
+  const { userId, WebSocket, heartbeatMs = HEARTBEAT_MS } = options;
+  const probe = () => sessions.of(userId, undefined, 1);
+  return new Connection({ socket: address.socket, userId, token, WebSocket, heartbeatMs, probe });
+}
