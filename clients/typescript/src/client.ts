@@ -12,7 +12,7 @@ import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { FleetLMError, asError } from "./errors.js";
 import { Inbox } from "./inbox.js";
-import type { Line, Outcome } from "./line.js";
+import type { Leaving, Line, Outcome } from "./line.js";
 import { CONNECT_TIMEOUT_MS, type ClientOptions, HEARTBEAT_MS, QUEUE_MAX } from "./options.js";
 import { Opening } from "./opening.js";
 import { Rest } from "./rest.js";
@@ -244,7 +244,7 @@ export class FleetLMClient extends Emitter<ClientEvents> {
       name: `session:${this.sessionId}`,
       params: () => this.#tail.params(),
       joined: (reply) => this.#tail.joined(reply as WireJoined),
-      left: (tooLarge) => this.#left(tooLarge),
+      left: (because) => this.#left(because),
       refused: (error) => this.#end(error),
       closed: () => this.#deleted(),
       events: {
@@ -296,11 +296,12 @@ export class FleetLMClient extends Emitter<ClientEvents> {
     this.#opening = undefined;
   }
 
-  #left(tooLarge: boolean): void {
+  #left(because: Leaving): void {
     this.#tail.left();
     this.#sends.close();
-    if (tooLarge) this.#sends.refuseFirst(new FleetLMError("MessageTooLarge", "the server takes no message of this size"));
-    if (this.#status === "connected") this.#changed({ status: "reconnecting" });
+    if (because === "too large") this.#sends.refuseFirst(new FleetLMError("MessageTooLarge", "the server takes no message of this size"));
+    // What becomes of the connection it says itself, with a reason.
+    if (because === "topic" && this.#status === "connected") this.#changed({ status: "reconnecting", reason: "the session is joined again" });
   }
 
   #deleted(): void {

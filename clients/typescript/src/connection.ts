@@ -8,7 +8,7 @@ import { Socket } from "phoenix";
 import { backoffMs } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { FleetLMError, asError, isAboutToken } from "./errors.js";
-import { Line, type Topic, type Trunk } from "./line.js";
+import { type Leaving, Line, type Topic, type Trunk } from "./line.js";
 import type { Token } from "./token.js";
 import type { StatusEvent } from "./types.js";
 import { type WebSocketClass, webSocketClass } from "./websocket.js";
@@ -92,13 +92,13 @@ export class Connection extends Emitter<Events> implements Trunk {
     this.#isWanted = false;
     globalThis.removeEventListener?.("online", this.#hurry);
     for (const line of this.#lines) line.end();
-    this.#hangUp(false);
+    this.#hangUp("connection");
     this.emit("status", { status: "closed", ...(reason === undefined ? {} : { reason }) });
   }
 
   /** Begins anew, from the lines' cursors. */
   restart(reason: string): void {
-    if (this.#isWanted) this.#lost(reason, false);
+    if (this.#isWanted) this.#lost(reason);
   }
 
   wasJoined(): void {
@@ -106,11 +106,11 @@ export class Connection extends Emitter<Events> implements Trunk {
   }
 
   silent(): void {
-    if (this.#isLive) this.#lost("no answer to heartbeats", false);
+    if (this.#isLive) this.#lost("no answer to heartbeats");
   }
 
   tokenRefused(error: FleetLMError): void {
-    this.#hangUp(false);
+    this.#hangUp("connection");
     this.#refusals += 1;
     if (!this.#options.token.isRefreshable || this.#refusals >= REFUSALS_MAX) return this.#fail(error);
     // The first at once: that tokens run out is nothing unusual.
@@ -138,7 +138,7 @@ export class Connection extends Emitter<Events> implements Trunk {
     this.#socket ??= this.#newSocket(transport);
     this.#isLive = true;
     this.#wasOpen = false;
-    this.#timer = setTimeout(() => this.#lost("the handshake took too long", false), DIAL_MS);
+    this.#timer = setTimeout(() => this.#lost("the handshake took too long"), DIAL_MS);
     this.#socket.connect();
   }
 
@@ -171,12 +171,12 @@ export class Connection extends Emitter<Events> implements Trunk {
     if (code === POLICY) return this.tokenRefused(new FleetLMError("TokenExpired", reason || "token expired"));
     if (code === RESTART) this.emit("draining", { reason: reason || "the server shuts down" });
     if (!this.#wasOpen) return void this.#diagnose();
-    this.#lost(reason || `closed with ${code}`, code === TOO_LARGE);
+    this.#lost(reason || `closed with ${code}`, code === TOO_LARGE ? "too large" : "connection");
   }
 
   /** A handshake that failed for a reason that a browser keeps to itself. */
   async #diagnose(): Promise<void> {
-    this.#hangUp(false);
+    this.#hangUp("connection");
     const dial = this.#dial;
     const error = await this.#options.probe().then(
       () => undefined,
@@ -189,8 +189,8 @@ export class Connection extends Emitter<Events> implements Trunk {
     this.#redial(this.#nextDelay(), why);
   }
 
-  #lost(reason: string, tooLarge: boolean): void {
-    this.#hangUp(tooLarge);
+  #lost(reason: string, because: Leaving = "connection"): void {
+    this.#hangUp(because);
     this.#redial(this.#nextDelay(), reason);
   }
 
@@ -209,13 +209,13 @@ export class Connection extends Emitter<Events> implements Trunk {
     }, delayMs);
   }
 
-  #hangUp(tooLarge: boolean): void {
+  #hangUp(because: Leaving): void {
     this.#dial += 1;
     this.#isLive = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#socket?.disconnect();
-    for (const line of [...this.#lines]) line.leave(tooLarge);
+    for (const line of [...this.#lines]) line.leave(because);
   }
 
   /** Ends for a reason that another attempt would not change. */

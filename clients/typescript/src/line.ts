@@ -9,6 +9,9 @@ import { type FleetLMError, isAboutToken, refusedOnChannel } from "./errors.js";
 /** What becomes of a push. `lost`: nobody knows whether it was taken. */
 export type Outcome = { ok: unknown } | { refused: FleetLMError } | { lost: "connection" | "timeout" };
 
+/** Why nothing is pushed for a while: the server could not go on with the topic, the connection is lost, or too much was pushed. */
+export type Leaving = "topic" | "connection" | "too large";
+
 /** What a line is for, and who is told. */
 export interface Topic {
   name: string;
@@ -16,8 +19,8 @@ export interface Topic {
   params(): object;
   /** The server has let us in, again perhaps. */
   joined(reply: unknown): void;
-  /** No push is answered any more until it is joined again. `tooLarge`: because of what was pushed. */
-  left(tooLarge: boolean): void;
+  /** No push is answered any more until it is joined again. */
+  left(because: Leaving): void;
   /** For good: the server has said no, or the connection has ended because of this. */
   refused(error: FleetLMError): void;
   /** For good: the server has closed the topic. */
@@ -65,9 +68,9 @@ export class Line {
     }
     channel.onError((reason: unknown) => {
       if (!isCurrent()) return;
-      this.leave(false);
-      const isSilent = (reason as { reason?: unknown } | undefined)?.reason === "heartbeat_timeout";
-      if (isSilent) this.#trunk.silent();
+      const { source, reason: why } = (reason ?? {}) as { source?: unknown; reason?: unknown };
+      if (source !== "transport") this.leave("topic");
+      else if (why === "heartbeat_timeout") this.#trunk.silent(); // any other end is told by the socket, with its code
     });
     channel.onClose(() => {
       if (!isCurrent()) return;
@@ -103,9 +106,9 @@ export class Line {
   }
 
   /** The connection is gone, or the server could not go on: what waits for an answer is lost. */
-  leave(tooLarge: boolean): void {
+  leave(because: Leaving): void {
     for (const settle of [...this.#waiting]) settle({ lost: "connection" });
-    this.topic.left(tooLarge);
+    this.topic.left(because);
   }
 
   /** Leaves for good. */

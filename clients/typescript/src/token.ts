@@ -37,15 +37,15 @@ export class Token {
   refresh(): Promise<string | undefined> {
     const source = this.#source;
     if (typeof source !== "function") return Promise.resolve(source);
-    this.#fetching ??= (async () => {
-      try {
-        return (this.#current = await source());
-      } catch (thrown) {
-        throw asError(thrown, "TokenUnavailable");
-      } finally {
-        this.#fetching = undefined;
-      }
-    })();
+    this.#fetching ??= this.#fetch(source).finally(() => (this.#fetching = undefined));
     return this.#fetching;
+  }
+
+  async #fetch(source: () => string | Promise<string>): Promise<string> {
+    try {
+      return (this.#current = await source());
+    } catch (thrown) {
+      throw asError(thrown, "TokenUnavailable");
+    }
   }
 }
