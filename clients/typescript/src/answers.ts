@@ -39,8 +39,9 @@ export class Answers {
   }
 
   /** The chunks that a run has shown of unfinished messages. */
-  chunksOf(runId: string): Chunk[] {
-    return [...this.#speakers.values()].filter((speaker) => speaker.runId === runId).flatMap(({ chunks }) => chunks);
+  chunksOf(runId: string): { agentId: string; chunk: Chunk }[] {
+    const said = [...this.#speakers].filter(([, speaker]) => speaker.runId === runId);
+    return said.flatMap(([agentId, { chunks }]) => chunks.map((chunk) => ({ agentId, chunk })));
   }
 
   chunk({ agentId, runId, chunk }: ChunkEvent): void {

@@ -116,7 +116,7 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   }
 
   /** The chunks of the run's unfinished messages. */
-  chunksOf(runId: string): Chunk[] {
+  chunksOf(runId: string): { agentId: string; chunk: Chunk }[] {
     return this.#answers.chunksOf(runId);
   }
 

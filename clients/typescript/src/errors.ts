@@ -59,6 +59,8 @@ export type ClientErrorName =
   | "WebSocketMissing"
   /** Options or arguments with which nothing can be done. */
   | "InvalidOptions"
+  /** Something that this server's agents do otherwise. */
+  | "Unsupported"
   /** The server said no in words that this version does not know: see `message`. */
   | "Refused";
 

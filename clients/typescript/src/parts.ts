@@ -38,6 +38,12 @@ export class Parts {
     if (kept) this.#add({ type, ...picked(chunk, kept) });
   }
 
+  /** The id under which the chunks of an open text or reasoning come. */
+  streamOf(place: number): string | undefined {
+    const key = [...this.#open].find(([name, at]) => at === place && !name.startsWith("call "))?.[0];
+    return key?.slice(key.indexOf(" ") + 1);
+  }
+
   #text(type: "text" | "reasoning", action: string | undefined, chunk: Chunk): void {
     const key = `${type} ${String(chunk["id"])}`;
     if (action === "start" || !this.#open.has(key)) {
