@@ -37,7 +37,10 @@ export class Server {
     assert.ok(binary, "FLEETLM_BIN names the server's binary");
     const listen = ["--listen", `127.0.0.1:${this.#port}`, "--data-dir", this.folder];
     const small = ["--shards", "2", "--unpinned", "--spin-us", "0", "--segment-bytes", "16777216"];
-    const child = spawn(binary, [...listen, ...small, ...this.flags], { stdio: ["ignore", "pipe", "inherit"] });
+    // Without what the caller's own environment would tell it.
+    const told = ([name]: [string, unknown]) => !name.startsWith("FLEETLM_") && name !== "PORT" && name !== "RUST_LOG";
+    const env = Object.fromEntries(Object.entries(process.env).filter(told));
+    const child = spawn(binary, [...listen, ...small, ...this.flags], { stdio: ["ignore", "pipe", "inherit"], env });
     this.#child = child;
     for await (const line of createInterface({ input: child.stdout })) {
       const port = /listening on https?:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1];
