@@ -89,8 +89,7 @@ class AnswerReader {
       this.#adopt(asked.runId);
       for (const { agentId, chunk } of this.#client.chunksOf(asked.runId)) this.#show(agentId, chunk);
     } else {
-      const late = () => this.fail(new FleetLMError("TimedOut", "no agent has begun to answer"));
-      this.#timer = setTimeout(late, this.#options.beginsWithinMs);
+      this.#await();
     }
     const early = this.#early ?? [];
     this.#early = undefined;
@@ -106,6 +105,22 @@ class AnswerReader {
     this.#isOpen = false;
     clearTimeout(this.#timer);
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
+  }
+
+  #await(): void {
+    const late = () => this.fail(new FleetLMError("TimedOut", "no agent has begun to answer"));
+    this.#timer = setTimeout(late, this.#options.beginsWithinMs);
+  }
+
+  /** The run is over and has left nothing: it failed, or a crash has put another one in its place. */
+  #lost(runId: string): void {
+    if (this.#hasStarted || !this.#asked || "runId" in this.#asked) {
+      return this.fail(new FleetLMError("Interrupted", "the answer was given up; another one may be under way"));
+    }
+    this.#asked.otherRun = runId;
+    this.#runId = undefined;
+    this.#upto.delete(runId);
+    this.#await();
   }
 
   #chunk({ runId, agentId, chunk }: ChunkEvent): void {
@@ -136,6 +151,7 @@ class AnswerReader {
     if (!this.#isMine(run.runId, run.agentId)) return;
     const { status } = run;
     if (status === "started" || status === "retrying" || status === "resumed") return;
+    if (status === "ended" && run.seq === undefined) return this.#lost(run.runId);
     if (status === "failed" && !this.#hasFailed) this.#enqueue({ type: "error", errorText: `${run.reason}: ${run.detail}` });
     this.#close();
   }

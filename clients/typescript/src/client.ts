@@ -42,6 +42,7 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   #status: Status = "idle";
   #run: RunEvent | undefined;
   #opening: Opening | undefined;
+  #inbox: Inbox | undefined;
   /** The replay begins at the session's end, wherever that is. */
   #isFromLatest: boolean;
 
@@ -225,7 +226,8 @@ export class FleetLMClient extends Emitter<ClientEvents> {
 
   /** The user's inbox, over this client's connection: call its `connect`. */
   inbox(): Inbox {
-    return new Inbox({ userId: this.userId }, this.#connection);
+    const { connectTimeoutMs } = this.#options;
+    return (this.#inbox ??= new Inbox({ userId: this.userId, connectTimeoutMs }, this.#connection));
   }
 
   #newOpening(): Opening {

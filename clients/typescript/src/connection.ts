@@ -51,6 +51,8 @@ export class Connection extends Emitter<Events> implements Trunk {
   #wasOpen = false;
   #attempts = 0;
   #refusals = 0;
+  /** The token of the moment was used for a connection: the next one asks for another. */
+  #hasDialed = false;
   /** Counts dials, so that what belongs to an earlier one is known by it. */
   #dial = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -84,7 +86,7 @@ export class Connection extends Emitter<Events> implements Trunk {
     this.#attempts = this.#refusals = 0;
     globalThis.addEventListener?.("online", this.#hurry);
     this.emit("status", { status: "connecting" });
-    void this.#connect(false);
+    void this.#connect();
   }
 
   close(reason?: string): void {
@@ -117,7 +119,7 @@ export class Connection extends Emitter<Events> implements Trunk {
     this.#redial(this.#refusals === 1 ? 0 : this.#nextDelay(), error.message);
   }
 
-  async #connect(again: boolean): Promise<void> {
+  async #connect(): Promise<void> {
     const dial = ++this.#dial;
     const isCurrent = () => this.#isWanted && this.#dial === dial;
     let transport: WebSocketClass;
@@ -127,7 +129,7 @@ export class Connection extends Emitter<Events> implements Trunk {
       return this.#fail(asError(thrown, "WebSocketMissing"));
     }
     try {
-      await (again ? this.#options.token.refresh() : this.#options.token.ready());
+      await (this.#hasDialed ? this.#options.token.refresh() : this.#options.token.ready());
     } catch (thrown) {
       const error = asError(thrown, "TokenUnavailable");
       if (!isCurrent()) return;
@@ -135,6 +137,7 @@ export class Connection extends Emitter<Events> implements Trunk {
       return this.#redial(this.#nextDelay(), error.message);
     }
     if (!isCurrent()) return;
+    this.#hasDialed = true;
     this.#socket ??= this.#newSocket(transport);
     this.#isLive = true;
     this.#wasOpen = false;
@@ -205,7 +208,7 @@ export class Connection extends Emitter<Events> implements Trunk {
     if (!this.#isWanted) return; // a listener had enough
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      void this.#connect(true);
+      void this.#connect();
     }, delayMs);
   }
 

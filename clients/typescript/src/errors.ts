@@ -59,6 +59,8 @@ export type ClientErrorName =
   | "WebSocketMissing"
   /** Options or arguments with which nothing can be done. */
   | "InvalidOptions"
+  /** An answer that was being shown was given up by a crash; another one may be under way. */
+  | "Interrupted"
   /** Something that this server's agents do otherwise. */
   | "Unsupported"
   /** The server said no in words that this version does not know: see `message`. */
@@ -69,6 +71,7 @@ export type ErrorName = (typeof SERVER_ERRORS)[number][0] | ClientErrorName;
 /** Those that may succeed later, as the server's table has it. */
 const RETRYABLE: ReadonlySet<ErrorName> = new Set([
   "Overloaded", "DiskFull", "RateLimited", "Draining", "QueueFull", "Disconnected", "Unreachable", "TimedOut", "TokenUnavailable",
+  "Interrupted",
 ]);
 
 interface Facts {

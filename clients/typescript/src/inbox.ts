@@ -3,9 +3,10 @@
 import { addressOf } from "./address.js";
 import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
-import type { FleetLMError } from "./errors.js";
+import { FleetLMError } from "./errors.js";
 import type { Line } from "./line.js";
-import { type CommonOptions, HEARTBEAT_MS } from "./options.js";
+import { Opening } from "./opening.js";
+import { CONNECT_TIMEOUT_MS, type CommonOptions, HEARTBEAT_MS } from "./options.js";
 import { Rest } from "./rest.js";
 import { Sessions } from "./sessions.js";
 import { Token } from "./token.js";
@@ -26,16 +27,17 @@ export class Inbox extends Emitter<InboxEvents> {
   readonly #isShared: boolean;
   #line: Line | undefined;
   #entries: readonly InboxEntry[] = [];
-  #settle: { resolve: () => void; reject: (error: FleetLMError) => void } | undefined;
+  #opening: Opening | undefined;
+  readonly #connectTimeoutMs: number;
 
   /** An inbox with a connection of its own; `FleetLMClient.inbox()` gives one on the client's. */
   constructor(options: CommonOptions, shared?: Connection) {
     super();
     this.userId = options.userId;
     this.#isShared = shared !== undefined;
+    this.#connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
     this.#connection = shared ?? connectionOf(options);
     this.#connection.on("status", (status) => this.emit("status", status));
-    if (!shared) this.#connection.on("error", (error) => this.emit("error", error));
   }
 
   /** As it was last told. The same array until it changes. */
@@ -43,42 +45,52 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#entries;
   }
 
-  /** Joins; resolved with the inbox's first account. It then stays live until `disconnect`. */
+  /**
+   * Joins; resolved with the inbox's first account. It then stays live until `disconnect`.
+   *
+   * @throws FleetLMError what the server refuses, `Unreachable`, `Disconnected`.
+   */
   connect(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#settle?.resolve();
-      this.#settle = { resolve, reject };
-      if (this.#line?.isJoined) return this.#settle.resolve();
-      this.#line ??= this.#connection.attach({
-        name: `inbox:${this.userId}`,
-        params: () => ({}),
-        joined: (reply) => this.#told(reply as WireInbox),
-        left: () => {},
-        closed: () => {},
-        refused: (error) => this.#refused(error),
-        events: { inbox_delta: (delta: WireInbox) => this.#told(delta) },
-      });
-      if (!this.#isShared) this.#connection.open();
+    if (this.#line?.isJoined) return Promise.resolve();
+    this.#opening ??= new Opening(this.#connectTimeoutMs, (error) => this.#end(error));
+    this.#line ??= this.#connection.attach({
+      name: `inbox:${this.userId}`,
+      params: () => ({}),
+      joined: (reply) => this.#told(reply as WireInbox),
+      left: () => {},
+      closed: () => {},
+      refused: (error) => this.#refused(error),
+      events: { inbox_delta: (delta: WireInbox) => this.#told(delta) },
     });
+    const { promise } = this.#opening;
+    if (!this.#isShared) this.#connection.open();
+    return promise;
   }
 
   disconnect(): void {
-    if (this.#line) this.#connection.detach(this.#line);
-    this.#line = undefined;
-    if (!this.#isShared) this.#connection.close();
+    this.#end(new FleetLMError("Disconnected", "the inbox was disconnected"));
   }
 
   #told(inbox: WireInbox): void {
     this.#entries = inboxOf(inbox);
-    this.#settle?.resolve();
+    this.#opening?.resolve();
+    this.#opening = undefined;
     if (this.#line?.isJoined) this.emit("status", { status: "connected" });
     this.emit("inbox", this.#entries);
   }
 
   #refused(error: FleetLMError): void {
+    this.#end(error);
+    this.emit("error", error);
+  }
+
+  #end(error: FleetLMError): void {
+    if (this.#line) this.#connection.detach(this.#line);
     this.#line = undefined;
-    this.#settle?.reject(error);
-    if (this.#isShared) this.emit("error", error);
+    if (!this.#isShared) this.#connection.close(error.message);
+    const opening = this.#opening;
+    this.#opening = undefined;
+    opening?.reject(error);
   }
 }
 

@@ -21,6 +21,8 @@ export interface CommonOptions {
   /** A WebSocket class, for runtimes that have none. Node before 22 takes the package `ws` by itself. */
   WebSocket?: WebSocketClass | undefined;
   heartbeatMs?: number | undefined;
+  /** How long `connect` tries before it is rejected with `Unreachable`. Infinity is allowed. */
+  connectTimeoutMs?: number | undefined;
 }
 
 export interface ClientOptions extends CommonOptions {
@@ -36,6 +38,4 @@ export interface ClientOptions extends CommonOptions {
   lastSeq?: number | "latest" | undefined;
   /** Sends that may wait; more are refused with `QueueFull`. */
   queueMax?: number | undefined;
-  /** How long `connect` tries before it is rejected with `Unreachable`. Infinity is allowed. */
-  connectTimeoutMs?: number | undefined;
 }

@@ -6,7 +6,7 @@
  */
 
 import { backoffMs } from "./backoff.js";
-import { FleetLMError } from "./errors.js";
+import { FleetLMError, asError } from "./errors.js";
 import type { Outcome } from "./line.js";
 import type { Draft, Receipt } from "./types.js";
 
@@ -58,12 +58,14 @@ export class Sends {
       return Promise.reject(new FleetLMError("QueueFull", text, { details: { queueMax: this.#queueMax } }));
     }
     const { kind, content, metadata } = draft;
-    // A copy of this moment; undefined fields vanish.
-    const payload = JSON.parse(JSON.stringify({
-      content: { kind, content, metadata },
-      idempotency_key: idempotencyKey,
-      expected_seq: expectedSeq,
-    })) as object;
+    const wire = { content: { kind, content, metadata }, idempotency_key: idempotencyKey, expected_seq: expectedSeq };
+    let payload: object;
+    try {
+      // A copy of this moment; undefined fields vanish.
+      payload = JSON.parse(JSON.stringify(wire)) as object;
+    } catch (thrown) {
+      return Promise.reject(asError(thrown, "InvalidOptions"));
+    }
     return new Promise((resolve, reject) => {
       this.#items.push({ payload, resolve, reject });
       void this.#work();

@@ -55,6 +55,9 @@ export class SessionStore {
     client.on("message", (message) => this.#said(message));
     client.on("chunk", () => this.#changed());
     client.on("run", () => this.#changed());
+    client.on("gap", (gap) => {
+      if (gap.what === "rewound") this.#forget(gap.to);
+    });
     client.on("error", (error) => this.#failed(error));
     client.on("status", ({ status }) => {
       if (status === "connected") this.#connected();
@@ -126,6 +129,13 @@ export class SessionStore {
     this.#waiting = this.#waiting.filter((waiting) => waiting.key !== key);
     this.#keys.set(seq, key);
     this.#stored = this.#stored.map((stored) => (stored.seq === seq ? { ...stored, key } : stored));
+    this.#changed();
+  }
+
+  /** The server knows nothing above this seq any more. */
+  #forget(lastSeq: number): void {
+    this.#stored = this.#stored.filter(({ seq = 0 }) => seq <= lastSeq);
+    if (this.#stored.length === 0) this.#firstSeq = undefined;
     this.#changed();
   }
 

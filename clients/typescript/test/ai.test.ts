@@ -171,6 +171,51 @@ test("a run that fails, an agent that never answers and a refused message are er
   assert.equal(refused.error?.name, "InvalidMessageFormat");
 });
 
+test("an answer that a crash has made begin anew is an error, and resuming shows the new one", async (context) => {
+  const server = await Server.start(context);
+  let calls = 0;
+  const rest = new Gate();
+  const agentId = await agentOf(context, server, async (_, say, response) => {
+    calls += 1;
+    say(...START, delta(`attempt ${calls} `));
+    if (calls === 1) return void (await new Promise((resolve) => response.on("close", resolve)));
+    await rest.opened;
+    say(delta("done"), ...END);
+  }, { on_crash: "retry" });
+  const client = clientOf(context, { userId: "alice", agentId, url: server.url });
+  const chunks = log(client, "chunk");
+  const chat = chatOn(client);
+  const sent = chat.sendMessage({ text: "Hello" });
+  await chunks.first(({ chunk }) => chunk["delta"] === "attempt 1 ");
+  await server.down();
+  await server.up();
+  await sent;
+  assert.equal(chat.error?.name, "Interrupted");
+  await chunks.first(({ chunk }) => chunk["delta"] === "attempt 2 ");
+  const resumed = chat.resumeStream();
+  rest.open();
+  await resumed;
+  assert.deepEqual([chat.status, textOf(chat.messages.at(-1))], ["ready", "attempt 2 done"]);
+});
+
+test("what a team says is one message of the chat, whoever speaks at the same time", async (context) => {
+  const server = await Server.start(context);
+  const members = await Promise.all(["first", "second"].map((name) =>
+    agentOf(context, server, async (_, say) => say(...START, delta(`The ${name} `), delta("speaks. "), ...END))));
+  await server.ask("POST", "/api/agents", { agent: { id: "team", name: "Team", origin_url: "", debounce_window_ms: 0, team: { members, mode: "parallel" } } });
+  const client = clientOf(context, { userId: "alice", agentId: "team", url: server.url });
+  const [messages, gaps] = [log(client, "message"), log(client, "gap")];
+  const chat = chatOn(client);
+  await chat.sendMessage({ text: "Hello" });
+  assert.deepEqual([chat.status, chat.messages.length, gaps.all], ["ready", 2, []]);
+  await messages.until(({ length }) => length === 4);
+  const said = textOf(chat.messages[1]);
+  for (const { senderId, content } of messages.all.slice(1)) {
+    const whole = (content["parts"] as { text: string }[]).map((part) => part.text).join("");
+    assert.ok(said.includes(whole), `${senderId}: ${whole} in ${said}`);
+  }
+});
+
 test("what is missing of any answer, cut anywhere, leads to its stored parts", () => {
   const chunks = [
     { type: "start-step" },

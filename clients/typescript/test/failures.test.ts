@@ -186,3 +186,45 @@ test("a server that has forgotten messages makes the client say so and go on fro
   await client.send(text("one"));
   await messages.until(({ length }) => length === 1);
 });
+
+test("a network that is dead without a word is noticed by the heartbeat", async (context) => {
+  const server = await Server.start(context);
+  const proxy = await Proxy.before(context, () => server.port);
+  const client = clientOf(context, { userId: "alice", agentId: "bot", url: proxy.url, heartbeatMs: 100 });
+  const statuses = log(client, "status");
+  await client.connect();
+  proxy.freeze();
+  const sent = client.send(text("into the void"));
+  const noticed = await statuses.first(({ status }) => status === "reconnecting");
+  assert.match(noticed.reason ?? "", /heartbeat/);
+  proxy.heal();
+  assert.equal((await sent).seq, 1);
+});
+
+test("an answer that a crash has cut off is kept, or begun anew, as its agent wants it", async (context) => {
+  for (const on_crash of ["abort", "retry"]) {
+    const server = await Server.start(context);
+    let calls = 0;
+    const agentId = await agentOf(context, server, async (_, say, response) => {
+      calls += 1;
+      say(...START, delta(`attempt ${calls}`));
+      if (calls === 1) await new Promise((resolve) => response.on("close", resolve));
+      else say(...END);
+    }, { on_crash });
+    const client = clientOf(context, { userId: "alice", agentId, url: server.url });
+    const [chunks, runs, messages] = [log(client, "chunk"), log(client, "run"), log(client, "message")];
+    await client.connect();
+    await client.send(text("Hello"));
+    const first = await chunks.first(({ chunk }) => chunk["delta"] === "attempt 1");
+    await server.down();
+    assert.equal(client.answers[0]?.text, "attempt 1");
+    await server.up();
+    const ended = await runs.first((run) => run.runId === first.runId && run.status === "ended");
+    assert.equal(ended.status === "ended" && ended.seq, on_crash === "abort" ? 2 : undefined);
+    await messages.until(({ length }) => length === 2);
+    const parts = messages.all[1]!.content["parts"] as { text: string }[];
+    assert.equal(parts.map((part) => part.text).join(""), on_crash === "abort" ? "attempt 1" : "attempt 2");
+    assert.equal(messages.all[1]!.metadata["recovered"], on_crash === "abort" ? true : undefined);
+    await server.down();
+  }
+});

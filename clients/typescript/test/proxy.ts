@@ -7,6 +7,7 @@ import type { TestContext } from "node:test";
 export class Proxy {
   readonly #open = new Set<Socket>();
   #isCut = false;
+  #isFrozen = false;
   /** Connections that were taken. */
   taken = 0;
   port = 0;
@@ -41,12 +42,19 @@ export class Proxy {
   }
 
   heal(): void {
-    this.#isCut = false;
+    this.#isCut = this.#isFrozen = false;
+  }
+
+  /** Nothing comes through any more, and nobody is told. New connections are not answered. */
+  freeze(): void {
+    this.#isFrozen = true;
+    for (const socket of this.#open) socket.unpipe().pause();
   }
 
   #join(near: Socket, port: number): void {
     near.on("error", () => {});
     if (this.#isCut) return void near.destroy();
+    if (this.#isFrozen) return void this.#open.add(near.pause());
     this.taken += 1;
     const far = connect(port, "127.0.0.1");
     for (const [socket, other] of [[near, far], [far, near]] as const) {
