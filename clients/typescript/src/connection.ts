@@ -18,7 +18,8 @@ const DIAL_MS = 10_000;
 /** So many tokens in a row may be refused before it is said that there is no good one. */
 const REFUSALS_MAX = 3;
 
-/** Close codes with a meaning (docs/protocol.md). */
+/** Close codes with a meaning (RFC 6455 section 7.4.1, docs/protocol.md). */
+const ABNORMAL = 1006;
 const POLICY = 1008;
 const TOO_LARGE = 1009;
 const RESTART = 1012;
@@ -163,6 +164,13 @@ export class Connection extends Emitter<Events> implements Trunk {
       this.#wasOpen = true;
       // Not before: a join that waits for its socket would be sent beside the one that phoenix repeats.
       for (const line of this.#lines) line.begin(socket);
+    });
+    // Some runtimes tell of a failed handshake by an error alone (Node.js 20); in the others the close comes right behind it.
+    socket.onError(() => {
+      const dial = this.#dial;
+      setTimeout(() => {
+        if (this.#isLive && dial === this.#dial && !socket.isConnected()) this.#closed({ code: ABNORMAL, reason: "" });
+      });
     });
     socket.onClose((event) => {
       if (this.#isLive) this.#closed(event);
