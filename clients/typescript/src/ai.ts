@@ -1,6 +1,6 @@
 /**
- * `@fleetlm/client/ai`: the AI SDK's `useChat` on a session. The conversation is the server's: what is sent is the user's last
- * message, and the agent is given the rest by the server.
+ * `@fleetlm/client/ai`: the AI SDK's `useChat` on a session. The conversation is the server's: what is sent is the
+ * user's last message, and the agent is given the rest by the server.
  */
 
 import type { ChatTransport, UIMessage, UIMessageChunk } from "ai";
@@ -37,16 +37,21 @@ export class FleetLMChatTransport<UI extends UIMessage = UIMessage> implements C
   }
 
   /**
-   * Sends the user's last message and streams the answer to it. To regenerate is to ask again: the message is sent once more, with
-   * `regenerates` (the id of the answer, if the caller names one) in its metadata, for a session forgets nothing. To abort is to stop the run, for everybody.
+   * Sends the user's last message and streams the answer to it. To regenerate is to ask again: the message is sent once
+   * more, with `regenerates` (the id of the answer, if the caller names one) in its metadata, for a session forgets
+   * nothing. To abort is to stop the run, for everybody.
    *
-   * @throws FleetLMError of the connection or the send; `Unsupported` when there is no message of the user's at the end.
+   * @throws FleetLMError of the connection or the send; `Unsupported` when there is no message of the user's at the
+   *   end.
    */
   async sendMessages(options: SendOptions<UI>): Promise<ReadableStream<UIMessageChunk>> {
     const { messages, trigger, messageId, abortSignal, metadata } = options;
     const message = messages.at(-1);
     if (message?.role !== "user") {
-      throw new FleetLMError("Unsupported", "the last message is not the user's: agents of FleetLM run their tools themselves");
+      throw new FleetLMError(
+        "Unsupported",
+        "the last message is not the user's: agents of FleetLM run their tools themselves",
+      );
     }
     await this.client.connect();
     const draft = (this.#options.draft ?? draftOf)(message, options);
@@ -86,7 +91,10 @@ export class FleetLMChatTransport<UI extends UIMessage = UIMessage> implements C
 export function toUIMessages<UI extends UIMessage = UIMessage>(messages: readonly Message[]): UI[] {
   return messages.map(({ id, kind, content, metadata }) => {
     const isAnswer = kind === "assistant" || content["role"] === "assistant";
-    const text = { type: "text", text: typeof content["text"] === "string" ? content["text"] : JSON.stringify(content) };
+    const text = {
+      type: "text",
+      text: typeof content["text"] === "string" ? content["text"] : JSON.stringify(content),
+    };
     const parts = Array.isArray(content["parts"]) ? content["parts"] : [text];
     const given = typeof content["id"] === "string" ? content["id"] : id;
     return { id: given, role: isAnswer ? "assistant" : "user", parts, metadata } as unknown as UI;
@@ -95,7 +103,10 @@ export function toUIMessages<UI extends UIMessage = UIMessage>(messages: readonl
 
 function draftOf({ id, parts }: UIMessage): Draft {
   const isText = (part: { type: string }): part is { type: "text"; text: string } => part.type === "text";
-  const text = parts.filter(isText).map((part) => part.text).join("");
+  const text = parts
+    .filter(isText)
+    .map((part) => part.text)
+    .join("");
   const content: JsonObject = { id, text };
   return { kind: "text", content: parts.every(isText) ? content : { ...content, role: "user", parts } };
 }

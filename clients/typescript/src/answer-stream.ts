@@ -1,9 +1,10 @@
 /**
- * The answer to one message as a stream of chunks that the AI SDK's reader takes: it begins with one `start`, ends with one
- * terminal chunk, and has nothing missing in between, also when the connection was lost and the answer went on without us.
+ * The answer to one message as a stream of chunks that the AI SDK's reader takes: it begins with one `start`, ends with
+ * one terminal chunk, and has nothing missing in between, also when the connection was lost and the answer went on
+ * without us.
  *
- * A run may make several messages (a team's do); here they are one, for a chat expects one. The terminal chunk is held back
- * until the run is over.
+ * A run may make several messages (a team's do); here they are one, for a chat expects one. The terminal chunk is held
+ * back until the run is over.
  */
 
 import type { FleetLMClient } from "./client.js";
@@ -28,7 +29,11 @@ interface Speaker {
 }
 
 /** Streams an answer. `asked` may be settled later; what happens meanwhile is not lost. */
-export function answerStream(client: FleetLMClient, asked: Promise<Asked>, options: StreamOptions): ReadableStream<Chunk> {
+export function answerStream(
+  client: FleetLMClient,
+  asked: Promise<Asked>,
+  options: StreamOptions,
+): ReadableStream<Chunk> {
   let reader: AnswerReader | undefined;
   return new ReadableStream<Chunk>({
     start(controller) {
@@ -66,13 +71,25 @@ class AnswerReader {
     this.#client = client;
     this.#options = options;
     this.#controller = controller;
-    const inOrder = <T>(take: (event: T) => void) => (event: T) => void (this.#early?.push(() => take(event)) ?? take(event));
+    const inOrder =
+      <T>(take: (event: T) => void) =>
+      (event: T) =>
+        void (this.#early?.push(() => take(event)) ?? take(event));
     const abort = () => this.#abort();
     options.signal?.addEventListener("abort", abort);
     this.#unsubscribe = [
-      client.on("chunk", inOrder((event) => this.#chunk(event))),
-      client.on("message", inOrder((event) => this.#message(event))),
-      client.on("run", inOrder((event) => this.#run(event))),
+      client.on(
+        "chunk",
+        inOrder((event) => this.#chunk(event)),
+      ),
+      client.on(
+        "message",
+        inOrder((event) => this.#message(event)),
+      ),
+      client.on(
+        "run",
+        inOrder((event) => this.#run(event)),
+      ),
       client.on("status", ({ status, reason }) => {
         if (status === "closed") this.fail(new FleetLMError("Disconnected", reason ?? "the client was disconnected"));
       }),
@@ -152,7 +169,8 @@ class AnswerReader {
     const { status } = run;
     if (status === "started" || status === "retrying" || status === "resumed") return;
     if (status === "ended" && run.seq === undefined) return this.#lost(run.runId);
-    if (status === "failed" && !this.#hasFailed) this.#enqueue({ type: "error", errorText: `${run.reason}: ${run.detail}` });
+    if (status === "failed" && !this.#hasFailed)
+      this.#enqueue({ type: "error", errorText: `${run.reason}: ${run.detail}` });
     this.#close();
   }
 
@@ -193,9 +211,10 @@ class AnswerReader {
       this.#terminal = chunk;
       return;
     }
-    const known = new Set(speaker.shown.parts.map((_, place) => speaker.shown.streamOf(place)));
+    const chunks = repaired(chunk, speaker.shown);
     speaker.shown.push(chunk);
-    for (const told of repaired(chunk, known)) this.#enqueue(named(told, agentId === this.#client.agentId ? undefined : agentId));
+    const voice = agentId === this.#client.agentId ? undefined : agentId;
+    for (const told of chunks) this.#enqueue(named(told, voice));
   }
 
   #enqueue(chunk: Chunk): void {
@@ -225,9 +244,9 @@ class AnswerReader {
 }
 
 /** The server takes a delta without its start, and an end without one; the SDK's reader throws. */
-function repaired(chunk: Chunk, open: ReadonlySet<string | undefined>): Chunk[] {
+function repaired(chunk: Chunk, shown: Parts): Chunk[] {
   const [, kind, action] = /^(text|reasoning)-(delta|end)$/.exec(chunk.type) ?? [];
-  if (kind === undefined || open.has(String(chunk["id"]))) return [chunk];
+  if (kind === undefined || shown.isOpen(kind, chunk["id"])) return [chunk];
   return action === "end" ? [] : [{ type: `${kind}-start`, id: chunk["id"] }, chunk];
 }
 

@@ -1,6 +1,6 @@
 /**
- * The answers that are being written: what each agent has said of its unfinished message. In a team several speak at once.
- * A stored message replaces what was shown of it, and the end of a run what is left.
+ * The answers that are being written: what each agent has said of its unfinished message. In a team several speak at
+ * once. A stored message replaces what was shown of it, and the end of a run what is left.
  */
 
 import { Parts, type Part } from "./parts.js";
@@ -84,7 +84,10 @@ export class Answers {
 }
 
 function answerOf(agentId: string, { runId, parts }: Speaker): Answer {
-  const text = parts.parts.filter(({ type }) => type === "text").map((part) => String(part["text"])).join("");
+  const text = parts.parts
+    .filter(({ type }) => type === "text")
+    .map((part) => String(part["text"]))
+    .join("");
   const run = runId === undefined ? {} : { runId };
   return { id: parts.id ?? runId ?? agentId, agentId, ...run, parts: parts.parts, metadata: parts.metadata, text };
 }

@@ -1,9 +1,9 @@
 /**
- * A user's view of one session: what was said, what is being said, and a way to say something, over a connection that comes and
- * goes.
+ * A user's view of one session: what was said, what is being said, and a way to say something, over a connection that
+ * comes and goes.
  *
- * Owns nothing of how: the connection comes back (`connection`), the tail keeps the place (`tail`), the queue keeps what is to
- * be sent (`sends`), and this puts them together.
+ * Owns nothing of how: the connection comes back (`connection`), the tail keeps the place (`tail`), the queue keeps
+ * what is to be sent (`sends`), and this puts them together.
  */
 
 import { addressOf } from "./address.js";
@@ -20,7 +20,18 @@ import { type SendOptions, Sends } from "./sends.js";
 import { type HistoryOptions, Sessions } from "./sessions.js";
 import { Tail } from "./tail.js";
 import { Token } from "./token.js";
-import type { Chunk, ClientEvents, Draft, Message, Page, Receipt, RunEvent, Session, Status, StatusEvent } from "./types.js";
+import type {
+  Chunk,
+  ClientEvents,
+  Draft,
+  Message,
+  Page,
+  Receipt,
+  RunEvent,
+  Session,
+  Status,
+  StatusEvent,
+} from "./types.js";
 import type { WireChunk, WireJoined, WireMessage, WireRun } from "./wire.js";
 
 /** A read mark or a stop that is not answered by then goes over REST. */
@@ -76,8 +87,9 @@ export class FleetLMClient extends Emitter<ClientEvents> {
       gap: (gap) => this.emit("gap", gap),
       caughtUp: () => this.#caughtUp(),
       restart: (reason, error) => {
-        if (error && !error.retryable) this.emit("error", error);
-        this.#connection.restart(reason);
+        if (!error || error.retryable) return this.#connection.restart(reason);
+        this.emit("error", error);
+        this.#end(error);
       },
     });
   }
@@ -122,11 +134,11 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   }
 
   /**
-   * Connects, creating the session if there is none; resolved when everything missed was delivered. From then on the client
-   * comes back by itself until `disconnect`.
+   * Connects, creating the session if there is none; resolved when everything missed was delivered. From then on the
+   * client comes back by itself until `disconnect`.
    *
-   * @throws FleetLMError what the server refuses (`SessionNotFound`, `Unauthorized`, `TokenExpired`, ..), `Unreachable` after
-   *   `connectTimeoutMs`, `Disconnected`.
+   * @throws FleetLMError what the server refuses (`SessionNotFound`, `Unauthorized`, `TokenExpired`, ..), `Unreachable`
+   *   after `connectTimeoutMs`, `Disconnected`.
    */
   connect(): Promise<void> {
     if (this.#status === "connected") return Promise.resolve();
@@ -144,8 +156,8 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   }
 
   /**
-   * Sends a message as the user; resolved when it is durable. While there is no connection it waits, in order, and is never
-   * stored twice.
+   * Sends a message as the user; resolved when it is durable. While there is no connection it waits, in order, and is
+   * never stored twice.
    *
    * @throws FleetLMError `QueueFull`, `Disconnected`, or the server's refusal.
    */
@@ -162,7 +174,7 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   async *messages({ before, after, limit }: HistoryOptions = {}): AsyncGenerator<Message[], void, undefined> {
     const isBackward = before !== undefined;
     let at = isBackward ? before : (after ?? 0);
-    for (let hasMore = true; hasMore; ) {
+    for (let hasMore = true; hasMore;) {
       const place = isBackward ? { before: at } : { after: at };
       const page = await this.history({ ...place, ...(limit === undefined ? {} : { limit }) });
       if (page.messages.length === 0) return;
@@ -172,7 +184,10 @@ export class FleetLMClient extends Emitter<ClientEvents> {
     }
   }
 
-  /** Moves the user's read cursor forward, to the last delivered message without a seq. Resolved with where it stands now. */
+  /**
+   * Moves the user's read cursor forward, to the last delivered message without a seq. Resolved with where it stands
+   * now.
+   */
   async markRead(seq: number = this.lastSeq): Promise<number> {
     const outcome = await this.#push("read", { last_seq: seq }, EVENT_MS);
     if ("refused" in outcome) throw outcome.refused;
@@ -262,7 +277,9 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   async #prepare(): Promise<void> {
     if (this.#sessionId === undefined) {
       const { userId, agentId, title, metadata } = this.#options;
-      this.#creating ??= this.sessions.create({ userId, agentId, title, metadata }).finally(() => (this.#creating = undefined));
+      this.#creating ??= this.sessions
+        .create({ userId, agentId, title, metadata })
+        .finally(() => (this.#creating = undefined));
       const session = await this.#creating;
       if (this.#sessionId === undefined) {
         this.#sessionId = session.id;
@@ -292,6 +309,7 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   }
 
   #caughtUp(): void {
+    this.#connection.settled();
     this.#changed({ status: "connected" });
     this.#sends.open();
     this.#opening?.resolve();
@@ -301,9 +319,11 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   #left(because: Leaving): void {
     this.#tail.left();
     this.#sends.close();
-    if (because === "too large") this.#sends.refuseFirst(new FleetLMError("MessageTooLarge", "the server takes no message of this size"));
+    if (because === "too large")
+      this.#sends.refuseFirst(new FleetLMError("MessageTooLarge", "the server takes no message of this size"));
     // What becomes of the connection it says itself, with a reason.
-    if (because === "topic" && this.#status === "connected") this.#changed({ status: "reconnecting", reason: "the session is joined again" });
+    if (because === "topic" && this.#status === "connected")
+      this.#changed({ status: "reconnecting", reason: "the session is joined again" });
   }
 
   #deleted(): void {

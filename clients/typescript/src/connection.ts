@@ -1,14 +1,14 @@
 /**
- * One socket that comes back: dials, tells why it could not, waits, asks for a fresh token, dials again. Its lines join by
- * themselves. phoenix speaks the protocol and beats the heart; when to reconnect is decided here, for a token may have to be
- * fetched before, and a browser does not say why a handshake failed.
+ * One socket that comes back: dials, tells why it could not, waits, asks for a fresh token, dials again. Its lines join
+ * by themselves. phoenix speaks the protocol and beats the heart; when to reconnect is decided here, for a token may
+ * have to be fetched before, and a browser does not say why a handshake failed.
  */
 
-import { Socket } from "phoenix";
 import { backoffMs } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { FleetLMError, asError, isAboutToken } from "./errors.js";
 import { type Leaving, Line, type Topic, type Trunk } from "./line.js";
+import { type Socket, newSocket } from "./phoenix.js";
 import type { Token } from "./token.js";
 import type { StatusEvent } from "./types.js";
 import { type WebSocketClass, webSocketClass } from "./websocket.js";
@@ -104,7 +104,8 @@ export class Connection extends Emitter<Events> implements Trunk {
     if (this.#isWanted) this.#lost(reason);
   }
 
-  wasJoined(): void {
+  /** All is well: the next failure is a first one. */
+  settled(): void {
     this.#attempts = this.#refusals = 0;
   }
 
@@ -127,7 +128,7 @@ export class Connection extends Emitter<Events> implements Trunk {
     try {
       transport = await webSocketClass(this.#options.WebSocket);
     } catch (thrown) {
-      return this.#fail(asError(thrown, "WebSocketMissing"));
+      return isCurrent() ? this.#fail(asError(thrown, "WebSocketMissing")) : undefined;
     }
     try {
       await (this.#hasDialed ? this.#options.token.refresh() : this.#options.token.ready());
@@ -148,15 +149,15 @@ export class Connection extends Emitter<Events> implements Trunk {
 
   #newSocket(transport: WebSocketClass): Socket {
     const { userId, token, heartbeatMs } = this.#options;
-    const socket = new Socket(this.#options.socket, {
+    const socket = newSocket(this.#options.socket, {
       params: { user_id: userId },
       transport,
       heartbeatIntervalMs: heartbeatMs,
       // phoenix itself would use it only where it is not told that the connection is lost: never.
       reconnectAfterMs: backoffMs,
       rejoinAfterMs: (tries) => Math.max(backoffMs(tries + 1), 50),
-      // A function, for another token is there when it reconnects (phoenix 1.8.16; its types know a text only).
-      ...(token.current === undefined ? {} : { authToken: (() => token.current) as unknown as string }),
+      // A function, for another token is there when it reconnects.
+      ...(token.current === undefined ? {} : { authToken: () => token.current }),
     });
     socket.onOpen(() => {
       clearTimeout(this.#timer);
@@ -211,9 +212,10 @@ export class Connection extends Emitter<Events> implements Trunk {
   }
 
   #redial(delayMs: number, reason?: string): void {
+    if (!this.#isWanted) return; // a listener had enough
     clearTimeout(this.#timer);
     this.emit("status", { status: "reconnecting", retryInMs: delayMs, ...(reason === undefined ? {} : { reason }) });
-    if (!this.#isWanted) return; // a listener had enough
+    if (!this.#isWanted) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       void this.#connect();

@@ -1,6 +1,6 @@
 /**
- * Every way in which a call fails, by the names of the server's own table (`docs/errors.md`) and a few of the client's own.
- * The server says a text over HTTP and a word on a channel; both lead to the name.
+ * Every way in which a call fails, by the names of the server's own table (`docs/errors.md`) and a few of the client's
+ * own. The server says a text over HTTP and a word on a channel; both lead to the name.
  */
 
 /** name, text over HTTP, word on a channel ("" where there is none). A test holds it against the server's table. */
@@ -70,7 +70,15 @@ export type ErrorName = (typeof SERVER_ERRORS)[number][0] | ClientErrorName;
 
 /** Those that may succeed later, as the server's table has it. */
 const RETRYABLE: ReadonlySet<ErrorName> = new Set([
-  "Overloaded", "DiskFull", "RateLimited", "Draining", "QueueFull", "Disconnected", "Unreachable", "TimedOut", "TokenUnavailable",
+  "Overloaded",
+  "DiskFull",
+  "RateLimited",
+  "Draining",
+  "QueueFull",
+  "Disconnected",
+  "Unreachable",
+  "TimedOut",
+  "TokenUnavailable",
   "Interrupted",
 ]);
 
@@ -128,7 +136,9 @@ export function refusedOnChannel(response: unknown): FleetLMError {
 
 /** A token is missing, used up or not the right one: another one may be. */
 export function isAboutToken(error: FleetLMError): boolean {
-  return ["Unauthenticated", "TokenInvalid", "TokenRejected", "TokenExpired"].includes(error.name) || error.status === 401;
+  return (
+    ["Unauthenticated", "TokenInvalid", "TokenRejected", "TokenExpired"].includes(error.name) || error.status === 401
+  );
 }
 
 /** Whatever was thrown, as an error of ours. */
@@ -149,5 +159,7 @@ function textOf(body: unknown): string | undefined {
   const errors = body["errors"];
   if (!isObject(errors)) return undefined;
   if (typeof errors["detail"] === "string") return errors["detail"];
-  return Object.entries(errors).map(([field, texts]) => `${field}: ${[texts].flat().join(", ")}`).join("; ");
+  return Object.entries(errors)
+    .map(([field, texts]) => `${field}: ${[texts].flat().join(", ")}`)
+    .join("; ");
 }

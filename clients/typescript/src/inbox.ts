@@ -73,6 +73,7 @@ export class Inbox extends Emitter<InboxEvents> {
 
   #told(inbox: WireInbox): void {
     this.#entries = inboxOf(inbox);
+    this.#connection.settled();
     this.#opening?.resolve();
     this.#opening = undefined;
     if (this.#line?.isJoined) this.emit("status", { status: "connected" });

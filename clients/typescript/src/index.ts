@@ -11,7 +11,21 @@ export type { SendOptions } from "./sends.js";
 export type { HistoryOptions, NewSession, Sessions } from "./sessions.js";
 export type { TokenSource } from "./token.js";
 export type {
-  Chunk, ChunkEvent, ClientEvents, Draft, GapEvent, InboxEntry, JsonObject, Message, Page, ReadEvent, Receipt, RunEvent, Session,
-  SessionEvent, Status, StatusEvent,
+  Chunk,
+  ChunkEvent,
+  ClientEvents,
+  Draft,
+  GapEvent,
+  InboxEntry,
+  JsonObject,
+  Message,
+  Page,
+  ReadEvent,
+  Receipt,
+  RunEvent,
+  Session,
+  SessionEvent,
+  Status,
+  StatusEvent,
 } from "./types.js";
 export type { WebSocketClass } from "./websocket.js";

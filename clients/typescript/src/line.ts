@@ -1,15 +1,18 @@
 /**
- * One topic over a connection: it is joined whenever the connection is there, and what is pushed is answered, refused or
- * lost, by name. A line outlives any number of sockets; phoenix's channel below it joins again by itself.
+ * One topic over a connection: it is joined whenever the connection is there, and what is pushed is answered, refused
+ * or lost, by name. A line outlives any number of sockets; phoenix's channel below it joins again by itself.
  */
 
-import type { Channel, Socket } from "phoenix";
 import { type FleetLMError, isAboutToken, refusedOnChannel } from "./errors.js";
+import type { Channel, Socket } from "./phoenix.js";
 
 /** What becomes of a push. `lost`: nobody knows whether it was taken. */
 export type Outcome = { ok: unknown } | { refused: FleetLMError } | { lost: "connection" | "timeout" };
 
-/** Why nothing is pushed for a while: the server could not go on with the topic, the connection is lost, or too much was pushed. */
+/**
+ * Why nothing is pushed for a while: the server could not go on with the topic, the connection is lost, or too much was
+ * pushed.
+ */
 export type Leaving = "topic" | "connection" | "too large";
 
 /** What a line is for, and who is told. */
@@ -31,8 +34,6 @@ export interface Topic {
 
 /** What a line needs of its connection. */
 export interface Trunk {
-  /** A join went well: the next failure is a first one. */
-  wasJoined(): void;
   /** The token is not good any more. */
   tokenRefused(error: FleetLMError): void;
   /** phoenix has noticed that nobody answers. */
@@ -80,9 +81,7 @@ export class Line {
     channel
       .join()
       .receive("ok", (reply) => {
-        if (!isCurrent()) return;
-        this.#trunk.wasJoined();
-        this.topic.joined(reply);
+        if (isCurrent()) this.topic.joined(reply);
       })
       .receive("error", (reply) => isCurrent() && this.#refused(refusedOnChannel(reply)));
   }

@@ -16,7 +16,10 @@ export interface CommonOptions {
   userId: string;
   /** `http(s)://host`: by default the page's own origin, outside of pages http://localhost:4000. */
   url?: string | undefined;
-  /** An API key or a JSON Web Token, or a function that gives a fresh one: asked at every reconnect, and when one was refused. */
+  /**
+   * An API key or a JSON Web Token, or a function that gives a fresh one: asked at every reconnect, and when one was
+   * refused.
+   */
   token?: TokenSource | undefined;
   /** A WebSocket class, for runtimes that have none. Node before 22 takes the package `ws` by itself. */
   WebSocket?: WebSocketClass | undefined;

@@ -1,6 +1,6 @@
 /**
- * The parts of an answer while it is written, in the AI SDK's shapes, for showing them. The stored message replaces them, so this
- * one leaves out what only a finished message needs: the input of a tool call is shown when it is whole.
+ * The parts of an answer while it is written, in the AI SDK's shapes, for showing them. The stored message replaces
+ * them, so this one leaves out what only a finished message needs: the input of a tool call is shown when it is whole.
  *
  * A change makes new objects of what it touches and of nothing else, so that views can compare by identity.
  */
@@ -38,6 +38,11 @@ export class Parts {
     if (kept) this.#add({ type, ...picked(chunk, kept) });
   }
 
+  /** Whether a text or reasoning of this id takes deltas. */
+  isOpen(kind: string, id: unknown): boolean {
+    return this.#open.has(`${kind} ${String(id)}`);
+  }
+
   /** The id under which the chunks of an open text or reasoning come. */
   streamOf(place: number): string | undefined {
     const key = [...this.#open].find(([name, at]) => at === place && !name.startsWith("call "))?.[0];
@@ -69,12 +74,14 @@ export class Parts {
     const name = chunk["toolName"];
     const begins = ["tool-input-start", "tool-input-available", "tool-input-error"].includes(type);
     if (begins && (type === "tool-input-start" || !this.#open.has(key))) {
-      const named = chunk["dynamic"] === true ? { type: "dynamic-tool", toolName: name } : { type: `tool-${String(name)}` };
+      const named =
+        chunk["dynamic"] === true ? { type: "dynamic-tool", toolName: name } : { type: `tool-${String(name)}` };
       this.#open.set(key, this.#add({ ...named, toolCallId: chunk["toolCallId"], state: "input-streaming" }));
     }
     const place = this.#open.get(key);
     const change = TOOL_CHANGES[type];
-    if (place !== undefined && change) this.#change(place, { ...picked(chunk, ["providerExecuted", "title"]), ...change(chunk) });
+    if (place !== undefined && change)
+      this.#change(place, { ...picked(chunk, ["providerExecuted", "title"]), ...change(chunk) });
   }
 
   /** Data of one type and id is one part, whose data is replaced. */

@@ -21,11 +21,12 @@ export interface SessionView extends Snapshot {
 }
 
 /**
- * Connects while the component is there. Given options, it makes a client of its own, another one when the user, agent, session or
- * URL changes; what else the options say is read when it is made. Given a client, it connects that one.
+ * Connects while the component is there. Given options, it makes a client of its own, another one when the user, agent,
+ * session or URL changes; what else the options say is read when it is made. Given a client, it connects that one.
  */
 export function useFleetLM(source: ClientOptions | FleetLMClient): SessionView {
-  const identity = source instanceof FleetLMClient ? source : [source.userId, source.agentId, source.sessionId, source.url].join("\n");
+  const identity =
+    source instanceof FleetLMClient ? source : [source.userId, source.agentId, source.sessionId, source.url].join("\n");
   const store = useMemo(() => {
     return new SessionStore(source instanceof FleetLMClient ? source : new FleetLMClient(source));
     // eslint-disable-next-line react-hooks/exhaustive-deps -- options are written anew at each render

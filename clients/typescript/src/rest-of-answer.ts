@@ -1,6 +1,6 @@
 /**
- * What is missing of an answer that ended while nobody was connected: the chunks that lead from what was shown to the message
- * that was stored.
+ * What is missing of an answer that ended while nobody was connected: the chunks that lead from what was shown to the
+ * message that was stored.
  */
 
 import type { Part, Parts } from "./parts.js";
@@ -10,7 +10,8 @@ import type { Chunk, JsonObject } from "./types.js";
 export function restOfAnswer(shown: Parts, stored: readonly Part[]): Chunk[] {
   return stored.flatMap((part, place) => {
     const before = shown.parts[place];
-    if (part.type === "text" || part.type === "reasoning") return restOfText(part, before, shown.streamOf(place), place);
+    if (part.type === "text" || part.type === "reasoning")
+      return restOfText(part, before, shown.streamOf(place), place);
     if ("toolCallId" in part) return restOfCall(part, before);
     if (before !== undefined) return [];
     return [part.type === "step-start" ? { type: "start-step" } : { ...part }];
@@ -37,9 +38,11 @@ function restOfCall(part: Part, before: Part | undefined): Chunk[] {
   const { input, output, errorText } = part as JsonObject;
   const chunks: Chunk[] = [];
   const isNew = before === undefined || before["state"] === "input-streaming";
-  if (isNew && part["state"] !== "input-streaming") chunks.push({ type: "tool-input-available", ...call, toolName, input });
+  if (isNew && part["state"] !== "input-streaming")
+    chunks.push({ type: "tool-input-available", ...call, toolName, input });
   if (part["state"] === "output-available") chunks.push({ type: "tool-output-available", ...call, output });
-  if (part["state"] === "output-error") chunks.push({ type: "tool-output-error", ...call, errorText: String(errorText ?? "") });
+  if (part["state"] === "output-error")
+    chunks.push({ type: "tool-output-error", ...call, errorText: String(errorText ?? "") });
   if (part["state"] === "output-denied") chunks.push({ type: "tool-output-denied", toolCallId: part["toolCallId"] });
   return chunks;
 }

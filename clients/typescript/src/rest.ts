@@ -53,7 +53,10 @@ export class Rest {
       // A page of a proxy, or of another server altogether.
     }
     if (!response.ok) throw refusedOverHttp(response.status, json, response.headers.get("retry-after"));
-    if (json === undefined) throw new FleetLMError("Refused", "the answer is no JSON: is this a FleetLM server?", { status: response.status });
+    if (json === undefined)
+      throw new FleetLMError("Refused", "the answer is no JSON: is this a FleetLM server?", {
+        status: response.status,
+      });
     return json as T;
   }
 }

@@ -1,8 +1,8 @@
 /**
  * The queue of what is to be sent: bounded, in order, each with a key by which the server knows it again.
  *
- * One is under way at a time, for a refused one that is repeated must not come behind its successor. What was not answered is
- * sent again under the same key, so it is stored once, whatever happened to the first attempt.
+ * One is under way at a time, for a refused one that is repeated must not come behind its successor. What was not
+ * answered is sent again under the same key, so it is stored once, whatever happened to the first attempt.
  */
 
 import { backoffMs } from "./backoff.js";
@@ -49,8 +49,8 @@ export class Sends {
   }
 
   /**
-   * Takes a message, to be sent as soon as there is a way. Rejected with `QueueFull` (retryable) when there is no room, else
-   * with the server's refusal, or `Disconnected` when the client is.
+   * Takes a message, to be sent as soon as there is a way. Rejected with `QueueFull` (retryable) when there is no room,
+   * else with the server's refusal, or `Disconnected` when the client is.
    */
   add(draft: Draft, { expectedSeq, idempotencyKey = newKey() }: SendOptions = {}): Promise<Receipt> {
     if (this.#items.length >= this.#queueMax) {
@@ -106,7 +106,7 @@ export class Sends {
     if (!this.#isOpen || this.#isBusy) return;
     this.#isBusy = true;
     const round = this.#round;
-    for (let tries = 1, item; (item = this.#items[0]); ) {
+    for (let tries = 1, item; (item = this.#items[0]);) {
       const outcome = await this.#push(item.payload, ACK_MS);
       if (round !== this.#round) return;
       const waitMs = waitOf(outcome, tries);

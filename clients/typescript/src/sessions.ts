@@ -78,7 +78,10 @@ export class Sessions {
 
   /** Moves a read cursor forward; where it stands now. */
   async markRead(id: string, userId: string, seq: number): Promise<number> {
-    const wire = await this.#rest.ask<{ last_seq: number }>("POST", `${path(id)}/read`, { user_id: userId, last_seq: seq });
+    const wire = await this.#rest.ask<{ last_seq: number }>("POST", `${path(id)}/read`, {
+      user_id: userId,
+      last_seq: seq,
+    });
     return wire.last_seq;
   }
 

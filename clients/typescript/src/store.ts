@@ -1,6 +1,6 @@
 /**
- * A session as something to look at: one immutable snapshot after each change, for views that compare by identity. Knows no
- * framework; `@fleetlm/client/react` binds it to React.
+ * A session as something to look at: one immutable snapshot after each change, for views that compare by identity.
+ * Knows no framework; `@fleetlm/client/react` binds it to React.
  */
 
 import type { Answer } from "./answers.js";
@@ -74,14 +74,26 @@ export class SessionStore {
   readonly snapshot = (): Snapshot => (this.#snapshot ??= this.#taken());
 
   /** Connects; a failure stands in the snapshot. */
-  readonly connect = (): Promise<void> => this.client.connect().catch((thrown: unknown) => this.#failed(asError(thrown, "Unreachable")));
+  readonly connect = (): Promise<void> =>
+    this.client.connect().catch((thrown: unknown) => {
+      const error = asError(thrown, "Unreachable");
+      if (error.name !== "Disconnected") this.#failed(error); // that was the view's own wish
+    });
 
   /** Sends a text, or any message. It is shown at once, and stays as `failed` when it is refused. */
   readonly send = async (said: string | Draft): Promise<Receipt> => {
     const draft = typeof said === "string" ? { kind: "text", content: { text: said } } : said;
     const key = newKey();
     const { kind = "text", content, metadata = {} } = draft;
-    const view: ViewedMessage = { key, state: "sending", senderId: this.client.userId, kind, content, metadata, text: textOf(content) };
+    const view: ViewedMessage = {
+      key,
+      state: "sending",
+      senderId: this.client.userId,
+      kind,
+      content,
+      metadata,
+      text: textOf(content),
+    };
     this.#waiting = [...this.#waiting, view];
     this.#changed();
     try {
@@ -90,7 +102,9 @@ export class SessionStore {
       return receipt;
     } catch (thrown) {
       const error = asError(thrown, "Refused");
-      this.#waiting = this.#waiting.map((waiting) => (waiting.key === key ? { ...waiting, state: "failed", error } : waiting));
+      this.#waiting = this.#waiting.map((waiting) =>
+        waiting.key === key ? { ...waiting, state: "failed", error } : waiting,
+      );
       this.#changed();
       throw error;
     }
@@ -170,5 +184,8 @@ function streaming({ id, agentId, parts, metadata, text }: Answer): ViewedMessag
 function textOf(content: JsonObject): string {
   if (typeof content["text"] === "string") return content["text"];
   const parts = Array.isArray(content["parts"]) ? (content["parts"] as JsonObject[]) : [];
-  return parts.filter((part) => part["type"] === "text").map((part) => String(part["text"])).join("");
+  return parts
+    .filter((part) => part["type"] === "text")
+    .map((part) => String(part["text"]))
+    .join("");
 }

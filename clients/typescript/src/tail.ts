@@ -1,14 +1,24 @@
 /**
- * Where a reader is: the last seq, the running answer and its next chunk. What the server pushes goes through here and comes
- * out once and in order, or behind an event that says what is missing.
+ * Where a reader is: the last seq, the running answer and its next chunk. What the server pushes goes through here and
+ * comes out once and in order, or behind an event that says what is missing.
  *
- * A join's reply may leave off pages (`has_more`), and a push may leave out a seq. Until what lies between is read over REST,
- * everything that is pushed is held; when too much is held, or a page cannot be had, the reader begins anew from its cursor.
+ * A join's reply may leave off pages (`has_more`), and a push may leave out a seq. Until what lies between is read over
+ * REST, everything that is pushed is held; when too much is held, or a page cannot be had, the reader begins anew from
+ * its cursor.
  */
 
 import { type FleetLMError, asError } from "./errors.js";
 import type { ChunkEvent, GapEvent, Message, RunEvent } from "./types.js";
-import { type WireChunk, type WireJoined, type WireMessage, type WirePage, type WireRun, type WireRunning, messageOf, runOf } from "./wire.js";
+import {
+  type WireChunk,
+  type WireJoined,
+  type WireMessage,
+  type WirePage,
+  type WireRun,
+  type WireRunning,
+  messageOf,
+  runOf,
+} from "./wire.js";
 
 /** Pushes that are held while pages are read; more of them are cheaper to read again. */
 const HELD_MAX = 10_000;
@@ -53,7 +63,11 @@ export class Tail {
   /** What a join says of where we are. */
   params(): object {
     const run = this.#running;
-    return { last_seq: this.lastSeq, limit: 1000, ...(run ? { run_id: run.runId, index: run.index } : { resume: true }) };
+    return {
+      last_seq: this.lastSeq,
+      limit: 1000,
+      ...(run ? { run_id: run.runId, index: run.index } : { resume: true }),
+    };
   }
 
   /** What waits for pages is void: the next join brings it again. */
@@ -167,7 +181,8 @@ export class Tail {
     if (!running) return;
     const { run_id: runId, agent_id: agentId, state, index } = running;
     const run = this.#enter(runId, agentId);
-    if (known?.runId === runId && index > run.index) this.#sink.gap({ what: "chunks", runId, from: run.index, to: index });
+    if (known?.runId === runId && index > run.index)
+      this.#sink.gap({ what: "chunks", runId, from: run.index, to: index });
     run.index = Math.max(run.index, index);
     this.#sink.run({ runId, agentId, status: "resumed", state, index });
   }

@@ -71,7 +71,9 @@ export type RunEvent =
 export type GapEvent =
   /** Messages from `from` to `to` were not pushed; they are being read, and come next. */
   | { what: "messages"; from: number; to: number }
-  /** The server has forgotten messages that this client has seen: it was restored from a backup. `lastSeq` goes back. */
+  /**
+   * The server has forgotten messages that this client has seen: it was restored from a backup. `lastSeq` goes back.
+   */
   | { what: "rewound"; from: number; to: number }
   /** Chunks `from` to before `to` of a run will not be shown; the message that they made was. */
   | { what: "chunks"; runId: string; from: number; to: number };
@@ -100,8 +102,7 @@ export interface Session {
 
 /** What happened to the session itself, as far as this client knows. */
 export type SessionEvent =
-  | { status: "created" | "renamed" | "archived"; session: Session }
-  | { status: "deleted"; sessionId: string };
+  { status: "created" | "renamed" | "archived"; session: Session } | { status: "deleted"; sessionId: string };
 
 export interface ReadEvent {
   userId: string;

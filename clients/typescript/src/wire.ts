@@ -74,7 +74,16 @@ export interface WireInbox {
 
 export function messageOf(wire: WireMessage): Message {
   const { id, seq, kind, content, metadata } = wire;
-  return { id, sessionId: wire.session_id, seq, senderId: wire.sender_id, kind, content, metadata, insertedAt: wire.inserted_at };
+  return {
+    id,
+    sessionId: wire.session_id,
+    seq,
+    senderId: wire.sender_id,
+    kind,
+    content,
+    metadata,
+    insertedAt: wire.inserted_at,
+  };
 }
 
 export function pageOf(wire: WirePage): Page {

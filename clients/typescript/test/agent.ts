@@ -18,7 +18,13 @@ export type Say = (...chunks: Chunk[]) => void;
 export type Script = (call: Call, say: Say, response: ServerResponse) => Promise<void>;
 
 /** Starts and registers an agent; its id. */
-export async function agentOf(test: TestContext, server: Server, script: Script, more: object = {}, headers = {}): Promise<string> {
+export async function agentOf(
+  test: TestContext,
+  server: Server,
+  script: Script,
+  more: object = {},
+  headers = {},
+): Promise<string> {
   const http = createServer(async (request, response) => {
     let body = "";
     for await (const part of request.setEncoding("utf8")) body += part;
@@ -34,7 +40,12 @@ export async function agentOf(test: TestContext, server: Server, script: Script,
   });
   const id = `agent-${(http.address() as AddressInfo).port}`;
   const origin_url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-  await server.ask("POST", "/api/agents", { agent: { id, name: id, origin_url, debounce_window_ms: 0, ...more } }, headers);
+  await server.ask(
+    "POST",
+    "/api/agents",
+    { agent: { id, name: id, origin_url, debounce_window_ms: 0, ...more } },
+    headers,
+  );
   return id;
 }
 

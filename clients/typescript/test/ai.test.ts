@@ -24,10 +24,21 @@ test("a chat says something and shows the answer as it is stored", async (contex
   const agentId = await agentOf(context, server, async (call, say) => {
     const call_ = { toolCallId: "c1", toolName: "weather" };
     say({ type: "start", messageMetadata: { model: "mock" } }, { type: "start-step" });
-    say({ type: "reasoning-start", id: "r" }, { type: "reasoning-delta", id: "r", delta: "Hm." }, { type: "reasoning-end", id: "r" });
+    say(
+      { type: "reasoning-start", id: "r" },
+      { type: "reasoning-delta", id: "r", delta: "Hm." },
+      { type: "reasoning-end", id: "r" },
+    );
     say({ type: "tool-input-available", ...call_, input: { city: "Köln" } });
-    say({ type: "tool-output-available", toolCallId: "c1", output: { celsius: 21.5 } }, { type: "finish-step" }, { type: "start-step" });
-    say({ type: "text-start", id: "t" }, delta(`You said: ${call.messages.at(-1)?.content.text}`), { type: "text-end", id: "t" });
+    say(
+      { type: "tool-output-available", toolCallId: "c1", output: { celsius: 21.5 } },
+      { type: "finish-step" },
+      { type: "start-step" },
+    );
+    say({ type: "text-start", id: "t" }, delta(`You said: ${call.messages.at(-1)?.content.text}`), {
+      type: "text-end",
+      id: "t",
+    });
     say({ type: "source-url", sourceId: "s", url: "https://example.org" }, { type: "finish-step" }, { type: "finish" });
   });
   const client = clientOf(context, { userId: "alice", agentId, url: server.url });
@@ -36,11 +47,17 @@ test("a chat says something and shows the answer as it is stored", async (contex
   await chat.sendMessage({ text: "Hello" });
   assert.deepEqual([chat.status, chat.error], ["ready", undefined]);
   await messages.until(({ length }) => length === 2);
-  assert.deepEqual(chat.messages.map(({ role }) => role), ["user", "assistant"]);
+  assert.deepEqual(
+    chat.messages.map(({ role }) => role),
+    ["user", "assistant"],
+  );
   const plain = (value: unknown) => JSON.parse(JSON.stringify(value)) as unknown;
   assert.deepEqual(plain(chat.messages[1]!.parts), messages.all[1]!.content["parts"]);
   assert.equal(chat.messages[1]!.id, messages.all[1]!.content["id"], "the id is the stored one");
-  assert.deepEqual(toUIMessages(messages.all).map(({ id }) => id), chat.messages.map(({ id }) => id));
+  assert.deepEqual(
+    toUIMessages(messages.all).map(({ id }) => id),
+    chat.messages.map(({ id }) => id),
+  );
   await chat.sendMessage({ text: "Again" });
   assert.equal(textOf(chat.messages.at(-1)), "You said: Again");
 });
@@ -95,7 +112,8 @@ test("an answer that is cut off again and again, and ends while nobody is connec
 
 /** The session's answer is stored, as another client sees it. */
 async function ended(server: Server, sessionId: string): Promise<void> {
-  for (let last = 0; last < 2; ) last = (await server.ask<{ last_seq: number }>("GET", `/api/sessions/${sessionId}/messages`)).last_seq;
+  for (let last = 0; last < 2;)
+    last = (await server.ask<{ last_seq: number }>("GET", `/api/sessions/${sessionId}/messages`)).last_seq;
 }
 
 test("a page that is loaded anew goes on with the answer, and shows it once", async (context) => {
@@ -129,7 +147,11 @@ test("to stop a chat is to stop the run, also before it has begun", async (conte
   const server = await Server.start(context);
   const stopped = [new Gate(), new Gate()];
   let calls = 0;
-  const endless = async (_: unknown, say: (...chunks: { type: string }[]) => void, response: { on(name: string, then: () => void): void }) => {
+  const endless = async (
+    _: unknown,
+    say: (...chunks: { type: string }[]) => void,
+    response: { on(name: string, then: () => void): void },
+  ) => {
     const gate = stopped[calls++]!;
     response.on("close", gate.open);
     say(...START, delta("endless"));
@@ -155,6 +177,16 @@ test("to stop a chat is to stop the run, also before it has begun", async (conte
   await stopped[1]!.opened;
 });
 
+test("an agent that leaves out starts is understood as the server understands it", async (context) => {
+  const server = await Server.start(context);
+  const agentId = await agentOf(context, server, async (_, say) =>
+    say({ type: "text-end", id: "x" }, delta("Hi "), delta("there"), { type: "finish" }),
+  );
+  const chat = chatOn(clientOf(context, { userId: "alice", agentId, url: server.url }));
+  await chat.sendMessage({ text: "Hello" });
+  assert.deepEqual([chat.status, chat.messages.map(textOf)], ["ready", ["Hello", "Hi there"]]);
+});
+
 test("a run that fails, an agent that never answers and a refused message are errors of the chat", async (context) => {
   const server = await Server.start(context);
   const agentId = await agentOf(context, server, async (_, __, response) => void response.writeHead(400));
@@ -175,13 +207,18 @@ test("an answer that a crash has made begin anew is an error, and resuming shows
   const server = await Server.start(context);
   let calls = 0;
   const rest = new Gate();
-  const agentId = await agentOf(context, server, async (_, say, response) => {
-    calls += 1;
-    say(...START, delta(`attempt ${calls} `));
-    if (calls === 1) return void (await new Promise((resolve) => response.on("close", resolve)));
-    await rest.opened;
-    say(delta("done"), ...END);
-  }, { on_crash: "retry" });
+  const agentId = await agentOf(
+    context,
+    server,
+    async (_, say, response) => {
+      calls += 1;
+      say(...START, delta(`attempt ${calls} `));
+      if (calls === 1) return void (await new Promise((resolve) => response.on("close", resolve)));
+      await rest.opened;
+      say(delta("done"), ...END);
+    },
+    { on_crash: "retry" },
+  );
   const client = clientOf(context, { userId: "alice", agentId, url: server.url });
   const chunks = log(client, "chunk");
   const chat = chatOn(client);
@@ -200,9 +237,14 @@ test("an answer that a crash has made begin anew is an error, and resuming shows
 
 test("what a team says is one message of the chat, whoever speaks at the same time", async (context) => {
   const server = await Server.start(context);
-  const members = await Promise.all(["first", "second"].map((name) =>
-    agentOf(context, server, async (_, say) => say(...START, delta(`The ${name} `), delta("speaks. "), ...END))));
-  await server.ask("POST", "/api/agents", { agent: { id: "team", name: "Team", origin_url: "", debounce_window_ms: 0, team: { members, mode: "parallel" } } });
+  const members = await Promise.all(
+    ["first", "second"].map((name) =>
+      agentOf(context, server, async (_, say) => say(...START, delta(`The ${name} `), delta("speaks. "), ...END)),
+    ),
+  );
+  await server.ask("POST", "/api/agents", {
+    agent: { id: "team", name: "Team", origin_url: "", debounce_window_ms: 0, team: { members, mode: "parallel" } },
+  });
   const client = clientOf(context, { userId: "alice", agentId: "team", url: server.url });
   const [messages, gaps] = [log(client, "message"), log(client, "gap")];
   const chat = chatOn(client);
@@ -219,17 +261,25 @@ test("what a team says is one message of the chat, whoever speaks at the same ti
 test("what is missing of any answer, cut anywhere, leads to its stored parts", () => {
   const chunks = [
     { type: "start-step" },
-    { type: "reasoning-start", id: "r" }, { type: "reasoning-delta", id: "r", delta: "Hm" }, { type: "reasoning-end", id: "r" },
+    { type: "reasoning-start", id: "r" },
+    { type: "reasoning-delta", id: "r", delta: "Hm" },
+    { type: "reasoning-end", id: "r" },
     { type: "tool-input-start", toolCallId: "c", toolName: "weather" },
     { type: "tool-input-available", toolCallId: "c", toolName: "weather", input: 1 },
     { type: "tool-output-available", toolCallId: "c", output: 2 },
-    { type: "finish-step" }, { type: "start-step" },
-    { type: "text-start", id: "t" }, { type: "text-delta", id: "t", delta: "Hel" }, { type: "text-delta", id: "t", delta: "lo" },
-    { type: "text-end", id: "t" }, { type: "source-url", sourceId: "s", url: "u" }, { type: "data-x", id: "d", data: 1 },
+    { type: "finish-step" },
+    { type: "start-step" },
+    { type: "text-start", id: "t" },
+    { type: "text-delta", id: "t", delta: "Hel" },
+    { type: "text-delta", id: "t", delta: "lo" },
+    { type: "text-end", id: "t" },
+    { type: "source-url", sourceId: "s", url: "u" },
+    { type: "data-x", id: "d", data: 1 },
   ];
   const whole = new Parts();
   for (const chunk of chunks) whole.push(chunk);
-  const ids = (parts: readonly Part[]) => parts.map((part) => ({ ...part, ...(part.type === "reasoning" ? { id: "" } : {}) }));
+  const ids = (parts: readonly Part[]) =>
+    parts.map((part) => ({ ...part, ...(part.type === "reasoning" ? { id: "" } : {}) }));
   for (const cut of [...chunks.keys(), chunks.length]) {
     const shown = new Parts();
     for (const chunk of chunks.slice(0, cut)) shown.push(chunk);

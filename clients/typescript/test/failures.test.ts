@@ -7,7 +7,8 @@ import { Proxy } from "./proxy.js";
 import { Server } from "./server.js";
 import { clientOf, log, seqs, text, upTo } from "./waiting.js";
 
-const said = (messages: readonly { content: object }[]) => messages.map(({ content }) => (content as { text: string }).text);
+const said = (messages: readonly { content: object }[]) =>
+  messages.map(({ content }) => (content as { text: string }).text);
 
 test("every send is stored once and in order though the server is killed again and again", async (context) => {
   const server = await Server.start(context, "--echo-chunks-per-s", "0");
@@ -37,7 +38,10 @@ test("every send is stored once and in order though the server is killed again a
     assert.deepEqual([seqs(messages.all), said(messages.all)], [upTo(sends), upTo(sends).map(String)]);
   }
   assert.deepEqual(acked, upTo(sends), "acknowledged in the order of the sends");
-  assert.deepEqual(gaps.flatMap(({ all }) => all), []);
+  assert.deepEqual(
+    gaps.flatMap(({ all }) => all),
+    [],
+  );
 });
 
 test("an answer whose readers are cut off in the middle has no chunk missing and none twice", async (context) => {
@@ -55,7 +59,12 @@ test("an answer whose readers are cut off in the middle has no chunk missing and
   });
   const proxy = await Proxy.before(context, () => server.port);
   const client = clientOf(context, { userId: "alice", agentId, url: proxy.url });
-  const [messages, chunks, runs, gaps] = [log(client, "message"), log(client, "chunk"), log(client, "run"), log(client, "gap")];
+  const [messages, chunks, runs, gaps] = [
+    log(client, "message"),
+    log(client, "chunk"),
+    log(client, "run"),
+    log(client, "gap"),
+  ];
   let cuts = 0;
   client.on("chunk", ({ chunk }) => {
     const index = words.indexOf(chunk["delta"] as string);
@@ -70,9 +79,16 @@ test("an answer whose readers are cut off in the middle has no chunk missing and
   await runs.first(({ status }) => status === "finished" || status === "ended");
   assert.equal(cuts, 6);
   assert.deepEqual(gaps.all, []);
-  assert.deepEqual(chunks.all.map(({ index }) => index), chunks.all.map((_, index) => index), "each once and in order");
+  assert.deepEqual(
+    chunks.all.map(({ index }) => index),
+    chunks.all.map((_, index) => index),
+    "each once and in order",
+  );
   const shown = chunks.all.map(({ chunk }) => chunk["delta"] ?? "").join("");
-  assert.ok(words.join("").startsWith(shown) && chunks.all.length > 275, "what was shown is the beginning of the whole");
+  assert.ok(
+    words.join("").startsWith(shown) && chunks.all.length > 275,
+    "what was shown is the beginning of the whole",
+  );
   assert.deepEqual(messages.all[1]!.content["parts"], [{ type: "text", text: words.join(""), state: "done" }]);
   assert.deepEqual(client.answers, []);
 });
@@ -92,16 +108,28 @@ test("a client that comes in the middle of an answer is shown it from its beginn
   await first.send(text("Hi"));
   await middle.opened;
   await seen.first(({ chunk }) => chunk["delta"] === "two ");
-  assert.deepEqual(first.answers.map((answer) => answer.text), ["one two "]);
+  assert.deepEqual(
+    first.answers.map((answer) => answer.text),
+    ["one two "],
+  );
   const late = clientOf(context, { userId: "alice", agentId, sessionId: first.sessionId, url: server.url });
   const [chunks, runs] = [log(late, "chunk"), log(late, "run")];
   await late.connect();
   await chunks.until(({ length }) => length === 4);
-  assert.deepEqual(late.answers.map((answer) => answer.text), ["one two "]);
+  assert.deepEqual(
+    late.answers.map((answer) => answer.text),
+    ["one two "],
+  );
   rest.open();
   await runs.first(({ status }) => status === "finished");
-  assert.deepEqual(chunks.all.map(({ index }) => index), [0, 1, 2, 3, 4, 5, 6]);
-  assert.deepEqual(runs.all.map(({ status }) => status), ["resumed", "finished"]);
+  assert.deepEqual(
+    chunks.all.map(({ index }) => index),
+    [0, 1, 2, 3, 4, 5, 6],
+  );
+  assert.deepEqual(
+    runs.all.map(({ status }) => status),
+    ["resumed", "finished"],
+  );
 });
 
 test("a run is stopped for everybody, a run that fails says why, and one that is tried again says so", async (context) => {
@@ -109,7 +137,8 @@ test("a run is stopped for everybody, a run that fails says why, and one that is
   const agentId = await agentOf(context, server, async (call, say, response) => {
     const asked = call.messages.at(-1)?.content.text;
     if (asked === "fail") return void response.writeHead(400);
-    if (asked === "retry" && !response.req.headers["x-fleetlm-attempt"]?.includes("2")) return void response.writeHead(503);
+    if (asked === "retry" && !response.req.headers["x-fleetlm-attempt"]?.includes("2"))
+      return void response.writeHead(503);
     say(...START, delta("endless "));
     if (asked === "stop") await new Promise((resolve) => response.on("close", resolve));
     else say(...END);
@@ -130,7 +159,10 @@ test("a run is stopped for everybody, a run that fails says why, and one that is
   await client.send(text("retry"));
   await runs.first(({ status }) => status === "finished");
   const states = ["started", "stopped", "started", "failed", "started", "retrying", "finished"];
-  assert.deepEqual(runs.all.map(({ status }) => status), states);
+  assert.deepEqual(
+    runs.all.map(({ status }) => status),
+    states,
+  );
 });
 
 test("a queue that is full refuses by name, and what it holds is sent in order when the way is open", async (context) => {
@@ -145,7 +177,10 @@ test("a queue that is full refuses by name, and what it holds is sent in order w
   assert.equal(client.queued, 5);
   await assert.rejects(client.send(text("6")), { name: "QueueFull", retryable: true });
   proxy.heal();
-  assert.deepEqual((await Promise.all(held)).map(({ seq }) => seq), upTo(5));
+  assert.deepEqual(
+    (await Promise.all(held)).map(({ seq }) => seq),
+    upTo(5),
+  );
   assert.deepEqual(said((await client.history()).messages), upTo(5).map(String));
   proxy.stayCut();
   const late = client.send(text("late"));
@@ -205,12 +240,17 @@ test("an answer that a crash has cut off is kept, or begun anew, as its agent wa
   for (const on_crash of ["abort", "retry"]) {
     const server = await Server.start(context);
     let calls = 0;
-    const agentId = await agentOf(context, server, async (_, say, response) => {
-      calls += 1;
-      say(...START, delta(`attempt ${calls}`));
-      if (calls === 1) await new Promise((resolve) => response.on("close", resolve));
-      else say(...END);
-    }, { on_crash });
+    const agentId = await agentOf(
+      context,
+      server,
+      async (_, say, response) => {
+        calls += 1;
+        say(...START, delta(`attempt ${calls}`));
+        if (calls === 1) await new Promise((resolve) => response.on("close", resolve));
+        else say(...END);
+      },
+      { on_crash },
+    );
     const client = clientOf(context, { userId: "alice", agentId, url: server.url });
     const [chunks, runs, messages] = [log(client, "chunk"), log(client, "run"), log(client, "message")];
     await client.connect();

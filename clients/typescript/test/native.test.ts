@@ -1,4 +1,7 @@
-/** Node.js has a WebSocket of its own from version 22 on, and in 20 behind a flag: it fails in other ways than that of `ws`. */
+/**
+ * Node.js has a WebSocket of its own from version 22 on, and in 20 behind a flag: it fails in other ways than that of
+ * `ws`.
+ */
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

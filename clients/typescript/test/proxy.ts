@@ -57,7 +57,10 @@ export class Proxy {
     if (this.#isFrozen) return void this.#open.add(near.pause());
     this.taken += 1;
     const far = connect(port, "127.0.0.1");
-    for (const [socket, other] of [[near, far], [far, near]] as const) {
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       this.#open.add(socket);
       socket.on("error", () => {});
       socket.on("close", () => {

@@ -24,7 +24,11 @@ function shown(options: Options) {
   function Chat() {
     view = useFleetLM(options);
     setImmediate(() => [...looking].forEach((look) => look()));
-    return createElement("ol", null, view.messages.map(({ key, text, state }) => createElement("li", { key, className: state }, text)));
+    return createElement(
+      "ol",
+      null,
+      view.messages.map(({ key, text, state }) => createElement("li", { key, className: state }, text)),
+    );
   }
   const root = createRoot(window.document.body.appendChild(window.document.createElement("div")) as never);
   root.render(createElement(StrictMode, null, createElement(Chat)));
@@ -60,12 +64,21 @@ test("a component shows what is sent at once, the answer as it is written, and t
   assert.equal(sending.messages[0]!.text, "Hi");
   await sent;
   const streaming = await until(({ messages }) => messages[1]?.text === "Hello ");
-  assert.deepEqual(streaming.messages.map(({ state }) => state), ["stored", "streaming"]);
+  assert.deepEqual(
+    streaming.messages.map(({ state }) => state),
+    ["stored", "streaming"],
+  );
   assert.equal(streaming.messages[0]!.key, key, "the key stays");
   assert.equal(window.document.querySelector("li.streaming")?.textContent, "Hello ");
   rest.open();
   const done = await until(({ messages, run }) => messages[1]?.state === "stored" && run === undefined);
-  assert.deepEqual(done.messages.map(({ text, seq }) => [text, seq]), [["Hi", 1], ["Hello Alice.", 2]]);
+  assert.deepEqual(
+    done.messages.map(({ text, seq }) => [text, seq]),
+    [
+      ["Hi", 1],
+      ["Hello Alice.", 2],
+    ],
+  );
   assert.equal(done.messages[1]!.key, streaming.messages[1]!.key, "the key stays");
   const { sessions } = await server.ask<{ sessions: object[] }>("GET", "/api/sessions");
   assert.equal(sessions.length, 1, "an effect that runs twice makes one session");
@@ -77,10 +90,19 @@ test("older messages are loaded on demand, a refusal is shown, and a stopped ans
     say(...START, delta("endless"));
     await new Promise((resolve) => response.on("close", resolve));
   });
-  const { session } = await server.ask<{ session: { id: string } }>("POST", "/api/sessions", { user_id: "alice", agent_id: agentId });
+  const { session } = await server.ask<{ session: { id: string } }>("POST", "/api/sessions", {
+    user_id: "alice",
+    agent_id: agentId,
+  });
   const path = `/api/sessions/${session.id}/messages`;
   for (const text of ["1", "2", "3"]) await server.ask("POST", path, { agent_id: agentId, content: { text } });
-  const { until, root } = shown({ userId: "alice", agentId, sessionId: session.id, url: server.url, lastSeq: "latest" });
+  const { until, root } = shown({
+    userId: "alice",
+    agentId,
+    sessionId: session.id,
+    url: server.url,
+    lastSeq: "latest",
+  });
   context.after(() => root.unmount());
   const connected = await until(({ status }) => status === "connected");
   assert.deepEqual([connected.messages.length, connected.hasOlder], [0, true]);
@@ -98,10 +120,14 @@ test("older messages are loaded on demand, a refusal is shown, and a stopped ans
   const streaming = await until(({ messages }) => messages.at(-1)?.text === "endless");
   await streaming.stop();
   const stopped = await until(({ messages, run }) => messages.at(-1)?.state === "stored" && run === undefined);
-  assert.deepEqual(stopped.messages.map(({ text }) => text), ["1", "2", "3", "go", "endless"]);
+  assert.deepEqual(
+    stopped.messages.map(({ text }) => text),
+    ["1", "2", "3", "go", "endless"],
+  );
 });
 
 test("a page that is rendered on a server shows an idle session and connects to nothing", async () => {
-  const Chat = () => createElement("p", null, useFleetLM({ userId: "alice", agentId: "bot", url: "http://127.0.0.1:1" }).status);
+  const Chat = () =>
+    createElement("p", null, useFleetLM({ userId: "alice", agentId: "bot", url: "http://127.0.0.1:1" }).status);
   assert.equal(renderToString(createElement(Chat)), "<p>idle</p>");
 });

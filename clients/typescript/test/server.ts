@@ -1,4 +1,6 @@
-/** The real binary (`FLEETLM_BIN`) on a free port and a folder of its own, killed and started again on the same port. */
+/**
+ * The real binary (`FLEETLM_BIN`) on a free port and a folder of its own, killed and started again on the same port.
+ */
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -65,7 +67,11 @@ export class Server {
   /** A request as anybody may send it. */
   async ask<T>(method: string, path: string, body?: object, headers: Record<string, string> = {}): Promise<T> {
     const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-    const response = await fetch(this.url + path, { method, headers: { "content-type": "application/json", ...headers }, ...sent });
+    const response = await fetch(this.url + path, {
+      method,
+      headers: { "content-type": "application/json", ...headers },
+      ...sent,
+    });
     const text = await response.text();
     assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
     return (text === "" ? undefined : JSON.parse(text)) as T;

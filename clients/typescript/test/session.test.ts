@@ -9,19 +9,42 @@ import { clientOf, log, seqs, text, upTo } from "./waiting.js";
 test("a client as the documentation shows it sends, and sees chunks and then the message", async (context) => {
   const server = await Server.start(context, "--echo-chunks-per-s", "200");
   const client = clientOf(context, { userId: "alice", agentId: "echo", url: server.url });
-  const [messages, chunks, runs, gaps] = [log(client, "message"), log(client, "chunk"), log(client, "run"), log(client, "gap")];
+  const [messages, chunks, runs, gaps] = [
+    log(client, "message"),
+    log(client, "chunk"),
+    log(client, "run"),
+    log(client, "gap"),
+  ];
   await client.connect();
   assert.equal(client.status, "connected");
   assert.match(client.sessionId, /^[0-9A-Z]{26}$/);
-  assert.deepEqual(await client.send({ kind: "text", content: { text: "Hello FleetLM!" } }), { seq: 1, replayed: false });
+  assert.deepEqual(await client.send({ kind: "text", content: { text: "Hello FleetLM!" } }), {
+    seq: 1,
+    replayed: false,
+  });
   await runs.first(({ status }) => status === "finished");
-  assert.deepEqual(messages.all.map(({ seq, senderId, kind }) => [seq, senderId, kind]), [[1, "alice", "text"], [2, "echo", "assistant"]]);
-  assert.deepEqual(chunks.all.map(({ index }) => index), upTo(chunks.all.length).map((index) => index - 1));
+  assert.deepEqual(
+    messages.all.map(({ seq, senderId, kind }) => [seq, senderId, kind]),
+    [
+      [1, "alice", "text"],
+      [2, "echo", "assistant"],
+    ],
+  );
+  assert.deepEqual(
+    chunks.all.map(({ index }) => index),
+    upTo(chunks.all.length).map((index) => index - 1),
+  );
   assert.ok(chunks.all.every(({ agentId, runId }) => agentId === "echo" && runId === chunks.all[0]?.runId));
-  const shown = chunks.all.filter(({ chunk }) => chunk.type === "text-delta").map(({ chunk }) => chunk["delta"]).join("");
+  const shown = chunks.all
+    .filter(({ chunk }) => chunk.type === "text-delta")
+    .map(({ chunk }) => chunk["delta"])
+    .join("");
   assert.equal(shown, "Hello FleetLM!");
   assert.deepEqual(messages.all[1]?.content["parts"], [{ type: "text", text: shown, state: "done" }]);
-  assert.deepEqual(runs.all.map(({ status }) => status), ["started", "finished"]);
+  assert.deepEqual(
+    runs.all.map(({ status }) => status),
+    ["started", "finished"],
+  );
   assert.deepEqual([gaps.all, client.lastSeq, client.answers.length, client.run], [[], 2, 0, undefined]);
 });
 
@@ -55,7 +78,8 @@ test("a replay of more pages than one is read over REST while live messages wait
   const [before, during] = [2_500, 20];
   for (let at = 0; at < before; at += 100) {
     const path = `/api/sessions/${writer.sessionId}/messages`;
-    const append = (_: unknown, index: number) => server.ask("POST", path, { agent_id: "bot", content: { text: `${at + index}` } });
+    const append = (_: unknown, index: number) =>
+      server.ask("POST", path, { agent_id: "bot", content: { text: `${at + index}` } });
     await Promise.all(Array.from({ length: 100 }, append));
   }
   const reader = clientOf(context, { userId: "alice", agentId: "bot", sessionId: writer.sessionId, url: server.url });
@@ -88,7 +112,13 @@ test("history is paged both ways", async (context) => {
 
 test("sessions are renamed, read, archived and deleted for good", async (context) => {
   const server = await Server.start(context);
-  const client = clientOf(context, { userId: "alice", agentId: "bot", title: "First", metadata: { topic: "x" }, url: server.url });
+  const client = clientOf(context, {
+    userId: "alice",
+    agentId: "bot",
+    title: "First",
+    metadata: { topic: "x" },
+    url: server.url,
+  });
   const [events, reads] = [log(client, "session"), log(client, "read")];
   await client.connect();
   const created = await client.session();
@@ -107,7 +137,10 @@ test("sessions are renamed, read, archived and deleted for good", async (context
   assert.equal((await pending).seq, 3);
   await client.deleteForGood();
   await events.first(({ status }) => status === "deleted");
-  assert.deepEqual(events.all.map(({ status }) => status), ["created", "renamed", "archived", "deleted"]);
+  assert.deepEqual(
+    events.all.map(({ status }) => status),
+    ["created", "renamed", "archived", "deleted"],
+  );
   assert.equal(client.status, "closed");
   await assert.rejects(client.connect(), { name: "SessionNotFound" });
 });
@@ -117,18 +150,31 @@ test("what the server refuses has its name, and nothing is tried again for it", 
   const alice = clientOf(context, { userId: "alice", agentId: "bot", url: server.url });
   await alice.connect();
   await alice.send(text("one"));
-  await assert.rejects(alice.send(text("two"), { expectedSeq: 7 }), (error: { name: string; details: { current_seq: number } }) => {
-    return error.name === "SeqConflict" && error.details.current_seq === 1;
-  });
+  await assert.rejects(
+    alice.send(text("two"), { expectedSeq: 7 }),
+    (error: { name: string; details: { current_seq: number } }) => {
+      return error.name === "SeqConflict" && error.details.current_seq === 1;
+    },
+  );
   await alice.send(text("two"), { idempotencyKey: "k" });
   assert.deepEqual(await alice.send(text("two"), { idempotencyKey: "k" }), { seq: 2, replayed: true });
   await assert.rejects(alice.send(text("other"), { idempotencyKey: "k" }), { name: "IdempotencyMismatch" });
   await assert.rejects(alice.send({ content: "text" } as never), { name: "InvalidMessageFormat" });
   await assert.rejects(alice.stop(), { name: "RunNotFound" });
   assert.equal((await alice.send(text("three"))).seq, 3, "the queue goes on");
-  const stranger = clientOf(context, { userId: "mallory", agentId: "bot", sessionId: alice.sessionId, url: server.url });
+  const stranger = clientOf(context, {
+    userId: "mallory",
+    agentId: "bot",
+    sessionId: alice.sessionId,
+    url: server.url,
+  });
   await assert.rejects(stranger.connect(), { name: "Unauthorized", retryable: false });
-  const lost = clientOf(context, { userId: "alice", agentId: "bot", sessionId: "01K6GR2EV9Z7PSMEVVJ5M954CH", url: server.url });
+  const lost = clientOf(context, {
+    userId: "alice",
+    agentId: "bot",
+    sessionId: "01K6GR2EV9Z7PSMEVVJ5M954CH",
+    url: server.url,
+  });
   await assert.rejects(lost.connect(), { name: "SessionNotFound" });
   assert.equal(lost.status, "closed");
   assert.throws(() => new FleetLMClient({ userId: "", agentId: "x" }), { name: "InvalidOptions" });

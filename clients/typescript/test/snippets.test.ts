@@ -31,11 +31,17 @@ function folder(name: string, test: { after(done: () => void): void }): string {
 
 test("every snippet of the documentation is accepted by the compiler", (context) => {
   const path = folder("snippets", context);
-  const all = [repository("docs/clients.md"), join(PACKAGE, "README.md")].flatMap(snippets).filter(({ language }) => /^tsx?$/.test(language));
+  const all = [repository("docs/clients.md"), join(PACKAGE, "README.md")]
+    .flatMap(snippets)
+    .filter(({ language }) => /^tsx?$/.test(language));
   assert.ok(all.length >= 8, `${all.length} snippets`);
-  for (const [index, { language, code }] of all.entries()) writeFileSync(join(path, `snippet-${index}.${language}`), code);
+  for (const [index, { language, code }] of all.entries())
+    writeFileSync(join(path, `snippet-${index}.${language}`), code);
   const compilerOptions = { noEmit: true, exactOptionalPropertyTypes: false, rootDir: path };
-  writeFileSync(join(path, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.json", compilerOptions, include: ["."] }));
+  writeFileSync(
+    join(path, "tsconfig.json"),
+    JSON.stringify({ extends: "../../tsconfig.json", compilerOptions, include: ["."] }),
+  );
   try {
     execFileSync(process.execPath, [join(PACKAGE, "node_modules/typescript/bin/tsc"), "-p", path]);
   } catch (error) {
@@ -43,11 +49,21 @@ test("every snippet of the documentation is accepted by the compiler", (context)
   }
 });
 
+test("every event and every error of the client's own stands on the page", () => {
+  const page = readFileSync(repository("docs/clients.md"), "utf8");
+  const events = /interface ClientEvents {([^]*?)^}/m.exec(readFileSync(join(PACKAGE, "src/types.ts"), "utf8"))![1]!;
+  for (const [, event] of events.matchAll(/^  (\w+):/gm)) assert.ok(page.includes(`| \`${event}\` |`), event);
+  const errors = /type ClientErrorName =([^]*?);/.exec(readFileSync(join(PACKAGE, "src/errors.ts"), "utf8"))![1]!;
+  for (const [, name] of errors.matchAll(/\| "(\w+)"/g)) assert.ok(page.includes(`\`${name}\``), name);
+});
+
 /** Runs a snippet in a world whose own origin is this server's, as in a page of it; its lines. */
 function run(path: string, code: string, server: Server, done: (close: () => void) => void): Log<string> {
   writeFileSync(join(path, "snippet.mjs"), code);
   writeFileSync(join(path, "page.mjs"), `globalThis.location = { origin: ${JSON.stringify(server.url)} };\n`);
-  const node = spawn(process.execPath, ["--import", join(path, "page.mjs"), join(path, "snippet.mjs")], { stdio: ["ignore", "pipe", "inherit"] });
+  const node = spawn(process.execPath, ["--import", join(path, "page.mjs"), join(path, "snippet.mjs")], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   done(() => node.kill());
   const lines = new Log<string>();
   createInterface({ input: node.stdout }).on("line", (line) => lines.push(line));

@@ -61,10 +61,18 @@ test("a token that cannot be replaced ends the client by name", async (context) 
 
 test("the wrong token, none, and another user's are refused by name", async (context) => {
   const server = await guarded(context);
-  const owner = clientOf(context, { userId: "alice", agentId: "bot", url: server.url, token: () => tokenFor("alice", 60) });
+  const owner = clientOf(context, {
+    userId: "alice",
+    agentId: "bot",
+    url: server.url,
+    token: () => tokenFor("alice", 60),
+  });
   await owner.connect();
   const { sessionId } = owner;
-  const refused: [string | undefined, string][] = [[undefined, "Unauthenticated"], ["nonsense", "TokenInvalid"]];
+  const refused: [string | undefined, string][] = [
+    [undefined, "Unauthenticated"],
+    ["nonsense", "TokenInvalid"],
+  ];
   for (const [token, name] of refused) {
     const client = clientOf(context, { userId: "alice", agentId: "bot", sessionId, url: server.url, token });
     await assert.rejects(client.connect(), { name });
@@ -100,7 +108,10 @@ test("an inbox is live, counts what is unread, and belongs to its user", async (
   await client.connect();
   const inbox = client.inbox();
   await inbox.connect();
-  assert.deepEqual(inbox.entries.map(({ sessionId, unreadCount }) => [sessionId, unreadCount]), [[client.sessionId, 0]]);
+  assert.deepEqual(
+    inbox.entries.map(({ sessionId, unreadCount }) => [sessionId, unreadCount]),
+    [[client.sessionId, 0]],
+  );
   const changed = (is: (unread: number | undefined) => boolean) =>
     new Promise<void>((resolve) => {
       const unsubscribe = inbox.on("inbox", ([entry]) => {

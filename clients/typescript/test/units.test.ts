@@ -18,8 +18,12 @@ import type { WireMessage } from "../src/wire.js";
 import { repository } from "./places.js";
 
 test("the names of errors, their texts and which may be tried again are the server's", () => {
-  const lines = readFileSync(repository("docs/errors.md"), "utf8").split("\n").filter((line) => /^\| [A-Z]/.test(line));
-  const rows = new Map(lines.map((line) => line.split("|").map((cell) => cell.trim())).map((cells) => [cells[1], cells]));
+  const lines = readFileSync(repository("docs/errors.md"), "utf8")
+    .split("\n")
+    .filter((line) => /^\| [A-Z]/.test(line));
+  const rows = new Map(
+    lines.map((line) => line.split("|").map((cell) => cell.trim())).map((cells) => [cells[1], cells]),
+  );
   for (const [name, text, word] of SERVER_ERRORS) {
     const row = rows.get(name);
     assert.ok(row, `${name} stands in docs/errors.md`);
@@ -31,11 +35,17 @@ test("the names of errors, their texts and which may be tried again are the serv
 
 test("an error has its name whether it came over HTTP or on a channel, and says when to come back", () => {
   const limited = refusedOverHttp(429, { error: "Too many requests" }, "3");
-  assert.deepEqual([limited.name, limited.status, limited.retryable, limited.retryAfterMs], ["RateLimited", 429, true, 3000]);
+  assert.deepEqual(
+    [limited.name, limited.status, limited.retryable, limited.retryAfterMs],
+    ["RateLimited", 429, true, 3000],
+  );
   const full = refusedOnChannel({ error: "disk full", retry_after_ms: 250 });
   assert.deepEqual([full.name, full.status, full.retryable, full.retryAfterMs], ["DiskFull", undefined, true, 250]);
   assert.equal(refusedOnChannel({ reason: "not found" }).name, "SessionNotFound");
-  assert.deepEqual([refusedOverHttp(502, undefined, null).name, refusedOverHttp(502, undefined, null).retryable], ["Refused", true]);
+  assert.deepEqual(
+    [refusedOverHttp(502, undefined, null).name, refusedOverHttp(502, undefined, null).retryable],
+    ["Refused", true],
+  );
   assert.equal(refusedOverHttp(422, { errors: { name: ["is blank"] } }, null).message, "name: is blank");
 });
 
@@ -57,20 +67,28 @@ test("what was refused for a while is sent again under its key, before what came
   const receipts = Promise.all([sends.add(draft("a")), sends.add(draft("b"))]);
   assert.equal(pushed.length, 0, "nothing before there is a way");
   sends.open();
-  assert.deepEqual(await receipts, [{ seq: 3, replayed: false }, { seq: 4, replayed: false }]);
+  assert.deepEqual(await receipts, [
+    { seq: 3, replayed: false },
+    { seq: 4, replayed: false },
+  ]);
   assert.deepEqual([keys()[0], keys()[0]], [keys()[1], keys()[2]]);
   assert.notEqual(keys()[2], keys()[3]);
 });
 
 test("what was under way when the way closed is sent again, first, and a late answer changes nothing", async () => {
   let late: (outcome: Outcome) => void = () => {};
-  const { sends, keys } = queue(9, (_, attempt) => (attempt === 1 ? new Promise((resolve) => (late = resolve)) : { ok: { seq: attempt, replayed: true } }));
+  const { sends, keys } = queue(9, (_, attempt) =>
+    attempt === 1 ? new Promise((resolve) => (late = resolve)) : { ok: { seq: attempt, replayed: true } },
+  );
   sends.open();
   const receipts = Promise.all([sends.add(draft("a")), sends.add(draft("b"))]);
   sends.close();
   sends.open();
   late({ ok: { seq: 99 } });
-  assert.deepEqual((await receipts).map(({ seq }) => seq), [2, 3]);
+  assert.deepEqual(
+    (await receipts).map(({ seq }) => seq),
+    [2, 3],
+  );
   assert.equal(keys()[0], keys()[1]);
 });
 
@@ -91,7 +109,12 @@ test("a full queue refuses by name, a refusal for good is passed on, and the end
 const wire = (seq: number, metadata = {}): WireMessage => {
   return { id: `m${seq}`, session_id: "s", seq, sender_id: "a", kind: "text", content: {}, metadata, inserted_at: "" };
 };
-const wirePage = (seqs: number[], last: number) => ({ session_id: "s", messages: seqs.map((seq) => wire(seq)), has_more: false, last_seq: last });
+const wirePage = (seqs: number[], last: number) => ({
+  session_id: "s",
+  messages: seqs.map((seq) => wire(seq)),
+  has_more: false,
+  last_seq: last,
+});
 
 /** A reader whose pages are the test's; what comes out of it, as text. */
 function tailOf(pages: (seq: number) => Promise<number[]>) {
@@ -151,9 +174,17 @@ test("a reader comes back to the chunk it is at, and is told of a run that ended
   tail.joined({ ...wirePage([], 1), messages, run: null });
   await turn();
   assert.deepEqual(out, [
-    "caught up", "chunk r 0", "chunk r 1",
-    "run r resumed", "caught up", "chunk r 2", "gap chunks 3 4", "chunk r 4",
-    "message 1", "run r ended", "caught up",
+    "caught up",
+    "chunk r 0",
+    "chunk r 1",
+    "run r resumed",
+    "caught up",
+    "chunk r 2",
+    "gap chunks 3 4",
+    "chunk r 4",
+    "message 1",
+    "run r ended",
+    "caught up",
   ]);
 });
 
@@ -163,14 +194,19 @@ test("parts are what the AI SDK's reducer makes of whole chunks", () => {
   };
   // What is still coming, or is not for showing, is left out on purpose.
   const isWhole = ({ chunks, name }: { chunks: Chunk[]; name: string }) =>
-    !chunks.some(({ type }) => type === "tool-input-delta") && /^(a text|an empty text|data|texts|text|steps|escapes|preliminary|files|metadata$)/.test(name);
+    !chunks.some(({ type }) => type === "tool-input-delta") &&
+    /^(a text|an empty text|data|texts|text|steps|escapes|preliminary|files|metadata$)/.test(name);
   const tried = cases.filter(isWhole);
   assert.ok(tried.length >= 10, `${tried.length} cases`);
   for (const { name, chunks, parts } of tried) {
     const assembled = new Parts();
     for (const chunk of chunks) assembled.push(chunk);
     const plain = JSON.parse(JSON.stringify(assembled.parts)) as JsonObject[];
-    assert.deepEqual(plain.map((part) => ({ ...part, preliminary: undefined })), parts.map((part) => ({ ...part, preliminary: undefined })), name);
+    assert.deepEqual(
+      plain.map((part) => ({ ...part, preliminary: undefined })),
+      parts.map((part) => ({ ...part, preliminary: undefined })),
+      name,
+    );
   }
 });
 
@@ -181,20 +217,47 @@ test("several agents of one run are shown side by side until their messages come
   say("a", "one", 0);
   say("b", "two", 1);
   const shown = answers.list;
-  assert.deepEqual(shown.map(({ agentId, text }) => [agentId, text]), [["a", "one"], ["b", "two"]]);
+  assert.deepEqual(
+    shown.map(({ agentId, text }) => [agentId, text]),
+    [
+      ["a", "one"],
+      ["b", "two"],
+    ],
+  );
   assert.equal(answers.list, shown, "the same list until something changes");
-  answers.message({ id: "", sessionId: "", seq: 2, senderId: "a", kind: "assistant", content: {}, metadata: {}, insertedAt: "" });
-  assert.deepEqual(answers.list.map(({ agentId }) => agentId), ["b"]);
+  answers.message({
+    id: "",
+    sessionId: "",
+    seq: 2,
+    senderId: "a",
+    kind: "assistant",
+    content: {},
+    metadata: {},
+    insertedAt: "",
+  });
+  assert.deepEqual(
+    answers.list.map(({ agentId }) => agentId),
+    ["b"],
+  );
   answers.run({ runId: "r", agentId: "t", attempt: 1, uptoSeq: 1, status: "finished", seq: 3 });
   assert.deepEqual(answers.list, []);
 });
 
 test("addresses, waits and tokens", async () => {
-  assert.deepEqual(addressOf("https://x.example/fleet/"), { http: "https://x.example/fleet", socket: "wss://x.example/fleet/socket" });
+  assert.deepEqual(addressOf("https://x.example/fleet/"), {
+    http: "https://x.example/fleet",
+    socket: "wss://x.example/fleet/socket",
+  });
   assert.deepEqual(addressOf("ws://x:1"), { http: "http://x:1", socket: "ws://x:1/socket" });
   assert.deepEqual(addressOf(undefined), { http: "http://localhost:4000", socket: "ws://localhost:4000/socket" });
-  assert.deepEqual([1, 2, 7, 99].map((attempt) => backoffMs(attempt, () => 1)), [100, 250, 10_000, 10_000]);
-  assert.equal(backoffMs(3, () => 0), 250);
+  assert.deepEqual(
+    [1, 2, 7, 99].map((attempt) => backoffMs(attempt, () => 1)),
+    [100, 250, 10_000, 10_000],
+  );
+  assert.equal(
+    backoffMs(3, () => 0),
+    250,
+  );
   let given = 0;
   const token = new Token(async () => `t${++given}`);
   assert.deepEqual(await Promise.all([token.ready(), token.refresh()]), ["t1", "t1"], "one request for all who wait");

@@ -1,4 +1,6 @@
-/** The page of the browser test: a chat with the hook, one with `useChat`, and the client itself for what has no view. */
+/**
+ * The page of the browser test: a chat with the hook, one with `useChat`, and the client itself for what has no view.
+ */
 
 import { useChat } from "@ai-sdk/react";
 import { FleetLMClient } from "@fleetlm/client";
@@ -33,7 +35,13 @@ function Session() {
   const { status, messages, send, stop, client, error } = useFleetLM(options);
   return (
     <main data-status={status} data-session={status === "connected" ? client.sessionId : ""}>
-      <ol>{messages.map(({ key, state, text }) => <li key={key} className={state}>{text}</li>)}</ol>
+      <ol>
+        {messages.map(({ key, state, text }) => (
+          <li key={key} className={state}>
+            {text}
+          </li>
+        ))}
+      </ol>
       <button onClick={() => void stop()}>Stop</button>
       {error && <p role="alert">{error.name}</p>}
       <Composer send={send} />
@@ -50,7 +58,9 @@ function Chat() {
     <main data-status={status}>
       <ol>
         {messages.map(({ id, role, parts }) => (
-          <li key={id} className={role}>{parts.map((part) => (part.type === "text" ? part.text : "")).join("")}</li>
+          <li key={id} className={role}>
+            {parts.map((part) => (part.type === "text" ? part.text : "")).join("")}
+          </li>
         ))}
       </ol>
       <Composer send={(text) => sendMessage({ text })} />
