@@ -334,9 +334,9 @@ export class FleetLMClient extends Emitter<ClientEvents> {
   #end(error: FleetLMError): void {
     const opening = this.#opening;
     this.#opening = undefined;
+    this.#connection.close(error.message);
     if (this.#line) this.#connection.detach(this.#line);
     this.#line = undefined;
-    this.#connection.close(error.message);
     this.#tail.left();
     this.#sends.refuseAll(error);
     if (this.#status !== "idle") this.#changed({ status: "closed", reason: error.message });

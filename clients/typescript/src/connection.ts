@@ -94,8 +94,9 @@ export class Connection extends Emitter<Events> implements Trunk {
     if (!this.#isWanted) return;
     this.#isWanted = false;
     globalThis.removeEventListener?.("online", this.#hurry);
-    for (const line of this.#lines) line.end();
     this.#hangUp("connection");
+    // Not before: an answer to their leaving would be waited for.
+    for (const line of this.#lines) line.end();
     this.emit("status", { status: "closed", ...(reason === undefined ? {} : { reason }) });
   }
 
