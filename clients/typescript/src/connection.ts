@@ -38,6 +38,7 @@ export interface Options {
 interface Events {
   status: StatusEvent;
   draining: { reason: string };
+  /** What will be tried again. What will not is told to the lines. */
   error: FleetLMError;
 }
 
@@ -236,7 +237,6 @@ export class Connection extends Emitter<Events> implements Trunk {
   #fail(error: FleetLMError): void {
     const lines = [...this.#lines];
     this.close(error.message);
-    this.emit("error", error);
     for (const line of lines) line.topic.refused(error);
   }
 }
