@@ -1,5 +1,5 @@
 //! Other people's clients, agents and tests against the real binaries: the npm `phoenix` client, the published example code
-//! unmodified (the URL aside), agents written with the AI SDK, curl, and Autobahn's WebSocket cases.
+//! unmodified (the URL aside), agents written with the AI SDK, our own TypeScript client, curl, and Autobahn's WebSocket cases.
 //!
 //! Packages are installed by name below the build folder and reused (`packages`). Where a tool cannot be had the test
 //! says so loudly and proves nothing, except under `CI=true`, where it fails.
@@ -26,3 +26,4 @@ mod published_code;
 mod resume;
 mod seed_apis;
 mod seed_pages;
+mod ts_client;
