@@ -4,6 +4,7 @@
 //! Statuses, content types and bodies are held against the document. Whether bad input is refused is not: the contracts take much
 //! leniently, and tests of each dialect say what.
 
+use crate::harness::guard::{ADMIN, Guarded};
 use crate::harness::{Folder, Options, Server, Value, json};
 use crate::packages;
 use std::path::Path;
@@ -63,6 +64,23 @@ fn the_document_is_valid_and_the_server_does_what_it_says() {
         ["--config-file", config, "run", file, "--url", &url, "--checks", checks, "--exclude-path-regex", STREAMS];
     let bounds =
         ["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1", "--request-timeout", "20"];
+    let rest = ["--generation-database", "none", "--no-color"];
+    run(&programs.join("schemathesis"), folder.path(), &[&words[..], &bounds[..], &rest[..]].concat());
+}
+
+/// Every operation that the document says needs a token is called with none and with a wrong one, beside the good one.
+#[test]
+fn no_operation_that_needs_a_token_is_served_without_one() {
+    let Some(programs) = packages::openapi() else { return };
+    let guarded = Guarded::start(&["--echo-chunks-per-s", "1000"]);
+    let folder = Folder::new();
+    let file = folder.path().join("openapi.json");
+    std::fs::write(&file, guarded.server.get("/api/openapi.json").text()).expect("the document is written");
+    let (file, url) = (file.to_str().expect("UTF-8"), format!("http://{}", guarded.server.address()));
+    let bearer = format!("Authorization: Bearer {ADMIN}");
+    let words =
+        ["run", file, "--url", &url, "--checks", "ignored_auth", "--exclude-path-regex", STREAMS, "-H", &bearer];
+    let bounds = ["--phases", "examples", "--seed", "1", "--request-timeout", "20"];
     let rest = ["--generation-database", "none", "--no-color"];
     run(&programs.join("schemathesis"), folder.path(), &[&words[..], &bounds[..], &rest[..]].concat());
 }
