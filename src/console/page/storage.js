@@ -78,7 +78,7 @@ export class Storage {
 
   show() {
     history.addEventListener("sample", this.#draw);
-    this.#timer = setInterval(() => void this.#ask(), HEALTH_EVERY_MS);
+    this.#timer = setInterval(() => document.visibilityState === "visible" && void this.#ask(), HEALTH_EVERY_MS);
     void this.#ask();
     this.#update();
   }
