@@ -80,7 +80,7 @@ pub fn fan_out(channels: u32) -> Group<'static> {
         })
         .case("Hub::push", move || {
             out.clear();
-            let place = Some(ChunkPlace { run: RunId::from(1), index });
+            let place = Some(ChunkPlace { run: RunId::from(1), index, has_floor: true });
             index += 1;
             hub.push(NOW, Push::Chunk { session, agent_id: "bot".to_owned(), chunk: chunk.clone(), place }, &mut out);
             assert_eq!(black_box(&out).len(), 1);

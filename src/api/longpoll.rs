@@ -57,6 +57,13 @@ fn preflight() -> Response {
         .with_header("access-control-max-age", "3600")
 }
 
+/// Whether the request brings messages of a session that it names. The name is 128 bits that only its opener was told, and so is leave
+/// enough: phoenix.js sends its `authToken` with polls and not with what it publishes.
+pub fn publishes(request: &Request) -> bool {
+    request.method == Method::Post
+        && super::query::parse(&request.query).is_ok_and(|query| token(request, &query).is_some())
+}
+
 fn token(request: &Request, query: &Map<String, Value>) -> Option<Token> {
     let header = request.headers.first("x-phoenix-longpoll-token");
     Token::parse(header.or_else(|| query.get("token").and_then(Value::as_str))?)

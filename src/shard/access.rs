@@ -76,6 +76,8 @@ impl Reach {
     /// Whether the caller may write in the name of this user or agent.
     fn writes_as(&self, author: &Author) -> bool {
         match (self, author) {
+            // Whose session it is, is the one who reaches it.
+            (Self::Party(_), Author::SessionUser) => true,
             (Self::Party(me), author) => **me == *author.id(),
             (Self::Agent(agent), Author::Agent(id)) => **agent == **id,
             (Self::All | Self::Agent(_), _) => true,
@@ -99,7 +101,16 @@ impl<M: Medium> Shard<M> {
             None if access.session.is_some() => return Err(Refusal::Forbidden),
             None => {}
         }
-        if is_permitted(access, command) { Ok(()) } else { Err(Refusal::Forbidden) }
+        if is_permitted(access, command) {
+            return Ok(());
+        }
+        // Of a session that is not there nothing else is said than of one that nobody may know of.
+        let is_missing = |session| self.slot_of(session).is_none() && main_parties(command).is_none();
+        let creates = matches!(command, Command::CreateSession { .. });
+        match command.session() {
+            Some(session) if !creates && is_missing(session) => Err(Refusal::SessionNotFound),
+            _ => Err(Refusal::Forbidden),
+        }
     }
 
     /// The parties say what is reached, whether the session is there or not: its id follows from them.

@@ -89,7 +89,7 @@ fn a_client_without_websockets_falls_back_to_long_poll_by_itself() {
 }
 
 #[test]
-fn the_newest_client_opens_a_websocket_with_its_own_auth_token_and_not_with_a_bad_one_or_none() {
+fn the_newest_client_connects_with_its_own_auth_token_and_not_with_a_bad_one_or_none() {
     let Some(packages) = phoenix(PHOENIX_VERSIONS[1]) else { return };
     let guarded = Guarded::start(&[]);
     let good = user_token("default", "alice", 600);
@@ -98,5 +98,7 @@ fn the_newest_client_opens_a_websocket_with_its_own_auth_token_and_not_with_a_ba
     let url = format!("ws://{}/socket", guarded.server.address());
     let bad = format!("{good}x");
     let environment = [("URL_BASE", url.as_str()), ("SESSION_ID", &session), ("GOOD", &good), ("BAD", &bad)];
-    Node::run(&packages, Transport::WebSocket, include_str!("auth.mjs"), &environment).finished();
+    for transport in [Transport::WebSocket, Transport::LongPoll] {
+        Node::run(&packages, transport, include_str!("auth.mjs"), &environment).finished();
+    }
 }
