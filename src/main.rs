@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("fleetlm: {error:#}");
+            eprintln!("fleetlm: {}", cli::plain(&format!("{error:#}"))); // it may quote what strangers have said
             ExitCode::FAILURE
         }
     }

@@ -12,6 +12,8 @@ mod sessions;
 mod socket;
 mod tail;
 
+pub use print::plain;
+
 use crate::config::{ClientTask, ServerAt};
 use std::process::ExitCode;
 

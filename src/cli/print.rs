@@ -33,7 +33,7 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let print = |texts: &[&str]| {
-        let cells = texts.iter().zip(&widths).map(|(text, width)| format!("{}{}", plain(text), pad(text, *width)));
+        let cells = texts.iter().zip(&widths).map(|(text, width)| format!("{}{}", one_line(text), pad(text, *width)));
         line(cells.collect::<String>().trim_end())
     };
     print(heads)?;
@@ -44,8 +44,13 @@ fn pad(text: &str, width: usize) -> String {
     " ".repeat(width.saturating_sub(text.chars().count()) + 2)
 }
 
+/// A text that stays in its cell.
+fn one_line(text: &str) -> String {
+    plain(text).replace(['\n', '\t'], " ")
+}
+
 /// A text without what would move a terminal's cursor or change its colours; line ends and tabs stay.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 

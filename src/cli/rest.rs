@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use url::Url;
+use url::{Host, Url};
 
 use crate::config::ServerAt;
 
@@ -45,9 +45,17 @@ impl Rest {
             .http_status_as_error(false)
             .timeout_global(Some(REQUEST))
             .max_redirects(0) // a token goes nowhere else
+            .proxy(None) // nor through whatever the environment names; a server of this machine is on no proxy's way
             .tls_config(tls)
             .build();
-        Ok(Self { agent: config.into(), url, token: token(at)?, roots })
+        let token = token(at)?;
+        if token.is_some() && !at.insecure_http && !is_safe(&url) {
+            bail!(
+                "{}: a token is sent over https, or to this machine (--insecure-http where a network keeps strangers away)",
+                at.url
+            );
+        }
+        Ok(Self { agent: config.into(), url, token, roots })
     }
 
     pub(super) fn url(&self) -> &Url {
@@ -116,6 +124,17 @@ impl Rest {
     }
 }
 
+/// Whether nobody between here and there can read what is sent.
+fn is_safe(url: &Url) -> bool {
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    is_here || url.scheme() == "https"
+}
+
 /// What a refusal says, with its status.
 fn refusal(status: ureq::http::StatusCode, body: &Value) -> String {
     if let Some(reasons) = body["reasons"].as_array() {
@@ -150,4 +169,18 @@ fn roots(ca: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
         roots.extend(found.with_context(|| format!("cannot read the certificates in {}", file.display()))?);
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_leaves_this_machine_over_https_only() {
+        let safe = |url: &str| is_safe(&Url::parse(url).unwrap());
+        assert!(
+            ["http://127.0.0.1:4000", "http://[::1]", "http://localhost:1", "https://a.example"].into_iter().all(safe)
+        );
+        assert!(!["http://a.example", "http://10.0.0.1:4000", "http://localhost.evil.example"].into_iter().any(safe));
+    }
 }

@@ -148,7 +148,9 @@ impl Answering {
     fn run(&mut self, run: &Value) -> anyhow::Result<Option<ExitCode>> {
         match run["status"].as_str().unwrap_or_default() {
             "started" => self.run = run["run_id"].as_str().map(str::to_owned),
-            "retrying" => eprintln!("{} failed ({}), it is called again", self.agent, field(run, "reason")),
+            "retrying" => {
+                eprintln!("{} failed ({}), it is called again", plain(&self.agent), plain(field(run, "reason")))
+            }
             "finished" => return Ok(Some(ExitCode::SUCCESS)),
             "stopped" => bail!("the answer was stopped"),
             "failed" => bail!("{} did not answer: {} {}", self.agent, field(run, "reason"), field(run, "detail")),

@@ -41,7 +41,7 @@ pub(super) fn run(task: &TailTask) -> anyhow::Result<ExitCode> {
         if was_joined || tail.cursor > before {
             pause = PAUSES.0;
         }
-        eprintln!("fleetlm: {error:#}; trying again");
+        eprintln!("fleetlm: {}; trying again", plain(&format!("{error:#}")));
         sleep(pause);
         pause = (2 * pause).min(PAUSES.1);
     }

@@ -15,6 +15,9 @@ pub struct ServerAt {
     /// Certificates (PEM) to trust beside the system's.
     #[arg(long, env = "FLEETLM_CA", value_name = "FILE", global = true)]
     pub ca: Option<PathBuf>,
+    /// Send the token over http to another machine, where a network keeps strangers away.
+    #[arg(long, env = "FLEETLM_INSECURE_HTTP", global = true)]
+    pub insecure_http: bool,
     /// Print JSON, one object a line.
     #[arg(long, global = true)]
     pub json: bool,

@@ -102,7 +102,10 @@ impl ServerAuth {
         let is_kept = mode == Mode::Required || config.insecure_open;
         let default_origins = if is_kept { Origins::Any } else { Origins::Near };
         let origins = Origins::listed(&config.allow_origin).unwrap_or(default_origins);
-        let hosts = if is_kept || origins == Origins::Any { Hosts::Any } else { Hosts::near(&config.allow_host) };
+        // Names that are listed are asked for wherever everybody is let in.
+        let is_any = config.allow_host.is_empty() && (is_kept || origins == Origins::Any);
+        let is_asked = mode == Mode::Open && !is_any;
+        let hosts = if is_asked { Hosts::near(&config.allow_host) } else { Hosts::Any };
         let limiter = Limiter::of_config(config);
         Ok(Self { mode, config: config.clone(), own_secret, trusted, is_key_missed, limiter, origins, hosts })
     }

@@ -305,8 +305,8 @@ impl<M: Medium> Shard<M> {
         voice.chunks = (voice.chunks.0 + 1, voice.chunks.1 + 1);
         voice.chunks_bytes += chunk.as_str().len();
         let agent_id = voice.speaker(&team.team).to_owned();
-        team.kept.keep(number, index, &agent_id, &chunk);
-        self.runs.chunks_bytes += chunk.as_str().len();
+        let taken = team.kept.keep(number, index, &agent_id, &chunk);
+        self.runs.chunks_bytes += taken;
         self.runs.totals.chunks += 1;
         let session = self.id_of(slot);
         let place = Some(ChunkPlace { run, index, has_floor });

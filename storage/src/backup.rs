@@ -1,8 +1,9 @@
 //! A copy of a data folder as it was at one moment, taken beside the server that writes it.
 //!
 //! Invariants:
-//! - The copy holds every record that was acknowledged before its moment, and of each shard a prefix of its log: nothing whose stamp is
-//!   later. A shard whose clock runs ahead of the caller's cannot be cut by stamps and is copied up to where it was found.
+//! - The copy holds every record that was acknowledged before its moment, and of each shard a prefix of its log that ends with the last
+//!   record that is stamped at the moment or before. A shard that has stamps ahead of the clock, because that was set back, cannot be
+//!   cut by them and is copied up to where it was found.
 //! - Every blob that a record of the copy claims is in it: blobs are durable before their claim, and those that were there before the
 //!   moment are copied before it.
 //! - The copy has its name only when it is whole and on the disk. Nothing of the source is changed.
@@ -15,7 +16,7 @@ use crate::BlobHash;
 use crate::file::{self, LOCK_NAME};
 use crate::scan::{scan, walk};
 use crate::segment::{Layout, SEGMENT_HEADER_BYTES, SegmentHeader, parse_file_name};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -153,7 +154,7 @@ struct Opened {
 
 /// The segments of one moment. Sealed ones among them were sealed before it, rewritten ones rewritten before it.
 fn moment(dir: &Path, now_us: &mut dyn FnMut() -> u64) -> Result<(u64, Vec<Opened>), BackupError> {
-    let look = |segment: &Opened| (segment.inode, segment.is_sealed);
+    let look = |segment: &Opened| (segment.name.clone(), segment.inode, segment.is_sealed);
     let mut before: BTreeSet<_> = open_segments(dir)?.iter().map(look).collect();
     for _ in 0..MOMENTS_MAX {
         let moment_us = now_us();
@@ -210,7 +211,6 @@ fn open_segment(dir: &Path, name: String) -> Result<Opened, BackupError> {
     Ok(Opened { name, file, header, is_sealed, inode: metadata.ino() })
 }
 
-/// In the order of their numbers, which is each log's order: nothing of a log is copied behind a cut.
 fn copy_segments(
     dir: &Path,
     to: &Path,
@@ -219,39 +219,46 @@ fn copy_segments(
     report: &mut BackupReport,
 ) -> Result<(), BackupError> {
     segments.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut cut = BTreeSet::new();
-    let mut ahead = BTreeSet::new();
+    let mut logs: BTreeMap<(u32, u16), Vec<(String, Growing)>> = BTreeMap::new();
     for mut segment in segments {
         let (source, target) = (dir.join(&segment.name), to.join(&segment.name));
-        let Some(header) = segment.header.filter(|_| !segment.is_sealed) else {
-            report.segment_bytes += copy(&mut segment.file, &target).map_err(at(&target))?;
-            report.segments += 1;
-            continue;
-        };
-        let log = (header.life, header.shard);
-        if cut.contains(&log) {
-            continue;
-        }
-        let growing = Growing::read(&mut segment.file, &header).map_err(at(&source))?;
-        let end = if growing.last_us() > now_us() {
-            ahead.insert(log);
-            None
-        } else {
-            growing.end_at(report.moment_us)
-        };
-        growing.write(end, &header, &target).map_err(at(&target))?;
-        report.segment_bytes += end.map_or(growing.bytes.len() as u64, u64::from);
-        report.segments += 1;
-        if end.is_some() {
-            cut.insert(log);
+        match segment.header.filter(|_| !segment.is_sealed) {
+            Some(header) => {
+                let growing = Growing::read(&mut segment.file, header).map_err(at(&source))?;
+                logs.entry((header.life, header.shard)).or_default().push((segment.name, growing));
+            }
+            None => {
+                report.segment_bytes += copy(&mut segment.file, &target).map_err(at(&target))?;
+                report.segments += 1;
+            }
         }
     }
-    report.shards_ahead = ahead.len() as u64;
+    let read_at_us = now_us();
+    for log in logs.into_values() {
+        let stamps = || log.iter().flat_map(|(_, growing)| growing.stamps.iter().map(|(_, time_us)| *time_us));
+        let is_ahead = stamps().any(|time_us| time_us > read_at_us);
+        report.shards_ahead += u64::from(is_ahead);
+        // What was appended before something of the moment or earlier is of before the moment, whatever its own stamp says: clocks are set.
+        let is_older = |time_us: u64| is_ahead || time_us <= report.moment_us;
+        let mut left =
+            stamps().enumerate().filter(|(_, time_us)| is_older(*time_us)).last().map_or(0, |(at, _)| at + 1);
+        for (name, growing) in &log {
+            let end = growing.stamps.get(left).map(|(offset, _)| *offset);
+            left = left.saturating_sub(growing.stamps.len());
+            let target = to.join(name);
+            report.segment_bytes += growing.write(end, &target).map_err(at(&target))?;
+            report.segments += 1;
+            if end.is_some() {
+                break; // nothing of a log is copied behind a cut
+            }
+        }
+    }
     Ok(())
 }
 
 /// A segment that was open for appends at the moment, as it was a little later.
 struct Growing {
+    header: SegmentHeader,
     /// Up to the last byte that is not zero.
     bytes: Vec<u8>,
     /// Of the file: shorter than allocated when it has been sealed since.
@@ -261,47 +268,40 @@ struct Growing {
 }
 
 impl Growing {
-    fn read(file: &mut File, header: &SegmentHeader) -> io::Result<Self> {
+    fn read(file: &mut File, header: SegmentHeader) -> io::Result<Self> {
+        let SegmentHeader { number, salt, .. } = header;
         let mut bytes = Vec::new();
         for _ in 0..READS_MAX {
             file.rewind()?;
             bytes.clear();
             file.read_to_end(&mut bytes)?;
             // It may have grown between its beginning and its end; what is a hole every time is one.
-            if scan(&bytes, header.number, header.salt).runs.len() == 1 {
+            if scan(&bytes, number, salt).runs.len() == 1 {
                 break;
             }
         }
         let file_bytes = bytes.len() as u64;
         let mut stamps = Vec::new();
-        for run in scan(&bytes, header.number, header.salt).runs {
-            let layout = Layout { number: header.number, salt: header.salt, end: run.to, table: None };
+        for run in scan(&bytes, number, salt).runs {
+            let layout = Layout { number, salt, end: run.to, table: None };
             walk(&bytes, &layout, &[], run.from, &mut |record| stamps.push((record.lsn.offset(), record.time_us)));
         }
         bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
         bytes.shrink_to_fit();
-        Ok(Self { bytes, file_bytes, stamps })
+        Ok(Self { header, bytes, file_bytes, stamps })
     }
 
-    /// Where the first record stands that is later than this. `None`: there is none.
-    fn end_at(&self, moment_us: u64) -> Option<u32> {
-        self.stamps.iter().find(|(_, time_us)| *time_us > moment_us).map(|(offset, _)| *offset)
-    }
-
-    fn last_us(&self) -> u64 {
-        self.stamps.last().map_or(0, |(_, time_us)| *time_us)
-    }
-
-    /// Writes it as it is; with an `end` as a crash there would have left it, in a file of the length that was allocated.
-    fn write(&self, end: Option<u32>, header: &SegmentHeader, target: &Path) -> io::Result<()> {
+    /// Writes it as it is; with an `end` as a crash there would have left it, in a file of the length that was allocated. Gives the bytes.
+    fn write(&self, end: Option<u32>, target: &Path) -> io::Result<u64> {
         let (bytes, file_bytes) = match end {
-            Some(end) => (&self.bytes[..end as usize], u64::from(header.allocated)),
+            Some(end) => (&self.bytes[..end as usize], u64::from(self.header.allocated)),
             None => (&self.bytes[..], self.file_bytes),
         };
         let file = create(target)?;
         file.write_all_at(bytes, 0)?;
         file.set_len(file_bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        Ok(bytes.len() as u64)
     }
 }
 

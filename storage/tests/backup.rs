@@ -150,6 +150,34 @@ fn a_shard_whose_stamps_are_ahead_of_the_clock_is_copied_as_it_is_found() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_takes_nothing_from_the_copy() {
+    let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut rig = rig(dir.path(), 1);
+    let said = |rig: &mut Rig<File>, time_us, bytes| {
+        rig.time_us = time_us;
+        rig.message(1, bytes);
+    };
+    // Set back by 500, with rolls before and behind: still ahead at the moment, and then caught up with by the time that it is read.
+    for (n, read_at_us) in [(1, 2100), (2, 2900)] {
+        for time_us in (2400..2500).step_by(2).chain((1900..2000).step_by(2)) {
+            said(&mut rig, time_us, 300);
+            rig.sync();
+            rig.work();
+        }
+        let mut held = None;
+        let to = copies.path().join(format!("{n}"));
+        copy_of(dir.path(), &to, &mut || {
+            if held.is_none() {
+                held = Some(records(dir.path()));
+                return 2000;
+            }
+            read_at_us
+        });
+        assert_eq!(Some(records(&to)), held);
+    }
+}
+
+#[test]
 fn blobs_of_before_and_around_the_moment_are_in_the_copy_and_damaged_ones_are_named() {
     let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut rig = rig(dir.path(), 1);

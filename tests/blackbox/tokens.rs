@@ -270,7 +270,7 @@ fn keys_of_a_running_server_are_made_listed_and_revoked_from_the_command_line() 
     assert_eq!(guarded.call(secret, "GET", "/api/sessions", None).status, 401);
     for (words, said) in [
         (&["revoke", "01K6GR2EV9Z7PSMEVVJ5M954CX"][..], "404"),
-        (&["revoke", "../keys"], "not the id of a key"),
+        (&["revoke", "../keys"], "Key not found"),
         (&["create", "--name", "x", "--scope", "none"], "422"),
         (&["create", "--name", "x", "--admin"], "data folder"),
     ] {
@@ -279,6 +279,12 @@ fn keys_of_a_running_server_are_made_listed_and_revoked_from_the_command_line() 
     }
     let plain = server::run(&["keys", "list", "--url", "http://keys.example", "--admin-key-file", file]);
     assert!(String::from_utf8_lossy(&plain.stderr).contains("https"));
+    let proxied = server::binary()
+        .args(["keys", "list", "--url", &url, "--admin-key-file", file])
+        .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1")))
+        .output()
+        .expect("it runs");
+    assert!(proxied.status.success(), "a key goes through no proxy: {}", String::from_utf8_lossy(&proxied.stderr));
 }
 
 #[test]
@@ -437,7 +443,12 @@ fn an_open_server_answers_to_its_own_names_only() {
     let named = Server::with(&Options::default().flags(&["--allow-host", "chat.example"]));
     let listed = Server::with(&Options::default().flags(&["--allow-origin", "https://a.example"]));
     let guarded = Guarded::start(&[]);
+    let vouched_for = Server::with(&Options::default().flags(&["--insecure-open"]));
+    let both = Server::with(&Options::default().flags(&["--insecure-open", "--allow-host", "chat.example"]));
     for (server, host, status) in [
+        (&vouched_for, "evil.example", 200),
+        (&both, "chat.example", 200),
+        (&both, "evil.example", 421),
         (&open, "127.0.0.1:4000", 200),
         (&open, "localhost:4000", 200),
         (&open, "fleetlm", 200),

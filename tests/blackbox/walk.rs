@@ -18,7 +18,6 @@ const MARK: &str = "only-for-tenant-a";
 /// What the hub's page wants for a session of another namespace, and for one that is not there.
 const DENIED: &str = r#"403 {"error":"Session access denied"}"#;
 const NOT_FOUND: &str = r#"404 {"error":"Session not found"}"#;
-const FORBIDDEN: &str = r#"403 {"error":"Forbidden"}"#;
 
 /// Names of things, one of each kind, in each place where a request can have one.
 #[derive(Clone, Debug)]
@@ -180,8 +179,8 @@ fn at_agents(method: &str, route: &str, ids: &Ids, session: &str) -> Option<Vec<
         ("POST", "/teams/{id}/chat") => {
             vec![with(json!({"message": "hi"})), with(json!({"message": "hi", "conversation_id": session}))]
         }
-        // What has no tenant; numbers of the whole server are the default namespace's to read.
-        ("GET", "/metrics" | "/health/live" | "/health/ready" | "/openapi.json")
+        // What has no tenant: the console's files are the same for everybody; numbers of the whole server are the default namespace's to read.
+        ("GET", "/metrics" | "/health/live" | "/health/ready" | "/openapi.json" | "/" | "/console/{file}")
         | ("POST", "/auth" | "/auth/login") => vec![],
         // `no_topic_leads_to_another_tenant`, `a_long_poll_is_its_openers_alone`, and the tests of sockets and streams below.
         ("GET", "/chat/ws" | "/socket/websocket") | ("GET" | "POST", "/socket/longpoll") => vec![],
@@ -363,6 +362,7 @@ fn filled(template: &str, ids: &Ids, session: &str) -> String {
         ("{agent_id}", &ids.agent),
         ("{hash}", &ids.hash),
         ("{name}", "a.txt"),
+        ("{file}", "console.css"),
     ];
     let path = names.iter().fold(template.replace("{id}", id), |path, (name, value)| path.replace(name, value));
     assert!(!path.contains('{'), "{template} has a place for an id that this test does not know");

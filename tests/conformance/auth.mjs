@@ -1,5 +1,5 @@
-// The stock `phoenix` client with its own `authToken`, over WebSocket or by polling, against a server that asks for tokens: a good one opens the socket as its user, a bad
-// one and none open nothing.
+// The stock `phoenix` client with its own `authToken`, over WebSocket or by polling, against a server that asks for tokens: a good one
+// opens the socket as its user, a bad one and none open nothing.
 
 import assert from "node:assert/strict";
 import { Socket } from "phoenix";
