@@ -14,6 +14,7 @@ mod assembler;
 mod autobahn;
 mod curl;
 mod hapi;
+mod nextjs;
 mod node;
 mod openapi;
 mod packages;

@@ -18,7 +18,9 @@ export function Conversation({ url, userId, agentId, sessionId, onTitle }: Props
   const { status, messages, run, error, send, dismiss, stop, client } = useFleetLM({ url, userId, agentId, sessionId });
   const [text, setText] = useState("");
   const end = useRef<HTMLDivElement>(null);
-  useEffect(() => end.current?.scrollIntoView({ block: "end" }), [messages]);
+  useEffect(() => {
+    void end.current?.scrollIntoView({ block: "end" }); // newer browsers answer with a promise, which is no clean-up
+  }, [messages]);
 
   const say = async (said: string) => {
     const isFirst = messages.length === 0;
