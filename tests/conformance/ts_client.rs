@@ -25,6 +25,7 @@ fn the_typescript_client_passes_its_tests_against_this_server() {
         missing("Chromium is not installed: the TypeScript client was not run in a browser");
     }
     succeed(npm(&package, &["run", "build"]), "the client is built");
+    succeed(npm(&package, &["run", "check"]), "it is typed and formatted");
     succeed(npm(&package, &["test"]), "its tests pass");
 }
 

@@ -87,9 +87,8 @@ export class FleetLMClient extends Emitter<ClientEvents> {
       gap: (gap) => this.emit("gap", gap),
       caughtUp: () => this.#caughtUp(),
       restart: (reason, error) => {
-        if (!error || error.retryable) return this.#connection.restart(reason);
-        this.emit("error", error);
-        this.#end(error);
+        if (error && !error.retryable) this.#fail(error);
+        else this.#connection.restart(reason);
       },
     });
   }
@@ -262,7 +261,7 @@ export class FleetLMClient extends Emitter<ClientEvents> {
       params: () => this.#tail.params(),
       joined: (reply) => this.#tail.joined(reply as WireJoined),
       left: (because) => this.#left(because),
-      refused: (error) => this.#end(error),
+      refused: (error) => this.#fail(error),
       closed: () => this.#deleted(),
       events: {
         message: (message: WireMessage) => this.#tail.message(message),
@@ -331,12 +330,18 @@ export class FleetLMClient extends Emitter<ClientEvents> {
     this.#end(new FleetLMError("SessionNotFound", "the session was deleted"));
   }
 
+  /** Another attempt would not change it. */
+  #fail(error: FleetLMError): void {
+    this.emit("error", error);
+    this.#end(error);
+  }
+
   #end(error: FleetLMError): void {
     const opening = this.#opening;
     this.#opening = undefined;
+    this.#connection.close(error.message);
     if (this.#line) this.#connection.detach(this.#line);
     this.#line = undefined;
-    this.#connection.close(error.message);
     this.#tail.left();
     this.#sends.refuseAll(error);
     if (this.#status !== "idle") this.#changed({ status: "closed", reason: error.message });

@@ -38,6 +38,7 @@ export interface Options {
 interface Events {
   status: StatusEvent;
   draining: { reason: string };
+  /** What will be tried again. What will not is told to the lines. */
   error: FleetLMError;
 }
 
@@ -94,8 +95,9 @@ export class Connection extends Emitter<Events> implements Trunk {
     if (!this.#isWanted) return;
     this.#isWanted = false;
     globalThis.removeEventListener?.("online", this.#hurry);
-    for (const line of this.#lines) line.end();
     this.#hangUp("connection");
+    // Not before: an answer to their leaving would be waited for.
+    for (const line of this.#lines) line.end();
     this.emit("status", { status: "closed", ...(reason === undefined ? {} : { reason }) });
   }
 
@@ -235,7 +237,6 @@ export class Connection extends Emitter<Events> implements Trunk {
   #fail(error: FleetLMError): void {
     const lines = [...this.#lines];
     this.close(error.message);
-    this.emit("error", error);
     for (const line of lines) line.topic.refused(error);
   }
 }

@@ -86,9 +86,9 @@ export class Inbox extends Emitter<InboxEvents> {
   }
 
   #end(error: FleetLMError): void {
+    if (!this.#isShared) this.#connection.close(error.message);
     if (this.#line) this.#connection.detach(this.#line);
     this.#line = undefined;
-    if (!this.#isShared) this.#connection.close(error.message);
     const opening = this.#opening;
     this.#opening = undefined;
     opening?.reject(error);

@@ -93,11 +93,12 @@ export class Line {
     return new Promise((resolve) => {
       const settle = (outcome: Outcome) => {
         this.#waiting.delete(settle);
+        push.cancelTimeout(); // it would keep a process of Node.js alive
         resolve(outcome);
       };
       this.#waiting.add(settle);
-      channel
-        .push(event, payload, timeoutMs)
+      const push = channel.push(event, payload, timeoutMs);
+      push
         .receive("ok", (ok) => settle({ ok }))
         .receive("error", (reply) => settle({ refused: refusedOnChannel(reply) }))
         .receive("timeout", () => settle({ lost: "timeout" }));

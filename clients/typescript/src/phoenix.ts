@@ -8,6 +8,8 @@ import type { WebSocketClass } from "./websocket.js";
 
 export interface Push {
   receive(status: "ok" | "error" | "timeout", callback: (response: unknown) => void): this;
+  /** No answer is waited for any more. */
+  cancelTimeout(): void;
 }
 
 export interface Channel {

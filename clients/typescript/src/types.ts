@@ -140,6 +140,6 @@ export interface ClientEvents {
   draining: { reason: string };
   session: SessionEvent;
   read: ReadEvent;
-  /** What went wrong and belongs to no call: a refused connection, a failed replay. */
+  /** What has ended the client, or belongs to no call: a refused connection, a token that cannot be had. */
   error: FleetLMError;
 }

@@ -268,3 +268,18 @@ test("an answer that a crash has cut off is kept, or begun anew, as its agent wa
     await server.down();
   }
 });
+
+test("a session that was deleted while nobody was connected ends the client by name", async (context) => {
+  const server = await Server.start(context);
+  const proxy = await Proxy.before(context, () => server.port);
+  const client = clientOf(context, { userId: "alice", agentId: "bot", url: proxy.url });
+  const [errors, statuses] = [log(client, "error"), log(client, "status")];
+  await client.connect();
+  proxy.stayCut();
+  await statuses.first(({ status }) => status === "reconnecting");
+  const sent = client.send(text("too late"));
+  await server.ask("DELETE", `/api/sessions/${client.sessionId}?permanent=true`);
+  proxy.heal();
+  await assert.rejects(sent, { name: "SessionNotFound" });
+  assert.deepEqual([errors.all.map(({ name }) => name), client.status], [["SessionNotFound"], "closed"]);
+});

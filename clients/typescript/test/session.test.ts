@@ -1,8 +1,11 @@
 /** A session as two people see it: what is said, what streams, what was missed. */
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { test } from "node:test";
 import { FleetLMClient } from "@fleetlm/client";
+import { PACKAGE } from "./places.js";
 import { Server } from "./server.js";
 import { clientOf, log, seqs, text, upTo } from "./waiting.js";
 
@@ -75,7 +78,7 @@ test("a replay of more pages than one is read over REST while live messages wait
   const server = await Server.start(context, "--durability", "memory");
   const writer = clientOf(context, { userId: "alice", agentId: "bot", url: server.url });
   await writer.connect();
-  const [before, during] = [2_500, 20];
+  const [before, during] = [1_300, 20];
   for (let at = 0; at < before; at += 100) {
     const path = `/api/sessions/${writer.sessionId}/messages`;
     const append = (_: unknown, index: number) =>
@@ -89,6 +92,23 @@ test("a replay of more pages than one is read over REST while live messages wait
   await connected;
   await messages.until(({ length }) => length === before + during);
   assert.deepEqual([seqs(messages.all), gaps.all], [upTo(before + during), []]);
+});
+
+test("a program that disconnects ends at once", async (context) => {
+  const server = await Server.start(context, "--echo-chunks-per-s", "0");
+  const program = `
+    import { FleetLMClient } from "@fleetlm/client";
+    const client = new FleetLMClient({ userId: "alice", agentId: "bot", url: ${JSON.stringify(server.url)} });
+    await client.connect();
+    await client.inbox().connect();
+    await client.send({ content: { text: "one" } });
+    client.send({ content: { text: "two" } }).catch(({ name }) => console.log(name));
+    client.disconnect();
+    process.on("exit", () => console.log("within a beat:", performance.now() - at < 5_000));
+    const at = performance.now();`;
+  const words = ["--input-type=module", "--eval", program];
+  const { stdout } = await promisify(execFile)(process.execPath, words, { cwd: PACKAGE });
+  assert.equal(stdout, "Disconnected\nwithin a beat: true\n");
 });
 
 test("history is paged both ways", async (context) => {

@@ -53,7 +53,7 @@ test("the lock names no registry, and what is published is what is built", () =>
   }[];
   const others = packed!.files
     .map(({ path }) => path)
-    .filter((path) => !/^(dist\/[\w-]+(\.d)?\.[jt]s|package\.json|README\.md)$/.test(path));
+    .filter((path) => !/^(dist\/[\w-]+(\.d)?\.[jt]s|package\.json|README\.md|LICENSE)$/.test(path));
   assert.deepEqual(others, []);
   const types = readdirSync(join(PACKAGE, "dist")).filter(
     (name) => name.endsWith(".d.ts") && !["ai.d.ts", "react.d.ts"].includes(name),

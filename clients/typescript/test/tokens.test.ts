@@ -52,7 +52,7 @@ test("a token that runs out is replaced, and nothing of the session is lost or d
 
 test("a token that cannot be replaced ends the client by name", async (context) => {
   const server = await guarded(context);
-  const client = clientOf(context, { userId: "alice", agentId: "bot", url: server.url, token: tokenFor("alice", 2) });
+  const client = clientOf(context, { userId: "alice", agentId: "bot", url: server.url, token: tokenFor("alice", 4) });
   const [errors, statuses] = [log(client, "error"), log(client, "status")];
   await client.connect();
   const [error] = await Promise.all([errors.first(() => true), statuses.first(({ status }) => status === "closed")]);
