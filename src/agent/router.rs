@@ -74,7 +74,7 @@ impl Index {
         Self { known }
     }
 
-    /// As [`choose`], but for words that more than [`ROUTED_SHARED_MAX`] candidates know: they call for none of them.
+    /// As `choose`, but for words that more than [`ROUTED_SHARED_MAX`] candidates know: they call for none of them.
     pub fn choose(&self, message: &str) -> Option<usize> {
         let mut scores: BTreeMap<usize, u32> = BTreeMap::new();
         for &(place, worth) in self.looks(message) {

@@ -2,7 +2,7 @@
 //!
 //! Invariants: what is served stands in one table and nothing else is; no answer depends on anything but the path and the tag that
 //! the client has, so the page is public and holds nothing; every answer forbids the page whatever it does not need
-//! ([`POLICY`]). What the page shows it asks the same API for that everybody uses, with the reader's own token.
+//! (`POLICY`). What the page shows it asks the same API for that everybody uses, with the reader's own token.
 //!
 //! Not here: who may do what (`api`), and anything of the page's own work (`page/*.js`, each with its own head).
 

@@ -18,7 +18,6 @@ mod deploy;
 mod docs;
 mod hapi;
 mod jwt_oracle;
-mod nextjs;
 mod node;
 mod openapi;
 mod packages;

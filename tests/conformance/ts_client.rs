@@ -6,18 +6,11 @@
 use crate::packages::{missing, runs};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard};
 
 /// The oldest release of Node.js that the client promises to work with.
 const NODE_MAJOR_MIN: u32 = 20;
 /// Where a Chromium may be; `CHROMIUM` names another one.
 const BROWSERS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-
-/// Who builds in `clients/typescript`, or packs what is built there: one at a time.
-pub fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 #[test]
 fn the_typescript_client_passes_its_tests_against_this_server() {
@@ -25,7 +18,6 @@ fn the_typescript_client_passes_its_tests_against_this_server() {
         return missing("Node.js 20 and npm are not installed: the TypeScript client was not run");
     }
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/typescript");
-    let _turn = turn();
     if let Err(why) = installed(&package) {
         return missing(&format!("the packages of the TypeScript client could not be installed: {why}"));
     }
@@ -37,13 +29,13 @@ fn the_typescript_client_passes_its_tests_against_this_server() {
     succeed(npm(&package, &["test"]), "its tests pass");
 }
 
-pub fn node_major() -> Option<u32> {
+fn node_major() -> Option<u32> {
     let version = Command::new("node").arg("--version").output().ok()?;
     let version = String::from_utf8(version.stdout).ok()?;
     version.trim_start_matches('v').split('.').next()?.parse().ok()
 }
 
-pub fn has_browser() -> bool {
+fn has_browser() -> bool {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
     named.into_iter().chain(BROWSERS.map(PathBuf::from)).any(|path| path.exists())
 }
@@ -70,7 +62,7 @@ fn npm(package: &Path, words: &[&str]) -> Output {
 }
 
 #[track_caller]
-pub fn succeed(output: Output, claim: &str) {
+fn succeed(output: Output, claim: &str) {
     let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{claim}: {}\n{}\n{}", output.status, told(&output.stdout), told(&output.stderr));
 }
