@@ -18,6 +18,7 @@ mod deploy;
 mod docs;
 mod hapi;
 mod jwt_oracle;
+mod nextjs;
 mod node;
 mod openapi;
 mod packages;

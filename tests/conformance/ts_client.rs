@@ -6,17 +6,22 @@
 use crate::packages::{missing, runs};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard};
 
 /// The oldest release of Node.js that the client promises to work with.
 const NODE_MAJOR_MIN: u32 = 20;
 /// Where a Chromium may be; `CHROMIUM` names another one.
 const BROWSERS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
+/// Held while the client's folder is installed and built, and while what was built there is in use.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn the_typescript_client_passes_its_tests_against_this_server() {
     if node_major().is_none_or(|major| major < NODE_MAJOR_MIN) || !runs("npm", &["--version"]) {
         return missing("Node.js 20 and npm are not installed: the TypeScript client was not run");
     }
+    let _turn = turn();
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/typescript");
     if let Err(why) = installed(&package) {
         return missing(&format!("the packages of the TypeScript client could not be installed: {why}"));
@@ -29,13 +34,18 @@ fn the_typescript_client_passes_its_tests_against_this_server() {
     succeed(npm(&package, &["test"]), "its tests pass");
 }
 
-fn node_major() -> Option<u32> {
+/// Waits until nobody else builds the client.
+pub fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+pub fn node_major() -> Option<u32> {
     let version = Command::new("node").arg("--version").output().ok()?;
     let version = String::from_utf8(version.stdout).ok()?;
     version.trim_start_matches('v').split('.').next()?.parse().ok()
 }
 
-fn has_browser() -> bool {
+pub fn has_browser() -> bool {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
     named.into_iter().chain(BROWSERS.map(PathBuf::from)).any(|path| path.exists())
 }
@@ -62,7 +72,7 @@ fn npm(package: &Path, words: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn succeed(output: Output, claim: &str) {
+pub fn succeed(output: Output, claim: &str) {
     let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{claim}: {}\n{}\n{}", output.status, told(&output.stdout), told(&output.stderr));
 }

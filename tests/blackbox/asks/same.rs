@@ -47,7 +47,6 @@ fn what_is_streamed_is_what_is_answered_stored_and_in_every_history() {
     }
 }
 
-/// Of members that speak in turn. Those that speak at once are told voice by voice, for which a claim is to be added here.
 #[test]
 fn of_a_team_in_turn_the_stream_the_response_and_what_is_stored_are_the_same() {
     let server = Server::shared();
@@ -70,4 +69,33 @@ fn of_a_team_in_turn_the_stream_the_response_and_what_is_stored_are_the_same() {
     let board = super::post_as(&server, &user, &format!("/teams/{team}/chat"), &bodies).expect(200);
     let said: Vec<Value> = list(&board, "responses").iter().map(|one| one["content"].clone()).collect();
     assert_eq!((said, &board["summary"]), (turn[..2].iter().map(|text| json!(text)).collect(), &json!(turn[2])));
+}
+
+/// Voices that overlap are told one behind the other, in the order in which their messages are stored, whichever that comes to be.
+#[test]
+fn of_a_team_at_once_the_stream_the_response_and_what_is_stored_are_the_same() {
+    let server = Server::shared();
+    let voice = |text: &'static str| {
+        let pieces: Vec<Value> = text.split_inclusive(' ').map(delta).collect();
+        let script = [&[json!({"type": "text-start", "id": "t"})], &pieces[..]].concat();
+        let script = [&script[..], &[json!({"type": "text-end", "id": "t"}), json!({"type": "finish"})]].concat();
+        Agent::serving(move |call| call.answer(&script))
+    };
+    let agents = ["a b c d e f g h.", "one two three four five six.", "In short, letters and numbers."].map(voice);
+    let [ann, ben, sum] = agents.each_ref().map(|agent| register(&server, &agent.url(), json!({})));
+    let team = unique("team");
+    let spec = json!({"members": [ann, ben], "mode": "parallel", "summarizer": sum});
+    server.post("/api/agents", &json!({"agent": {"id": team, "name": "T", "team": spec}})).expect(201);
+    let user = unique("alice");
+    let answer = chat(&server, &user, &team, "zero").expect(200);
+    let session = answer["conversation_id"].as_str().expect("an id");
+    let last_stored = || {
+        let history = server.history(session);
+        history[history.len() - 3..].iter().map(text_of).collect::<String>()
+    };
+    assert_eq!(answer["response"], last_stored());
+    for round in 0..8 {
+        let streamed = told(&stream(&server, &user, &team, &round.to_string()));
+        assert_eq!(streamed, last_stored(), "round {round}");
+    }
 }
