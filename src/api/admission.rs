@@ -71,14 +71,7 @@ fn class_of(method: &Method, path: &[&str]) -> Option<Class> {
         Method::Post => served != "GET",
         other => served == other.as_str(),
     };
-    let rows = table::all().filter(|row| is_meant(row.method) && is_at(row.pattern, path));
-    rows.map(|row| row.class).max()
-}
-
-fn is_at(pattern: &str, path: &[&str]) -> bool {
-    let mut parts = pattern.split('/').filter(|part| !part.is_empty());
-    path.iter().all(|segment| parts.next().is_some_and(|part| part.starts_with(':') || part == *segment))
-        && parts.next().is_none()
+    table::at(path).filter(|row| is_meant(row.method)).map(|row| row.class).max()
 }
 
 /// The answer to a request that is not let in, in the words of the dialect whose path it is.

@@ -4,6 +4,8 @@
 //! Invariant: a route without a class does not compile, and no route is served that is not in [`all`].
 
 use super::dialect::Dialect;
+use std::iter::zip;
+use std::sync::LazyLock;
 
 /// What a caller must be allowed to do, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +56,32 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
     .into_iter()
     .flatten()
 }
+
+/// The routes whose pattern `path` (decoded segments) fits, in the order of [`all`].
+pub fn at(path: &[&str]) -> impl Iterator<Item = &'static RouteRow> {
+    let fits =
+        move |split: &SplitRow| zip(&split.pattern, path).all(|(part, segment)| part.is_none_or(|own| own == *segment));
+    let of_its_length = BY_LENGTH.get(path.len()).map_or(&[][..], Vec::as_slice);
+    of_its_length.iter().filter(move |split| fits(split)).map(|split| split.row)
+}
+
+/// A route with the parts of its pattern; `None` stands for any segment.
+struct SplitRow {
+    row: &'static RouteRow,
+    pattern: Vec<Option<&'static str>>,
+}
+
+/// All routes by how many segments they have: every request with a token is looked up, so no pattern is split for it.
+static BY_LENGTH: LazyLock<Vec<Vec<SplitRow>>> = LazyLock::new(|| {
+    let mut by_length: Vec<Vec<SplitRow>> = Vec::new();
+    for row in all() {
+        let parts = row.pattern.split('/').filter(|part| !part.is_empty());
+        let pattern: Vec<_> = parts.map(|part| (!part.starts_with(':')).then_some(part)).collect();
+        by_length.resize_with(by_length.len().max(pattern.len() + 1), Vec::new);
+        by_length[pattern.len()].push(SplitRow { row, pattern });
+    }
+    by_length
+});
 
 /// Makes a function from method and path to `(row, route)`, and `ROUTES`, its rows:
 ///
@@ -177,6 +205,25 @@ mod tests {
                 assert!(!body.contains("Not Found"), "{row:?} is not served");
             }
         }
+    }
+
+    #[test]
+    fn a_path_finds_the_rows_that_its_segments_fit_and_no_others() {
+        let found = |path: &str| {
+            let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+            at(&segments).map(|row| (row.method, row.pattern)).collect::<Vec<_>>()
+        };
+        for row in all() {
+            assert!(found(row.pattern).contains(&(row.method, row.pattern)), "{row:?}");
+            assert!(!found(&format!("{}/more", row.pattern)).contains(&(row.method, row.pattern)), "{row:?}");
+        }
+        assert_eq!(found("/"), [("GET", "/")]);
+        assert_eq!(
+            found("/api/sessions/x/messages"),
+            [("GET", "/api/sessions/:id/messages"), ("POST", "/api/sessions/:id/messages")]
+        );
+        assert_eq!(found("/api/sessions/x/nothing"), []);
+        assert_eq!(found(&"/x".repeat(40)), []);
     }
 
     #[test]
