@@ -12,6 +12,7 @@ use storage::{Blobs, File};
 
 use super::authority::ServerAuth;
 use super::disk::{self, Disk};
+use super::folder::{self, Folder};
 use super::handshakes::Handshakes;
 use super::listener::{self, Door};
 use super::mailbox::{Inbound, Post};
@@ -44,6 +45,7 @@ pub(super) struct Start {
     pub(super) trust: Trust,
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) blobs: Blobs,
+    pub(super) folder: Arc<Folder>,
     pub(super) auth: Arc<ServerAuth>,
 }
 
@@ -65,6 +67,7 @@ pub(super) async fn run(start: Start) {
         trust,
         tls,
         blobs,
+        folder,
         auth,
     } = start;
     pulse.attach();
@@ -87,8 +90,19 @@ pub(super) async fn run(start: Start) {
             return;
         }
     };
-    let world =
-        World::new(id, shards, config, state, auth, metrics.of_shard(id), shard, outbound, disk, Uploads::new(blobs));
+    let world = World::new(
+        id,
+        shards,
+        config,
+        state,
+        auth,
+        metrics.of_shard(id),
+        shard,
+        outbound,
+        disk,
+        Uploads::new(blobs),
+        folder,
+    );
     world.read_clock();
     meet_peers(&world, posts).await;
     glommio::spawn_local(send_mail(Rc::clone(&world))).detach();
@@ -104,6 +118,7 @@ pub(super) async fn run(start: Start) {
     let door = Door { connections_max, handshakes: tls.map(Handshakes::new) };
     if id == DIRECTORY_SHARD {
         glommio::spawn_local(uploads::sweep_again_and_again(Rc::clone(&world))).detach();
+        glommio::spawn_local(folder::look_again_and_again(Rc::clone(&world))).detach();
     }
     let accept = listener::accept(Rc::clone(&world), poller, listener, door);
     beat(&world, accept).await;
