@@ -29,6 +29,7 @@ pub mod longpoll;
 mod message;
 mod openapi;
 pub mod origin;
+pub mod own_origin;
 pub mod params;
 pub mod query;
 pub mod render;

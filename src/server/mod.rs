@@ -83,7 +83,7 @@ use tls::ServerTls;
 pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let signals = block_signals()?;
     let tls = ServerTls::of_config(&config)?.map(Arc::new);
-    let auth = Arc::new(ServerAuth::of_config(&config.auth, config.address())?);
+    let auth = Arc::new(ServerAuth::of_config(&config.auth, config.address(), config.tls_cert.is_some())?);
     let config = Arc::new(config);
     let shards = config.shard_count();
     ring::probe()?;
