@@ -110,19 +110,22 @@ pub(super) async fn run(start: Start) {
     glommio::spawn_local(settle_turns(Rc::clone(&world), Rc::clone(&poller))).detach();
     world.publish_status();
     if id == DIRECTORY_SHARD {
-        glommio::spawn_local(super::jwks::keep_fresh(Rc::clone(&world))).detach();
+        begin_chores(&world);
         world.spread_all(move || drop(opened.send(Ok(sessions))));
     } else {
         let _ = opened.send(Ok(sessions));
     }
     let door = Door { connections_max, handshakes: tls.map(Handshakes::new) };
-    if id == DIRECTORY_SHARD {
-        glommio::spawn_local(uploads::sweep_again_and_again(Rc::clone(&world))).detach();
-        glommio::spawn_local(folder::look_again_and_again(Rc::clone(&world))).detach();
-    }
     let accept = listener::accept(Rc::clone(&world), poller, listener, door);
     beat(&world, accept).await;
     drain(&world).await;
+}
+
+/// What is done for the whole server, by one shard.
+fn begin_chores(world: &Rc<World>) {
+    glommio::spawn_local(super::jwks::keep_fresh(Rc::clone(world))).detach();
+    glommio::spawn_local(uploads::sweep_again_and_again(Rc::clone(world))).detach();
+    glommio::spawn_local(folder::look_again_and_again(Rc::clone(world))).detach();
 }
 
 /// What a shard has of its own beside its log.
