@@ -340,3 +340,15 @@ pub const NAMESPACE_KEYS_MAX: usize = 1_000;
 pub const KEYS_REVOKED_MAX: usize = 100_000;
 /// The same of one namespace but the default one. Full: no further one is made there. Three changed every day for nine years.
 pub const NAMESPACE_KEYS_REVOKED_MAX: usize = 10_000;
+/// Segments in one answer about the storage, unless the request says otherwise: what a screen shows.
+pub const PAGE_SEGMENTS_DEFAULT: usize = 100;
+/// Segments in one answer about the storage. More: `has_more`. 300 bytes each; a look at each one's file takes a microsecond.
+pub const PAGE_SEGMENTS_MAX: usize = 1_000;
+/// Snapshots in one answer about the storage, the latest starts' first. More: they are counted. A shard has one or two.
+pub const SNAPSHOTS_SHOWN_MAX: usize = 1_024;
+/// Seconds between two looks at how much room the file system of the data folder has.
+pub const DISK_LOOK_S: u64 = 1;
+/// Files of sessions that are weighed for an answer about the storage. More: the answer says that it is not all. A second of a helper thread.
+pub const BLOBS_WEIGHED_MAX: u64 = 1_000_000;
+/// Seconds for which their weight is remembered.
+pub const BLOBS_WEIGHED_S: u64 = 60;

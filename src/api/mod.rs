@@ -5,7 +5,7 @@
 //! what), [`table`] (how rows become routes), [`dialect`] (which chat API a request speaks), [`fleetlm`] (the rules of each resource), [`chat`]
 //! (questions whose answers are awaited), [`teammate`] and [`agenfleet`] (the APIs that ask them), [`choosing`] (whom, when nobody is named), [`hapi`],
 //! [`flow`] (requests of several steps), [`timeline`] (a user's messages over all sessions), [`render`] (replies to responses), [`view`]
-//! (messages as chat dialects show them), [`topics`] (the same for channels), [`auth`] and [`admission`] (who may), [`actor`] (as whom),
+//! (messages as chat dialects show them), [`topics`] (the same for channels), [`auth`] and [`admission`] (who may), [`actor`] (as whom), [`storage`] (what is on the disk),
 //! [`error`] (THE table), then the small ones: [`params`], [`query`], [`cors`].
 
 pub mod actor;
@@ -29,11 +29,13 @@ pub mod longpoll;
 mod message;
 mod openapi;
 pub mod origin;
+pub mod own_origin;
 pub mod params;
 pub mod query;
 pub mod render;
 pub mod routes;
 pub mod runs;
+pub mod storage;
 pub mod table;
 pub mod teammate;
 pub mod timeline;

@@ -5,6 +5,7 @@
 //! Where none are, a page needs no answer to do harm, and one whose own name is made to lead to this machine (DNS rebinding) is of the
 //! server's origin: so the names are looked at as well.
 
+use super::own_origin::OwnOrigin;
 use crate::protocol::http::{Request, Response};
 
 /// The origins whose pages may connect.
@@ -14,18 +15,18 @@ pub enum Origins {
     Any,
     /// Those of this machine and of the server's own host: a page from elsewhere must not drive a developer's server.
     Near,
-    /// These, as browsers spell them.
-    Listed(Vec<String>),
+    /// These, as browsers spell them, and the server's own.
+    Listed(Vec<String>, OwnOrigin),
 }
 
 impl Origins {
-    /// What the operator has listed; `*` among them is any. `None`: nothing is listed.
-    pub fn listed(listed: &[String]) -> Option<Self> {
+    /// What the operator has listed, beside a server's `own`; `*` among them is any. `None`: nothing is listed.
+    pub fn listed(listed: &[String], own: OwnOrigin) -> Option<Self> {
         let plain = |origin: &String| origin.trim().trim_end_matches('/').to_ascii_lowercase();
         match listed {
             [] => None,
             _ if listed.iter().any(|origin| origin.trim() == "*") => Some(Self::Any),
-            _ => Some(Self::Listed(listed.iter().map(plain).collect())),
+            _ => Some(Self::Listed(listed.iter().map(plain).collect(), own)),
         }
     }
 
@@ -38,7 +39,7 @@ impl Origins {
                 let host = host_of(origin);
                 is_loopback(host) || request.headers.first("host").is_some_and(|own| host_of(own) == host)
             }
-            Self::Listed(listed) => is_listed(listed, origin),
+            Self::Listed(listed, own) => is_listed(listed, origin) || own.is_of(request, origin),
         }
     }
 
@@ -49,7 +50,8 @@ impl Origins {
         match self {
             Self::Any => None,
             Self::Near => (!self.admit(request)).then_some(Signature { origin: None }),
-            Self::Listed(listed) => {
+            // The server's own page needs no permission to read its answers.
+            Self::Listed(listed, _) => {
                 let origin = origin.filter(|origin| is_listed(listed, origin)).map(str::to_owned);
                 Some(Signature { origin })
             }
@@ -120,7 +122,7 @@ pub fn is_concerned(path: &str) -> bool {
 }
 
 /// Without scheme and port, in lower case where letters have one.
-fn host_of(origin: &str) -> &str {
+pub(super) fn host_of(origin: &str) -> &str {
     let authority = origin.split_once("://").map_or(origin, |(_, rest)| rest);
     match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -128,7 +130,7 @@ fn host_of(origin: &str) -> &str {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let is_address = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     is_address || host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost")
 }
@@ -169,8 +171,11 @@ mod tests {
 
     #[test]
     fn a_list_is_taken_by_the_letter_and_echoed() {
-        let listed =
-            |origins: &[&str]| Origins::listed(&origins.iter().map(|&origin| origin.to_owned()).collect::<Vec<_>>());
+        let listed = |origins: &[&str]| {
+            let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
+            let own = OwnOrigin::new(false, [127, 0, 0, 1].into(), &[], &origins);
+            Origins::listed(&origins, own)
+        };
         assert_eq!((listed(&[]), listed(&["https://a", "*"])), (None, Some(Origins::Any)));
         let origins = listed(&["https://Good.example/"]).unwrap();
         for (origin, passes) in [
@@ -185,6 +190,9 @@ mod tests {
             assert_eq!(signed.header("access-control-allow-origin"), passes.then_some(origin));
             assert_eq!(signed.header("vary"), Some("origin"));
         }
+        let own = Request::new(Method::Get, "/socket/websocket").with_header("host", "localhost:4000");
+        assert!(origins.admit(&own.clone().with_header("origin", "http://localhost:4000")), "the console");
+        assert!(!origins.admit(&own.with_header("origin", "http://localhost:5173")));
     }
 
     #[test]

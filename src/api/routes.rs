@@ -19,6 +19,7 @@ use super::longpoll::{self, LongPollRequest};
 use super::openapi;
 use super::params::Params;
 use super::render::Render;
+use super::storage::{self, StorageRequest};
 use super::table::{Class, RouteRow, routes};
 use super::{Context, JSON, Target, agenfleet, query, teammate};
 use crate::console;
@@ -77,6 +78,8 @@ pub enum Route {
     Health(Health, Envelope),
     /// The server's metrics.
     Metrics(Envelope),
+    /// What is on the disk.
+    Storage(StorageRequest, Envelope),
 }
 
 /// Which health is asked for.
@@ -143,6 +146,7 @@ pub fn route(request: &Request, context: &Context) -> Route {
             Ok(Plain::Hapi(Planned::AllEvents(plan))) => Route::AllEvents(plan, envelope),
             Ok(Plain::Hapi(Planned::Upload(session))) => Route::Upload(session, envelope),
             Ok(Plain::Hapi(Planned::Download(path))) => Route::Download(path, envelope),
+            Ok(Plain::Storage(request)) => Route::Storage(request, envelope),
             Ok(Plain::Keys(request)) => Route::Keys(request, envelope),
             Ok(Plain::Exchange(exchange)) => Route::Exchange(exchange, request.body.clone(), envelope),
             Ok(Plain::Call(Plan { ask, success })) => {
@@ -188,6 +192,7 @@ pub fn connect(query: &Map<String, Value>) -> Option<Connect> {
 /// What is neither a socket nor a preflight.
 enum Plain {
     Own(Own),
+    Storage(StorageRequest),
     Keys(KeyRequest),
     Exchange(Exchange),
     Call(Plan),
@@ -270,6 +275,9 @@ fn plain(request: &Request, path: &[&str], context: &Context) -> Result<Plain, A
     }
     if let Some((_, call)) = admin::endpoint(&method, resource) {
         return call.plan(&params).map(Plain::Keys);
+    }
+    if storage::endpoint(&method, resource).is_some() {
+        return Ok(Plain::Storage(StorageRequest::of(&params)));
     }
     let (_, call) = fleetlm::endpoint(&method, resource).ok_or(Kind::NotFound)?;
     if !accepts_json(request) {

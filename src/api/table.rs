@@ -45,6 +45,7 @@ pub fn all() -> impl Iterator<Item = &'static RouteRow> {
         super::routes::EXCHANGES,
         super::routes::CONSOLE,
         super::admin::ROUTES,
+        super::storage::ROUTES,
         super::fleetlm::ROUTES,
         super::teammate::ROUTES,
         super::teammate::teams::ROUTES,

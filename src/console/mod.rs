@@ -54,14 +54,17 @@ const DOCUMENT: &str = "index.html";
 static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     let files = files![
         "index.html",
+        "agent_form.js",
         "agents.js",
         "answer.js",
         "api.js",
         "chart.js",
         "chat.js",
         "composer.js",
+        "confirm.js",
         "console.css",
         "directory.js",
+        "disk.js",
         "dom.js",
         "history.js",
         "icon.svg",

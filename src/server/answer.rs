@@ -12,7 +12,7 @@ use super::promise::Promise;
 use super::streaming::{Speech, Streaming};
 use super::tenure::Lease;
 use super::world::World;
-use super::{all_events, authority, events, flow, keys, longpoll, plain_socket, uploads, websocket};
+use super::{all_events, authority, events, flow, folder, keys, longpoll, plain_socket, uploads, websocket};
 use crate::api::admission::dialect_of;
 use crate::api::ask_plan::{AskPlan, AskRender, Begin};
 use crate::api::auth::Principal;
@@ -137,6 +137,7 @@ async fn respond(
             flow::Ended::Ask(plan) => return ask(world, access, *plan, envelope, dialect_of(&request.path)).await,
         },
         Route::LongPoll(request, envelope) => envelope.seal(longpoll::serve(world, holder(), request).await),
+        Route::Storage(request, envelope) => envelope.seal(folder::serve(world, principal, request).await),
         Route::Keys(request, envelope) => envelope.seal(keys::serve(world, principal, request).await),
         Route::Exchange(exchange, body, envelope) => envelope.seal(keys::exchanged(world, address, exchange, &body)),
         Route::Health(probe, envelope) => {

@@ -22,6 +22,7 @@ use crate::api::auth::jwks::KeySetError;
 use crate::api::auth::{AuthError, HmacSecret, KeySet, Mode, Principal, Settings, keys};
 use crate::api::error::{ApiError, Kind};
 use crate::api::origin::{self, Hosts, Origins};
+use crate::api::own_origin::OwnOrigin;
 use crate::config::{AuthConfig, AuthMode, Secret};
 use crate::limits::JWT_SECRET_BYTES_MIN;
 use crate::protocol::http::{Request, Response};
@@ -78,11 +79,11 @@ impl fmt::Debug for ServerAuth {
 }
 
 impl ServerAuth {
-    /// What the operator asked for, on a server that listens on `address`.
+    /// What the operator asked for, on a server that listens on `address`, with TLS or without.
     ///
     /// # Errors
     /// [`AuthConfigError`], with what to do about it.
-    pub(super) fn of_config(config: &AuthConfig, address: SocketAddr) -> Result<Self, AuthConfigError> {
+    pub(super) fn of_config(config: &AuthConfig, address: SocketAddr, is_tls: bool) -> Result<Self, AuthConfigError> {
         let mode = match config.auth {
             AuthMode::Open => Mode::Open,
             AuthMode::Required => Mode::Required,
@@ -101,7 +102,8 @@ impl ServerAuth {
         // Something else keeps strangers away: tokens, or what the operator vouches for.
         let is_kept = mode == Mode::Required || config.insecure_open;
         let default_origins = if is_kept { Origins::Any } else { Origins::Near };
-        let origins = Origins::listed(&config.allow_origin).unwrap_or(default_origins);
+        let own = OwnOrigin::new(is_tls, address.ip(), &config.allow_host, &config.allow_origin);
+        let origins = Origins::listed(&config.allow_origin, own).unwrap_or(default_origins);
         // Names that are listed are asked for wherever everybody is let in.
         let is_any = config.allow_host.is_empty() && (is_kept || origins == Origins::Any);
         let is_asked = mode == Mode::Open && !is_any;
@@ -321,7 +323,7 @@ mod tests {
 
     fn made(flags: &[&str]) -> Result<ServerAuth, AuthConfigError> {
         let serve = Cli::parse_from([&["fleetlm"], flags].concat()).serve;
-        ServerAuth::of_config(&serve.auth, serve.address())
+        ServerAuth::of_config(&serve.auth, serve.address(), serve.tls_cert.is_some())
     }
 
     #[test]

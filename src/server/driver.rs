@@ -12,6 +12,7 @@ use storage::{Blobs, File};
 
 use super::authority::ServerAuth;
 use super::disk::{self, Disk};
+use super::folder::{self, Folder};
 use super::handshakes::Handshakes;
 use super::listener::{self, Door};
 use super::mailbox::{Inbound, Post};
@@ -44,6 +45,7 @@ pub(super) struct Start {
     pub(super) trust: Trust,
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) blobs: Blobs,
+    pub(super) folder: Arc<Folder>,
     pub(super) auth: Arc<ServerAuth>,
 }
 
@@ -65,6 +67,7 @@ pub(super) async fn run(start: Start) {
         trust,
         tls,
         blobs,
+        folder,
         auth,
     } = start;
     pulse.attach();
@@ -87,8 +90,19 @@ pub(super) async fn run(start: Start) {
             return;
         }
     };
-    let world =
-        World::new(id, shards, config, state, auth, metrics.of_shard(id), shard, outbound, disk, Uploads::new(blobs));
+    let world = World::new(
+        id,
+        shards,
+        config,
+        state,
+        auth,
+        metrics.of_shard(id),
+        shard,
+        outbound,
+        disk,
+        Uploads::new(blobs),
+        folder,
+    );
     world.read_clock();
     meet_peers(&world, posts).await;
     glommio::spawn_local(send_mail(Rc::clone(&world))).detach();
@@ -96,18 +110,22 @@ pub(super) async fn run(start: Start) {
     glommio::spawn_local(settle_turns(Rc::clone(&world), Rc::clone(&poller))).detach();
     world.publish_status();
     if id == DIRECTORY_SHARD {
-        glommio::spawn_local(super::jwks::keep_fresh(Rc::clone(&world))).detach();
+        begin_chores(&world);
         world.spread_all(move || drop(opened.send(Ok(sessions))));
     } else {
         let _ = opened.send(Ok(sessions));
     }
     let door = Door { connections_max, handshakes: tls.map(Handshakes::new) };
-    if id == DIRECTORY_SHARD {
-        glommio::spawn_local(uploads::sweep_again_and_again(Rc::clone(&world))).detach();
-    }
     let accept = listener::accept(Rc::clone(&world), poller, listener, door);
     beat(&world, accept).await;
     drain(&world).await;
+}
+
+/// What is done for the whole server, by one shard.
+fn begin_chores(world: &Rc<World>) {
+    glommio::spawn_local(super::jwks::keep_fresh(Rc::clone(world))).detach();
+    glommio::spawn_local(uploads::sweep_again_and_again(Rc::clone(world))).detach();
+    glommio::spawn_local(folder::look_again_and_again(Rc::clone(world))).detach();
 }
 
 /// What a shard has of its own beside its log.

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::api::storage::Room;
 use crate::shard::{ShardId, ShardStatus};
 
 /// Milliseconds of the original's append histogram, with finer steps below: an append here takes a fraction of one.
@@ -87,6 +88,8 @@ pub struct Metrics {
     sync_ms: Family<ShardLabel, Histogram>,
     webhook_ms: Family<CallLabels, Histogram>,
     first_chunk_ms: Family<ShardLabel, Histogram>,
+    /// Of the whole server: bytes free and in total.
+    room: [Gauge; 2],
 }
 
 /// Things that only grow.
@@ -232,11 +235,22 @@ impl Default for Metrics {
         let first_chunk_ms = Family::new_with_constructor((|| Histogram::new(FIRST_CHUNK_MS)) as fn() -> Histogram);
         let text = "Time from a user's message to the first chunk of its answer";
         registry.register("fleetlm_agent_ttft_duration", text, first_chunk_ms.clone());
-        Self { registry, responses, closes, counters, gauges, append_ms, sync_ms, webhook_ms, first_chunk_ms }
+        let room = <[Gauge; 2]>::default();
+        let text = "Bytes that the server may still write to the file system of its data folder";
+        registry.register("fleetlm_disk_free_bytes", text, room[0].clone());
+        registry.register("fleetlm_disk_size_bytes", "Bytes of the file system of the data folder", room[1].clone());
+        Self { registry, responses, closes, counters, gauges, append_ms, sync_ms, webhook_ms, first_chunk_ms, room }
     }
 }
 
 impl Metrics {
+    /// What the file system of the data folder has.
+    pub(super) fn set_room(&self, room: Room) {
+        for (gauge, bytes) in self.room.iter().zip([room.free, room.size]) {
+            gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
     /// All series in Prometheus' text format.
     pub(super) fn render(&self) -> String {
         let mut text = String::new();
@@ -369,6 +383,10 @@ impl ShardMetrics {
         }
     }
 
+    pub(super) fn set_room(&self, room: Room) {
+        self.all.set_room(room);
+    }
+
     pub(super) fn render(&self) -> String {
         self.all.render()
     }
@@ -394,6 +412,7 @@ mod tests {
         shard.appended_us(250);
         shard.take_over(&ShardStatus { appended_total: 7, poisoned: true, ..ShardStatus::default() });
         shard.take_over(&ShardStatus { appended_total: 9, poisoned: true, ..ShardStatus::default() });
+        shard.set_room(Room { free: 5, size: u64::MAX });
         let text = shard.render();
         for line in [
             "fleetlm_http_requests_total{shard=\"3\"} 1",
@@ -402,6 +421,8 @@ mod tests {
             "fleetlm_session_append_duration_bucket{le=\"0.5\",shard=\"3\"} 1",
             "fleetlm_messages_appended_total{shard=\"3\"} 9",
             "fleetlm_log_poisoned{shard=\"3\"} 1",
+            "fleetlm_disk_free_bytes 5",
+            "fleetlm_disk_size_bytes 9223372036854775807",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -17,6 +17,7 @@ mod echo_agent;
 mod events;
 mod fanout;
 mod flow;
+mod folder;
 mod handshakes;
 mod http;
 mod jwks;
@@ -70,6 +71,7 @@ use crate::limits;
 use crate::session::AgentConfig;
 use crate::shard::{ECHO_AGENT, Shard, ShardId};
 use authority::ServerAuth;
+use folder::Folder;
 use metrics::Metrics;
 use state::SharedState;
 use tls::ServerTls;
@@ -81,7 +83,7 @@ use tls::ServerTls;
 pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let signals = block_signals()?;
     let tls = ServerTls::of_config(&config)?.map(Arc::new);
-    let auth = Arc::new(ServerAuth::of_config(&config.auth, config.address())?);
+    let auth = Arc::new(ServerAuth::of_config(&config.auth, config.address(), config.tls_cert.is_some())?);
     let config = Arc::new(config);
     let shards = config.shard_count();
     ring::probe()?;
@@ -93,6 +95,10 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
     let (opened, answers) = mpsc::channel();
     let connections_max = connections_max(&config);
     let metrics = Arc::new(Metrics::default());
+    let folder = Arc::new(Folder::new(config.data_dir.clone(), opening.blobs.clone()));
+    if let Ok(room) = folder.room() {
+        metrics.set_room(room); // so that nobody reads of a full disk before the first look
+    }
     let mut threads = Vec::new();
     let resolver = outbound::Resolver::start().context("cannot start the resolver's threads")?;
     let trust = outbound::Trust::load(config.webhook_ca.as_deref())?;
@@ -115,6 +121,7 @@ pub fn run(config: ServeConfig) -> anyhow::Result<()> {
             trust: trust.clone(),
             tls: tls.clone(),
             blobs: opening.blobs.clone(),
+            folder: Arc::clone(&folder),
             auth: Arc::clone(&auth),
         };
         threads.push(start_executor(&config, start)?);

@@ -218,7 +218,7 @@ fn read_piece(file: &mut std::fs::File, bytes_max: u64) -> std::io::Result<Vec<u
 }
 
 /// Does `work` on a helper thread, as soon as there is one. Begun, it is done to its end also when nobody waits for it any more.
-async fn helped<T: Send + 'static>(world: &Rc<World>, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn helped<T: Send + 'static>(world: &Rc<World>, work: impl FnOnce() -> T + Send + 'static) -> T {
     let place = world.uploads.threads.take().await;
     let (done, answer) = oneshot::channel();
     let world = Rc::clone(world);

@@ -17,6 +17,7 @@ use super::authority::{ServerAuth, Trusted};
 use super::calm::Calm;
 use super::channel;
 use super::disk::{self, Disk};
+use super::folder::Folder;
 use super::link::Link;
 use super::longpoll::{self, PollAnswer, PollRequest};
 use super::mailbox::{Bell, Event, Mail, Outbound as Peer};
@@ -72,6 +73,7 @@ pub(super) struct World {
     pub(super) drain_bell: Bell,
     pub(super) disk: Disk,
     pub(super) uploads: Uploads,
+    pub(super) folder: Arc<Folder>,
     pub(super) calm: RefCell<Calm>,
     /// Batches of mail and pieces of webhooks' answers that came.
     pub(super) arrivals: Cell<u64>,
@@ -99,6 +101,7 @@ impl World {
         outbound: Rc<Outbound>,
         disk: Disk,
         uploads: Uploads,
+        folder: Arc<Folder>,
     ) -> Rc<Self> {
         Rc::new(Self {
             id,
@@ -123,6 +126,7 @@ impl World {
             drain_bell: Bell::default(),
             disk,
             uploads,
+            folder,
             calm: RefCell::default(),
             arrivals: Cell::default(),
             peers: RefCell::default(),

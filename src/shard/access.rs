@@ -194,6 +194,8 @@ fn is_permitted(access: &Access, command: &Command) -> bool {
         Command::Agents(command) => may_ask_for_agents(reach, command),
         // Keys of all namespaces: asked for by the server alone, once it has made sure of an administrator.
         Command::Keys(_) => *access == Access::default(),
+        // The whole server's: asked for by the server alone, once it has made sure that the caller may see the server.
+        Command::ReadHoldings { .. } => *access == Access::default(),
         Command::ReadDeliveries { agent_id } => match reach {
             Reach::All => true,
             Reach::Agent(agent) => **agent == **agent_id,

@@ -68,6 +68,7 @@ impl<M: Medium> Shard<M> {
             Command::Dispatch { session } => self.dispatch(now, *session, out),
             Command::Blob { session, command } => self.blob(now, from, *session, command),
             Command::ListClaims => self.list_claims(),
+            Command::ReadHoldings { before, limit } => self.read_holdings(*before, *limit),
             Command::ReadStatus => Ok(Outcome::Reply(Reply::Status(Box::new(self.status())))),
         }
     }

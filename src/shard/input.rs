@@ -386,6 +386,13 @@ pub enum Command {
     },
     /// Counters and gauges of the shard.
     ReadStatus,
+    /// The shard's part of the data folder: asked for by the server once it has made sure that the caller may see it.
+    ReadHoldings {
+        /// Segments with a number below this only.
+        before: u32,
+        /// So many segments at the most.
+        limit: usize,
+    },
 }
 
 impl Command {
@@ -426,6 +433,7 @@ impl Command {
             | Self::Learn { .. }
             | Self::ReadDeliveries { .. }
             | Self::ListClaims
+            | Self::ReadHoldings { .. }
             | Self::ReadStatus => None,
         }
     }

@@ -1,6 +1,8 @@
 //! What a shard says: replies, pushes, and the disk work it wants done.
 
-use super::{AgentName, Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardId, Standing};
+use super::{
+    AgentName, Asked, Call, CallReport, Caller, Resumed, RunEvent, RunTotals, ShardHoldings, ShardId, Standing,
+};
 use crate::session::{BlobClaimed, DirectoryNote, Feedback, Json, KeyPut, RunId, SessionId, SessionStatus};
 use std::collections::BTreeMap;
 
@@ -124,6 +126,8 @@ pub enum Reply {
     Keys(Vec<KeyPut>),
     /// The shard's status.
     Status(Box<ShardStatus>),
+    /// The shard's part of the data folder.
+    Holdings(Box<ShardHoldings>),
 }
 
 /// Messages in ascending order, ready to be spliced into a response.

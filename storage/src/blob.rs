@@ -74,6 +74,17 @@ pub struct Swept {
     pub removed_bytes: u64,
 }
 
+/// What the blobs of a folder weigh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// How many were counted.
+    pub blobs: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// There are no others.
+    pub is_whole: bool,
+}
+
 /// A folder of blobs: `<first two digits>/<64 digits>`. Any number of threads may work on it; it is not for two servers.
 #[derive(Clone, Debug)]
 pub struct Blobs {
@@ -151,6 +162,38 @@ impl Blobs {
             }
         }
         Ok(swept)
+    }
+
+    /// What is there, claimed or not, unfinished ones aside; no more than `count_max` are counted. What comes or goes meanwhile counts or
+    /// does not.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn weigh(&self, count_max: u64) -> io::Result<Weight> {
+        let mut weight = Weight { is_whole: true, ..Weight::default() };
+        for folder in fs::read_dir(&self.dir)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(folder.path())? {
+                let file = file?;
+                if file.file_name().to_str().and_then(BlobHash::parse).is_none() {
+                    continue;
+                }
+                if weight.blobs == count_max {
+                    return Ok(Weight { is_whole: false, ..weight });
+                }
+                match file.metadata() {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    metadata => {
+                        weight.blobs += 1;
+                        weight.bytes += metadata?.len();
+                    }
+                }
+            }
+        }
+        Ok(weight)
     }
 
     /// Removes a blob unless it was put since. Gives its bytes if it did.
@@ -287,6 +330,18 @@ mod tests {
         assert_eq!(read(&blobs, large_hash).unwrap(), large);
         let missing = read(&blobs, BlobHash::of(b"other")).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn blobs_are_weighed_up_to_a_bound() {
+        let (_dir, blobs) = folder();
+        assert_eq!(blobs.weigh(9).unwrap(), Weight { blobs: 0, bytes: 0, is_whole: true });
+        let hash = blobs.put(b"four").unwrap();
+        blobs.put(b"twelve bytes").unwrap();
+        fs::write(blobs.path(hash).with_extension("0.temporary"), b"unfinished").unwrap();
+        assert_eq!(blobs.weigh(2).unwrap(), Weight { blobs: 2, bytes: 16, is_whole: true });
+        let part = blobs.weigh(1).unwrap();
+        assert_eq!((part.blobs, part.is_whole), (1, false));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod blob;
 pub mod check;
 mod era;
 mod file;
+mod holdings;
 mod index;
 mod log;
 pub mod medium;
@@ -39,9 +40,10 @@ pub mod segment;
 mod snapshot;
 mod work;
 
-pub use blob::{BlobHash, Blobs, Swept};
+pub use blob::{BlobHash, Blobs, Swept, Weight};
 pub use check::{CheckError, CheckReport, ScanError, ScannedRecord, scan};
 pub use file::{File, FileError};
+pub use holdings::{Holding, Stage};
 pub use log::{AppendError, Appended, Log, LogStatus, Poisoned, Sync};
 pub use medium::{Medium, View};
 pub use memory::{Fate, Memory, SECTOR_BYTES, Unsynced};
@@ -51,7 +53,7 @@ pub use read::{Cold, Glance, Page, ReadError};
 pub use reader::Reader;
 pub use record::{ENDS_KEY, META_BYTES_MAX, NewRecord, Record, TRANSIENT};
 pub use recovery::{RecoverError, Recovered, Report, Torn, recover};
-pub use snapshot::SnapshotStep;
+pub use snapshot::{SnapshotStep, snapshot_shard};
 pub use work::{Work, WorkDone};
 
 use std::fmt;

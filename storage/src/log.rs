@@ -70,7 +70,7 @@ pub struct Poisoned;
 pub struct LogStatus {
     /// Keys in the index.
     pub keys: u64,
-    /// Segments that this log can read, its own active one included.
+    /// Segments that this log tells of, its own active one included: over all shards each counts once.
     pub segments: u64,
     /// Bytes of their files, a preallocated one counted by what is used.
     pub bytes: u64,
@@ -417,9 +417,10 @@ impl<M: Medium> Log<M> {
         let open = self.closing.iter().chain(&self.active);
         let mut status = self.status.clone();
         status.keys = self.index.len() as u64;
-        status.segments = (self.sealed.len() + self.closing.len() + usize::from(self.active.is_some())) as u64;
-        status.bytes = self.sealed.values().map(|sealed| sealed.file_bytes).sum::<u64>()
-            + open.map(|open| u64::from(open.cursor)).sum::<u64>();
+        // Every log can read the segments of earlier starts: told by all of them, they would count as often as there are shards.
+        let sealed = self.own_sealed(u32::MAX).map(|(_, sealed)| sealed.file_bytes);
+        let bytes = sealed.chain(open.map(|open| u64::from(open.cursor)));
+        (status.segments, status.bytes) = bytes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
         status.bytes_unsynced = self.status.bytes_appended - self.bytes_synced;
         for corruption in &*self.corrupt_reads.borrow() {
             if !status.corrupt.contains(corruption) {

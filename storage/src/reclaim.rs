@@ -293,7 +293,7 @@ impl<M: Medium> Log<M> {
     }
 
     /// Whether this shard is the one that rewrites a segment.
-    fn rewrites(&self, number: u32) -> bool {
+    pub(crate) fn rewrites(&self, number: u32) -> bool {
         number % u32::from(self.options.shards) == u32::from(self.options.shard)
     }
 

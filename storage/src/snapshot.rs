@@ -110,6 +110,15 @@ fn file_name(life: u32, shard: u16, sequence: u32) -> String {
     format!("{life:08x}-{shard:04x}-{sequence:08x}{NAME_SUFFIX}")
 }
 
+/// The shard in the file name of a snapshot. `None`: the name is no snapshot's.
+pub fn snapshot_shard(name: &str) -> Option<u16> {
+    let mut parts = name.strip_suffix(NAME_SUFFIX)?.split('-');
+    let (life, shard, sequence) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = |part| u32::from_str_radix(part, 16).ok();
+    let shard = u16::try_from(number(shard)?).ok()?;
+    (file_name(number(life)?, shard, number(sequence)?) == name).then_some(shard)
+}
+
 /// The snapshots of one log: the one under way, and when the next is due.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
@@ -426,6 +435,21 @@ impl<M: Medium> Log<M> {
                 fold.snapshot(Some((key, slot)), state);
             }
             Frame::Entry { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshots_name_tells_its_shard() {
+        assert_eq!(snapshot_shard(&file_name(7, 300, 12)), Some(300));
+        for name in
+            ["", "00000007.segment", "00000007-012c.snapshot", "7-12c-c.snapshot", "00000007-012c-0000000c-1.snapshot"]
+        {
+            assert_eq!(snapshot_shard(name), None, "{name}");
         }
     }
 }

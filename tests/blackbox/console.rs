@@ -2,7 +2,7 @@
 
 use crate::harness::guard::Guarded;
 use crate::harness::http::{Connection, request};
-use crate::harness::{Server, json};
+use crate::harness::{Options, Server, json};
 
 /// Files that the page's text names, and those name.
 fn files_of(server: &Server) -> Vec<String> {
@@ -134,4 +134,35 @@ fn the_page_is_public_the_same_for_everybody_and_all_that_is_not_asks_for_a_toke
 fn the_start_says_where_the_console_is() {
     let server = Server::start();
     server.logged(&format!("console http://{}/", server.address()), 1);
+}
+
+/// The console's own page is not on the list, and a page whose own name was made to lead here is not the console's.
+#[test]
+fn the_console_works_beside_a_list_of_pages_and_a_rebound_name_does_not() {
+    let listed = Server::with(&Options::default().flags(&["--allow-origin", "https://app.example"]));
+    let vouched_for =
+        Server::with(&Options::default().flags(&["--allow-origin", "https://app.example", "--insecure-open"]));
+    let port = |server: &Server| server.address().port();
+    let sent = |server: &Server, method: &str, path: &str, host: &str, origin: &str, more: &str| {
+        let mut connection = server.connect();
+        connection
+            .send(format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\n{more}\r\n").into_bytes());
+        connection.answer().status
+    };
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let socket = "/socket/websocket?user_id=alice&vsn=2.0.0";
+    // Whoever vouches for an open server has names looked at only where pages come from.
+    for (server, refused) in [(&listed, 421), (&vouched_for, 403)] {
+        for (name, is_own) in [("127.0.0.1", true), ("localhost", true), ("evil.example", false)] {
+            let host = format!("{name}:{}", port(server));
+            let origin = format!("http://{host}");
+            let expected = |status| if is_own { status } else { refused };
+            assert_eq!(sent(server, "GET", socket, &host, &origin, upgrade), expected(101), "{host}");
+            assert_eq!(sent(server, "GET", "/api/sessions", &host, &origin, ""), expected(200), "{host}");
+            assert_eq!(sent(server, "DELETE", "/api/agents/nobody", &host, &origin, ""), expected(404), "{host}");
+            let other = sent(server, "GET", socket, &host, "http://localhost:5173", upgrade);
+            assert_eq!(other, if is_own { 403 } else { refused }, "{host}");
+        }
+    }
 }

@@ -34,6 +34,7 @@ mod phoenix_v1;
 mod phoenix_wire;
 mod refusals;
 mod sessions;
+mod storage;
 mod strict_http;
 mod strict_http_bodies;
 mod strict_websocket;

@@ -180,7 +180,10 @@ fn at_agents(method: &str, route: &str, ids: &Ids, session: &str) -> Option<Vec<
             vec![with(json!({"message": "hi"})), with(json!({"message": "hi", "conversation_id": session}))]
         }
         // What has no tenant: the console's files are the same for everybody; numbers of the whole server are the default namespace's to read.
-        ("GET", "/metrics" | "/health/live" | "/health/ready" | "/openapi.json" | "/" | "/console/{file}")
+        (
+            "GET",
+            "/metrics" | "/storage" | "/health/live" | "/health/ready" | "/openapi.json" | "/" | "/console/{file}",
+        )
         | ("POST", "/auth" | "/auth/login") => vec![],
         // `no_topic_leads_to_another_tenant`, `a_long_poll_is_its_openers_alone`, and the tests of sockets and streams below.
         ("GET", "/chat/ws" | "/socket/websocket") | ("GET" | "POST", "/socket/longpoll") => vec![],

@@ -338,7 +338,7 @@ for (const scheme of ["light", "dark"]) {
       ["agents/echo", "answered"],
       ["inbox", "A new name"],
       ["metrics", "p99"],
-      ["storage", "Ready"],
+      ["storage", "free of"],
     ]) {
       await page.goto(`${URL_BASE}/#/${view}`);
       await says(page, "main", words);

@@ -58,6 +58,16 @@ fn a_reader_chats_through_a_crash_and_misses_nothing() {
 fn a_server_that_wants_tokens_is_asked_with_one() {
     let guarded = Guarded::start(&[]);
     let (_, token) = guarded.key(&json!({"name": "reader", "scope": "all", "user": "alice"}));
-    let Some(node) = run(include_str!("console_token.mjs"), &guarded.server, &[("TOKEN", &token)]) else { return };
+    let (_, other) = guarded.key(&json!({"name": "other", "namespace": "a", "user": "alice"}));
+    let tokens = [("TOKEN", token.as_str()), ("OTHER", &other)];
+    let Some(node) = run(include_str!("console_token.mjs"), &guarded.server, &tokens) else { return };
+    node.finished();
+}
+
+/// Beside a list of pages that the console is not on.
+#[test]
+fn an_operator_registers_edits_and_deletes_and_sees_the_disk() {
+    let server = Server::with(&Options::default().flags(&["--allow-origin", "https://app.example"]));
+    let Some(node) = run(include_str!("console_edit.mjs"), &server, &[]) else { return };
     node.finished();
 }

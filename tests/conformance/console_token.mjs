@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import puppeteer from "puppeteer-core";
 
-const { URL_BASE, CHROMIUM, SHOTS, TOKEN } = process.env;
+const { URL_BASE, CHROMIUM, SHOTS, TOKEN, OTHER } = process.env;
 const PATIENCE = { timeout: 30_000, polling: 50 };
 const browser = await puppeteer.launch({
   executablePath: CHROMIUM,
@@ -43,6 +43,23 @@ assert.equal(await page.$eval('.message[data-seq="2"] .text', ({ textContent }) 
 const kept = await page.evaluate(() => ({ ...localStorage }));
 assert.ok(!JSON.stringify(kept).includes(TOKEN), "the token is not kept beyond the tab");
 assert.ok(!page.url().includes(TOKEN), "nor shown in the address");
+
+// Who may not see the server is told so, and shown nothing of its disk.
+await page.goto(`${URL_BASE}/#/storage`);
+await page.waitForFunction(() => document.querySelector("main").textContent.includes("free of"), PATIENCE);
+await page.click(".side .user");
+await page.waitForSelector("dialog[open] #sign-in-token", PATIENCE);
+await page.focus("#sign-in-token");
+await give(OTHER);
+await page.waitForFunction(() => document.activeElement?.matches("textarea"), PATIENCE);
+await page.goto(`${URL_BASE}/#/storage`);
+const shown = "section[aria-label=Disk]";
+await page.waitForFunction(
+  (shown) => document.querySelector(shown)?.innerText.includes("may not see the disk"),
+  PATIENCE,
+  shown,
+);
+assert.ok(!(await page.$eval(shown, ({ innerText }) => innerText)).includes("free of"));
 
 console.log("all steps done");
 await browser.close();

@@ -513,6 +513,7 @@ fn health_and_metrics_are_the_servers() {
     assert!(matches!(route(&get("/health/ready"), &CONTEXT), Route::Health(Health::Ready, _)));
     let request = Request::new(Method::Head, "/metrics").with_header("accept", "text/plain");
     assert!(matches!(route(&request, &CONTEXT), Route::Metrics(_)));
+    assert!(matches!(route(&get("/api/storage?limit=3"), &CONTEXT), Route::Storage(..)));
 }
 
 #[test]

@@ -1,6 +1,8 @@
-// The agents: who there is, how each is called, and what became of its last calls.
+// The agents: who there is, how each is called, what became of its last calls, and the ways to register, change and disable one.
 
-import { get } from "./api.js";
+import { agentForm } from "./agent_form.js";
+import { get, patch, remove } from "./api.js";
+import { confirm } from "./confirm.js";
 import { kindOf, nameOf, readAgents } from "./directory.js";
 import { el, icon, replace, write } from "./dom.js";
 import { step } from "./keyboard.js";
@@ -43,7 +45,22 @@ export class Agents {
       "section",
       { class: "list", "aria-label": "Agents" },
       el("h1", { class: "narrow" }, "Agents"),
-      el("header", {}, this.#search),
+      el(
+        "header",
+        {},
+        this.#search,
+        el(
+          "button",
+          {
+            type: "button",
+            class: "button",
+            title: "Register an agent (a)",
+            "aria-label": "Register an agent",
+            onclick: () => this.register(),
+          },
+          icon("plus"),
+        ),
+      ),
       el("div", { class: "scroll" }, this.#list, this.#note),
     ),
     this.#detail,
@@ -75,6 +92,41 @@ export class Agents {
 
   step(by) {
     step(this.#list, by);
+  }
+
+  register() {
+    agentForm(undefined, (agent) => this.#changed(agent));
+  }
+
+  edit() {
+    const agent = this.#agent;
+    if (!agent || isBuiltIn(agent)) return false;
+    agentForm(agent, (changed) => this.#changed(changed));
+    return true;
+  }
+
+  /** Its registration stays, and so do its sessions. */
+  #disable(agent) {
+    confirm({
+      title: `Disable ${agent.name}?`,
+      words: "It is called no more and begins no session. Its sessions and its registration stay: it can be enabled again.",
+      verb: "Disable",
+      act: async () => this.#changed((await remove(pathOf(agent))).agent),
+    });
+  }
+
+  async #enable(agent) {
+    try {
+      this.#changed((await patch(pathOf(agent), { agent: { status: "enabled" } })).agent);
+    } catch (refused) {
+      write(this.#note, refused.message);
+    }
+  }
+
+  #changed({ id }) {
+    const address = `#/agents/${encodeURIComponent(id)}`;
+    if (location.hash === address) void this.show(id);
+    else location.hash = address;
   }
 
   get #agent() {
@@ -117,13 +169,23 @@ export class Agents {
       replace(this.#head, back, el("h1", {}, "No such agent"));
       return replace(this.#about);
     }
+    const own = !isBuiltIn(agent);
+    const edit = el("button", { type: "button", title: "Edit (e)", onclick: () => this.edit() }, "Edit");
+    const isEnabled = agent.status === "enabled";
+    const turn = el(
+      "button",
+      { type: "button", class: "quiet", onclick: () => (isEnabled ? this.#disable(agent) : void this.#enable(agent)) },
+      isEnabled ? "Disable" : "Enable",
+    );
     const talk = el("a", { class: "button", href: `#/chat/new/${encodeURIComponent(agent.id)}` }, "Talk");
     const facts = `${kindOf(agent)} · ${agent.id}${agent.status === "enabled" ? "" : ` · ${agent.status}`}`;
     replace(
       this.#head,
       back,
       el("div", { class: "what" }, el("h1", {}, agent.name), el("p", { class: "muted" }, facts)),
-      agent.status === "enabled" && talk,
+      own && turn,
+      own && edit,
+      isEnabled && talk,
     );
     replace(
       this.#about,
@@ -183,6 +245,9 @@ export class Agents {
   }
 }
 
+const isBuiltIn = (agent) => kindOf(agent) === "built-in";
+const pathOf = ({ id }) => `api/agents/${encodeURIComponent(id)}`;
+
 function rowOf({
   ended_at,
   error,
@@ -234,7 +299,7 @@ function aboutEcho() {
       ".",
     ),
     el("h2", { class: "section" }, "An agent of your own"),
-    el("p", {}, "An agent is a URL that answers with AI SDK chunks. Register it, and it stands in this list:"),
+    el("p", {}, "An agent is a URL that answers with AI SDK chunks. Register it here, with the plus above the list, or so:"),
     el("pre", { tabIndex: 0 }, REGISTER.replace("ADDRESS", location.origin)),
   ];
 }

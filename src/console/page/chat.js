@@ -8,7 +8,10 @@ const isWide = () => matchMedia("(min-width: 700px)").matches;
 
 export class Chat {
   #list = new SessionList();
-  #thread = new Thread((info) => this.#list.noticed(info));
+  #thread = new Thread(
+    (info) => this.#list.noticed(info),
+    (id) => this.#list.gone(id),
+  );
   element = el("div", { class: "split chat" }, this.#list.element, this.#thread.element);
 
   #last;

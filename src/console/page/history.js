@@ -76,8 +76,8 @@ class History extends EventTarget {
     let place = this.#places.get(key);
     if (place === undefined) {
       this.#places.set(key, (place = this.#places.size));
-      const shard = Number(labels.shard ?? 0);
-      this.#shards.add(shard);
+      const shard = labels.shard === undefined ? undefined : Number(labels.shard); // some are the whole server's
+      if (shard !== undefined) this.#shards.add(shard);
       const { shard: _, ...rest } = labels;
       if (!this.#families.has(name)) this.#families.set(name, []);
       this.#families.get(name).push({ place, shard, labels: rest });
@@ -103,7 +103,8 @@ class History extends EventTarget {
 
   /** What it is now, over all shards or of one. */
   now(name, shard, labels) {
-    return this.latest ? total(this.latest, this.#of(name, shard, labels)) : null;
+    const places = this.#of(name, shard, labels);
+    return this.latest && places.length > 0 ? total(this.latest, places) : null;
   }
 
   /** The sample about `LATELY_MS` before the latest. */

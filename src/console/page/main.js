@@ -135,6 +135,8 @@ function keys() {
   onKey("c", "Write", () => ask("compose"));
   onKey("x", "Stop the answer", () => ask("stop"));
   onKey("r", "Rename the session", () => ask("rename"));
+  onKey("a", "Register an agent", () => ask("register"), ["agents"]);
+  onKey("e", "Edit the agent", () => ask("edit"), ["agents"]);
   onKey("m", "Mark as read", () => ask("mark"));
   onKey("t", "Theme", () => themed(turnTheme()));
   onKey("?", "This help", () => void help());

@@ -94,6 +94,13 @@ export class SessionList {
     this.#draw();
   }
 
+  /** A session was deleted for good here. */
+  gone(id) {
+    this.#sessions.delete(id);
+    this.#rows.delete(id);
+    this.#draw();
+  }
+
   #scope(ofAll) {
     if (this.#ofAll === ofAll) return;
     this.#ofAll = ofAll;

@@ -2,6 +2,7 @@
 
 import { health } from "./api.js";
 import { Chart } from "./chart.js";
+import { Disk } from "./disk.js";
 import { el, replace } from "./dom.js";
 import { history } from "./history.js";
 import { fill, page, parted, said, tiles } from "./metrics.js";
@@ -56,6 +57,7 @@ export class Storage {
   #sync = new Chart("One sync of the disk", ["p50", "p99"], duration);
   #syncs = new Chart("Syncs a second", ["all shards"], brief);
   #fill = new Chart("Messages made durable by one sync", ["all shards"], brief);
+  #disk = new Disk();
   element = page(
     [el("h1", {}, "Storage"), el("span", { class: "grow" }), this.#health],
     this.#note,
@@ -67,6 +69,7 @@ export class Storage {
     ),
     el("h2", { class: "section" }, "Log of each shard"),
     this.#table,
+    this.#disk.element,
     el(
       "p",
       { class: "after muted" },
@@ -80,12 +83,14 @@ export class Storage {
     history.addEventListener("sample", this.#draw);
     this.#timer = setInterval(() => document.visibilityState === "visible" && void this.#ask(), HEALTH_EVERY_MS);
     void this.#ask();
+    this.#disk.show();
     this.#update();
   }
 
   hide() {
     history.removeEventListener("sample", this.#draw);
     clearInterval(this.#timer);
+    this.#disk.hide();
   }
 
   async #ask() {

@@ -1,6 +1,7 @@
 // One session on the screen: its messages, the answer that is running, what became of the connection, and the composer.
 
 import { get, patch, post, remove } from "./api.js";
+import { confirm } from "./confirm.js";
 import { Composer } from "./composer.js";
 import { agentOf, kindOf, nameOf } from "./directory.js";
 import { el, icon, replace, write } from "./dom.js";
@@ -17,6 +18,7 @@ const BEGINNING_PX = 300;
 
 export class Thread {
   #session;
+  #gone;
   #socket;
   #noticed;
   #isLost = false;
@@ -51,8 +53,8 @@ export class Thread {
     this.#composer.element,
   );
 
-  constructor(noticed) {
-    this.#noticed = noticed;
+  constructor(noticed, gone) {
+    [this.#noticed, this.#gone] = [noticed, gone];
     document.addEventListener("visibilitychange", () => this.#seen());
     connection.addEventListener(
       "state",
@@ -133,6 +135,21 @@ export class Thread {
     const session = this.#session;
     await remove(`api/sessions/${session.id}`);
     this.#told(session, { ...session.info, status: "archived" });
+  }
+
+  #delete() {
+    const { id, info, lastSeq } = this.#session;
+    const count = lastSeq === 1 ? "its message" : `its ${lastSeq} messages`;
+    confirm({
+      title: "Delete for good?",
+      words: `"${titleOf(info)}" and ${count} go for everybody, and nothing brings them back. Archiving keeps them.`,
+      verb: "Delete for good",
+      act: async () => {
+        await remove(`api/sessions/${id}?permanent=true`);
+        this.#gone(id);
+        if (this.#session?.id === id) location.hash = "#/chat/new";
+      },
+    });
   }
 
   // ---- one session --------------------------------------------------------------------------------------------------
@@ -231,6 +248,11 @@ export class Thread {
     const archive =
       info.status !== "archived" &&
       el("button", { type: "button", class: "quiet", onclick: () => void this.#archive() }, "Archive");
+    const erase = el(
+      "button",
+      { type: "button", class: "quiet", title: "Delete for good", onclick: () => this.#delete() },
+      "Delete",
+    );
     const back = el("a", { class: "back", href: "#/chat", "aria-label": "All sessions" }, icon("back"));
     replace(
       this.#head,
@@ -238,6 +260,7 @@ export class Thread {
       el("div", { class: "what" }, this.#title, el("p", { class: "muted" }, facts.filter(Boolean).join(" · "))),
       copy,
       archive,
+      erase,
     );
   }
 

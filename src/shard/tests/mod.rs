@@ -6,6 +6,7 @@ mod asks;
 mod blobs;
 mod durability;
 mod histories;
+mod holdings;
 mod inboxes;
 mod keys;
 mod reads;

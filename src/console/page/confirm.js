@@ -1,0 +1,26 @@
+// Asks once more before something is done that cannot be taken back. What undoes nothing has the focus, so that a second press of the
+// same key does no harm.
+
+import { el, write } from "./dom.js";
+import { dialog } from "./keyboard.js";
+
+/** Does `act` if `verb` is pressed; a refusal is told in the dialog, which stays. */
+export function confirm({ title, words, verb, act }) {
+  const refused = el("p", { class: "notice bad", role: "alert", hidden: true });
+  const go = el("button", { type: "button", class: "danger" }, verb);
+  const cancel = el("button", { type: "button", onclick: () => box.close() }, "Cancel");
+  go.addEventListener("click", async () => {
+    go.disabled = true;
+    try {
+      await act();
+      box.close();
+    } catch (refusal) {
+      write(refused, refusal.message);
+      refused.hidden = false;
+      go.disabled = false;
+      go.focus();
+    }
+  });
+  const box = dialog(title, el("div", { class: "form" }, el("p", {}, words), refused, el("div", { class: "actions" }, cancel, go)));
+  cancel.focus();
+}
