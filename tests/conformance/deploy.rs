@@ -205,6 +205,36 @@ fn the_unit_is_one_that_systemd_understands() {
     assert!(output.status.success() && !complaints.contains("fleetlm.service"), "{complaints}");
 }
 
+/// The calls of one of systemd's groups, with those of the groups in it.
+fn calls_of(group: &str, listing: &str) -> BTreeSet<String> {
+    let lines = listing.lines().skip_while(|line| *line != group).skip(1);
+    let members = lines.take_while(|line| line.starts_with(' ')).map(str::trim).filter(|line| !line.starts_with('#'));
+    members
+        .flat_map(|name| if name.starts_with('@') { calls_of(name, listing) } else { [name.to_owned()].into() })
+        .collect()
+}
+
+#[test]
+fn the_unit_allows_every_system_call_that_the_server_makes() {
+    let Ok(output) = Command::new("systemd-analyze").args(["syscall-filter", "--no-pager"]).output() else {
+        return missing("systemd-analyze is not installed: the unit's system calls were not looked at");
+    };
+    let listing = said(&output);
+    let unit = text("fleetlm.service");
+    let filter = unit.lines().find_map(|line| line.strip_prefix("SystemCallFilter=")).expect("the unit has a filter");
+    let allowed = filter
+        .split(' ')
+        .chain(["@default"])
+        .flat_map(|name| if name.starts_with('@') { calls_of(name, &listing) } else { [name.to_owned()].into() });
+    let allowed: BTreeSet<String> = allowed.collect();
+    assert!(allowed.len() > 200, "{allowed:?}");
+    let profile: Value = serde_json::from_str(&text("seccomp.json")).expect("the profile is JSON");
+    let names = profile["syscalls"].as_array().expect("rules").iter().filter_map(|rule| rule["names"].as_array());
+    let refused: Vec<&str> =
+        names.flatten().filter_map(Value::as_str).filter(|name| !allowed.contains(*name)).collect();
+    assert_eq!(refused, [""; 0], "the server makes these, as traced");
+}
+
 /// Tenths: 100 is a service that may do everything. The unit had 17 when this was written.
 const EXPOSURE_MAX: u8 = 20;
 
