@@ -5,6 +5,9 @@
 //! can fail. Exceptions stand in one table with their reason. It reads text and not syntax: cheap, and good enough because
 //! the source is formatted.
 
+#[path = "tidy/messages.rs"]
+mod messages;
+
 use std::path::{Path, PathBuf};
 
 /// A file of the repository.

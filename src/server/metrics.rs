@@ -2,6 +2,7 @@
 //!
 //! Names of the original (contract 1.7) are kept where the thing still exists; durations are in milliseconds as there.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -143,6 +144,7 @@ pub(super) enum Level {
     CallsOpen,
     RunsBytes,
     WebhookConnections,
+    Ready,
 }
 
 const COUNTERS: [(Which, &str, &str); 28] = [
@@ -188,7 +190,7 @@ const COUNTERS: [(Which, &str, &str); 28] = [
     (Which::Ratings, "fleetlm_feedback", "Ratings of answers, changed ones included"),
 ];
 
-const GAUGES: [(Level, &str, &str); 15] = [
+const GAUGES: [(Level, &str, &str); 16] = [
     (Level::ConnectionsOpen, "fleetlm_connections_open", "Open TCP connections"),
     (Level::SocketsOpen, "fleetlm_sockets_open", "Open WebSockets"),
     (Level::LongPollsOpen, "fleetlm_long_polls_open", "Open long-poll sessions"),
@@ -204,6 +206,7 @@ const GAUGES: [(Level, &str, &str); 15] = [
     (Level::CallsOpen, "fleetlm_agent_calls_open", "Calls of agents under way"),
     (Level::RunsBytes, "fleetlm_agent_runs_bytes", "Bytes of the chunks of running answers"),
     (Level::WebhookConnections, "fleetlm_webhook_connections_open", "Open connections to webhooks, idle ones included"),
+    (Level::Ready, "fleetlm_ready", "1 while nothing keeps the shard from being ready"),
 ];
 
 impl Default for Metrics {
@@ -251,12 +254,12 @@ impl Metrics {
         }
     }
 
-    /// All series in Prometheus' text format.
+    /// All series in Prometheus' text format, version 0.0.4.
     pub(super) fn render(&self) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing into a String does not fail");
-        text
+        prometheus_text(&text)
     }
 
     /// The series of one shard.
@@ -280,6 +283,25 @@ impl Metrics {
             shard,
         }
     }
+}
+
+/// The registry writes OpenMetrics, where the `HELP` and `TYPE` of a counter lack the `_total` of its samples and a mark ends the page. In
+/// the format that the answer names, a counter's samples would have neither help nor type then.
+fn prometheus_text(open_metrics: &str) -> String {
+    let counter = |line: &'_ str| Some(line.strip_prefix("# TYPE ")?.strip_suffix(" counter")?.to_owned());
+    let counters: HashSet<String> = open_metrics.lines().filter_map(counter).collect();
+    let mut text = String::with_capacity(open_metrics.len() + 16 * counters.len());
+    for line in open_metrics.lines().filter(|line| *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what), Some(name), Some(said)) if counters.contains(name) => {
+                text.extend(["# ", what, " ", name, "_total ", said]);
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// One shard's handles on its own series.
@@ -423,8 +445,13 @@ mod tests {
             "fleetlm_log_poisoned{shard=\"3\"} 1",
             "fleetlm_disk_free_bytes 5",
             "fleetlm_disk_size_bytes 9223372036854775807",
+            "# HELP fleetlm_http_requests_total HTTP requests.",
+            "# TYPE fleetlm_http_requests_total counter",
+            "# TYPE fleetlm_log_poisoned gauge",
+            "# TYPE fleetlm_session_append_duration histogram",
         ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
+            assert!(text.lines().any(|one| one == line), "{line} is missing in\n{text}");
         }
+        assert!(!text.contains("# EOF"), "that is OpenMetrics");
     }
 }

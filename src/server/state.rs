@@ -76,8 +76,8 @@ impl SharedState {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes over what a shard says of itself.
-    pub fn publish(&self, shard: ShardId, status: &ShardStatus) {
+    /// Takes over what a shard says of itself; whether nothing keeps it from being ready now.
+    pub fn publish(&self, shard: ShardId, status: &ShardStatus) -> bool {
         let trouble = match status {
             _ if status.poisoned => Some(format!("shard {}: a sync failed, its log takes no appends", shard.0)),
             _ if status.disk_full => {
@@ -92,7 +92,9 @@ impl SharedState {
             (Some(old), None) if !old.ends_with(STARTING) => tracing::info!("no more: {old}"),
             _ => {}
         }
+        let is_ready = trouble.is_none() && !self.is_draining();
         *known = trouble;
+        is_ready
     }
 
     /// What keeps the server from being ready; empty when it is.
@@ -120,10 +122,11 @@ mod tests {
     fn ready_means_that_every_shard_runs_and_no_log_is_poisoned() {
         let state = SharedState::new(2);
         assert_eq!(state.troubles().len(), 2);
-        state.publish(ShardId(0), &ShardStatus::default());
-        state.publish(ShardId(1), &ShardStatus { poisoned: true, ..ShardStatus::default() });
+        assert!(state.publish(ShardId(0), &ShardStatus::default()));
+        assert!(!state.publish(ShardId(1), &ShardStatus { poisoned: true, ..ShardStatus::default() }));
         assert_eq!(state.troubles(), ["shard 1: a sync failed, its log takes no appends"]);
         state.drain();
+        assert!(!state.publish(ShardId(0), &ShardStatus::default()));
         assert_eq!(state.troubles().len(), 2);
     }
 

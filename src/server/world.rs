@@ -429,7 +429,8 @@ impl World {
         self.metrics.take_over(&status);
         self.metrics.set(Level::WebhookConnections, self.outbound.open_connections() as u64);
         self.metrics.set(Level::LongPollsOpen, self.long_polls.borrow().len() as u64);
-        self.state.publish(self.id, &status);
+        let is_ready = self.state.publish(self.id, &status);
+        self.metrics.set(Level::Ready, u64::from(is_ready));
     }
 
     /// Begins no further call of an agent.

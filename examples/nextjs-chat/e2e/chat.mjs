@@ -164,6 +164,42 @@ async function theSessionsAreListed(person) {
   await person.look("dark");
 }
 
+/** A phone: nothing is wider than it, and one can write at once, with a short conversation, a long one, and many sessions. */
+async function aPhoneShowsAllOfIt(person) {
+  await person.page.setViewport({ width: 390, height: 844, hasTouch: true, isMobile: true });
+  for (const value of ["light", "dark"]) {
+    await person.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }]);
+    await fits(person, `phone-${value}`);
+  }
+  await person.say(`one_word_without_end_${"x".repeat(200)} ${"and many that have one ".repeat(30)}`);
+  await person.sees("article.agent[data-state=stored]", "one_word_without_end");
+  await fits(person, "phone-long");
+  for (let count = 0; count < 6; count++) await person.press("New chat");
+  await person.sees(".empty");
+  await fits(person, "phone-sessions");
+}
+
+async function fits(person, name) {
+  await person.look(name);
+  const found = await person.page.evaluate(() => {
+    const wide = [...document.querySelectorAll("body, body *")].filter((element) => {
+      const { left, right } = element.getBoundingClientRect();
+      return left < -1 || right > innerWidth + 1;
+    });
+    const composer = document.querySelector("form").getBoundingClientRect();
+    const messages = document.querySelector(".messages").getBoundingClientRect();
+    return {
+      wide: wide.map(({ tagName, className }) => `${tagName}.${className}`),
+      scrolls: document.documentElement.scrollWidth > innerWidth,
+      isComposerThere: composer.top >= 0 && composer.bottom <= innerHeight && composer.height > 40,
+      isRoomToRead: messages.height > innerHeight / 3,
+      fontSize: getComputedStyle(document.querySelector("textarea")).fontSize,
+    };
+  });
+  // A smaller letter makes phones zoom into the field.
+  assert.deepEqual(found, { wide: [], scrolls: false, isComposerThere: true, isRoomToRead: true, fontSize: "16px" }, name);
+}
+
 async function main() {
   const server = await startFleetLM();
   const FLEETLM_URL = `http://127.0.0.1:${server.port}`;
@@ -180,6 +216,10 @@ async function main() {
   await page.setViewport({ width: 1200, height: 760 });
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("response", (response) => {
+    const isOfThePage = new URL(response.url()).origin === app;
+    if (isOfThePage && response.status() >= 400) errors.push(`${response.status()}: ${response.url()}`);
+  });
   page.on("request", (request) => {
     if (!/^(https?:\/\/127\.0\.0\.1:|data:)/.test(request.url())) errors.push(`asked for ${request.url()}`);
   });
@@ -190,6 +230,7 @@ async function main() {
     await anAnswerIsStopped(person);
     await aLostConnectionComesBack(person, server);
     await theSessionsAreListed(person);
+    await aPhoneShowsAllOfIt(person);
   } catch (error) {
     console.error("the page:", await page.$eval("body", ({ innerText }) => innerText), errors);
     throw error;
