@@ -3,11 +3,11 @@
 //!
 //! Invariants: a block that no row of [`CLAIMS`] speaks for fails [`every_block_of_the_documentation_is_spoken_for`], and so does a row whose test is not
 //! there or does not read the page. Only addresses, paths and ports are changed on the way to a shell.
-//! Not here: the answers themselves (`newcomer`, `reference`), and snippets in TypeScript (`ts_client`).
+//! Not here: the answers themselves (`newcomer`, `reference`), commands within sentences (`commands`), and snippets in TypeScript (`ts_client`).
 
+mod commands;
 mod newcomer;
 mod reference;
-mod words;
 
 use crate::harness::server::binary;
 use crate::harness::{Server, Value};
@@ -75,11 +75,13 @@ const CLAIMS: &[(&str, &str, By)] = &[
     ("docs/concepts.md", "sh", Test(NEWCOMER, "the_concepts_hold_as_they_are_shown")),
     ("docs/console.md", "", Test(NEWCOMER, "a_start_prints_what_the_pages_show")),
     ("docs/operations.md", "", Test(REFERENCE, "operations_shows_what_the_commands_print")),
+    ("docs/operations.md", "json", Test(REFERENCE, "operations_shows_what_the_commands_print")),
     ("docs/operations.md", "sh", Test(REFERENCE, "operations_shows_what_the_commands_print")),
     ("docs/cli.md", "", Test(REFERENCE, "the_command_line_answers_as_its_page_shows")),
     ("docs/auth.md", "sh", Test(REFERENCE, "keys_are_made_and_revoked_as_the_page_says")),
     ("docs/webhooks.md", "sh", Test(REFERENCE, "a_webhook_is_called_as_the_page_shows_and_its_answer_understood")),
     ("docs/webhooks.md", "http", Test(REFERENCE, "a_webhook_is_called_as_the_page_shows_and_its_answer_understood")),
+    ("docs/webhooks.md", "python", Test(REFERENCE, "a_webhook_is_called_as_the_page_shows_and_its_answer_understood")),
     ("docs/webhooks.md", "jsonl", Test(REFERENCE, "a_webhook_is_called_as_the_page_shows_and_its_answer_understood")),
     ("docs/webhooks.md", "json", Test(REFERENCE, "compactions_and_teams_are_told_what_the_page_shows")),
     ("docs/protocol.md", "json", Test(REFERENCE, "sessions_messages_and_inboxes_have_the_shapes_of_the_page")),

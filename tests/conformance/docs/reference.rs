@@ -66,7 +66,7 @@ fn operations_shows_what_the_commands_print() {
     words.extend(["--admin-key-file".to_owned(), text(&admin).to_owned()]);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let server = Server::on(folder.path(), &secured.options().flags(&without(&words, &["--tls-cert", "--tls-key"])));
-    assert!(server.log().contains("listening on https://"), "{}", server.log());
+    server.logged("listening on https://", 1);
     server.kill();
 
     // Sealed by a restart, unsealed by a kill, and with a key.
@@ -80,6 +80,7 @@ fn operations_shows_what_the_commands_print() {
             server.stop();
             printed(&["keys", "create", "--data-dir", text(folder.path()), "--name", "ops"]);
         } else {
+            same_fields(&json_with("docs/operations.md", "bytes_free"), &server.get("/api/storage").expect(200));
             server.kill();
         }
     }
@@ -195,6 +196,16 @@ fn a_webhook_is_called_as_the_page_shows_and_its_answer_understood() {
     server.say(&session, "alice", "Hello!");
     let mut call = agent.call_within(HANG).expect("the agent is called");
     is_called_as_shown(&call, &blocks(&page, "http").pop().expect("the page shows a call"));
+    if runs("python3", &["--version"]) {
+        signature_holds(
+            &call,
+            &blocks(&page, "python").pop().expect("the page checks a signature"),
+            &server,
+            folder.path(),
+        );
+    } else {
+        missing("Python is not installed: the check of signatures was not tried");
+    }
     let answer = blocks(&page, "jsonl").pop().expect("the page shows an answer");
     call.head(200, &[("content-type", "text/plain")]);
     call.piece(answer);
@@ -202,6 +213,26 @@ fn a_webhook_is_called_as_the_page_shows_and_its_answer_understood() {
     let stored = wait_for(&server, &session, 2);
     assert_eq!(stored["content"]["parts"][0]["text"], "Hello, Alice.", "{stored}");
     assert_eq!(stored["metadata"]["termination"], "finish", "{stored}");
+}
+
+/// The page's function takes the real call for real, and neither another body, nor another secret, nor an old one.
+#[track_caller]
+fn signature_holds(call: &Call, function: &str, server: &Server, folder: &Path) {
+    let cases = "
+import json
+headers, body = json.load(open('headers.json')), open('body', 'rb').read()
+signed = 'v1=' + hmac.new(b's3cret', b'1700000000.' + body, hashlib.sha256).hexdigest()
+old = dict(headers, **{'x-fleetlm-timestamp': '1700000000', 'x-fleetlm-signature': signed})
+print(is_from_fleetlm(b's3cret', headers, body), is_from_fleetlm(b's3cret', headers, body + b' '),
+      is_from_fleetlm(b'secret', headers, body), is_from_fleetlm(b's3cret', old, body), is_from_fleetlm(b's3cret', {}, body))
+";
+    let headers: serde_json::Map<String, Value> =
+        call.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).expect("it can be written");
+    write("headers.json", Value::from(headers).to_string().as_bytes());
+    write("body", &call.body);
+    write("check.py", format!("{function}\n{cases}").as_bytes());
+    assert_eq!(shell("python3 check.py", server, folder).trim(), "True False False False False");
 }
 
 /// The call has the shown request line, and headers and fields of the shown names.
