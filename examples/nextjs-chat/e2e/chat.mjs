@@ -167,6 +167,7 @@ async function theSessionsAreListed(person) {
 /** A phone: nothing is wider than it, and one can write at once, with a short conversation, a long one, and many sessions. */
 async function aPhoneShowsAllOfIt(person) {
   await person.page.setViewport({ width: 390, height: 844, hasTouch: true, isMobile: true });
+  await person.sees("article.agent[data-state=stored]", "Hello, FleetLM"); // to become a phone is to load the page again
   for (const value of ["light", "dark"]) {
     await person.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }]);
     await fits(person, `phone-${value}`);
