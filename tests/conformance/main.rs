@@ -23,6 +23,7 @@ mod node;
 mod openapi;
 mod packages;
 mod phoenix_client;
+mod pictures;
 mod published_code;
 mod resume;
 mod seed_apis;

@@ -37,6 +37,8 @@ const CRYPTOGRAPHY: &str = "cryptography==50.0.2";
 /// Drives a browser that is there already, and what judges whether everybody can use a page.
 const PUPPETEER: &str = "puppeteer-core@24.43.1";
 const AXE: &str = "axe-core@4.14.1";
+/// Draws the diagrams of the documentation, as the page that hosts it does.
+const MERMAID: &str = "mermaid@12.3.0";
 
 /// One installation at a time, so that tests of one run do not start the same.
 static INSTALLING: Mutex<()> = Mutex::new(());
@@ -66,11 +68,22 @@ pub fn ai(version: &str) -> Option<PathBuf> {
 
 /// A folder from which the driver of a browser can be imported, and the browser.
 pub fn browser() -> Option<(PathBuf, PathBuf)> {
-    let Some(chromium) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(program) else {
-        missing("Chromium is not installed: the console was not looked at");
-        return None;
-    };
+    let chromium = chromium("the console was not looked at")?;
     Some((npm("console", [("puppeteer-core", PUPPETEER), ("axe-core", AXE)])?, chromium))
+}
+
+/// The same for what draws diagrams.
+pub fn mermaid() -> Option<(PathBuf, PathBuf)> {
+    let chromium = chromium("the diagrams were not drawn")?;
+    Some((npm("mermaid", [("puppeteer-core", PUPPETEER), ("mermaid", MERMAID)])?, chromium))
+}
+
+fn chromium(otherwise: &str) -> Option<PathBuf> {
+    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(program);
+    if found.is_none() {
+        missing(&format!("Chromium is not installed: {otherwise}"));
+    }
+    found
 }
 
 /// Where a program of this name stands on the path.
