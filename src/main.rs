@@ -28,10 +28,19 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("fleetlm: {}", cli::plain(&format!("{error:#}"))); // it may quote what strangers have said
+            eprintln!("fleetlm: {}", cli::plain(&told(&error))); // it may quote what strangers have said
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes. One that the error before it has quoted at its end is not said again.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
 }
 
 fn serve(config: ServeConfig) -> anyhow::Result<ExitCode> {

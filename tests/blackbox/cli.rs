@@ -246,3 +246,12 @@ fn what_cannot_be_reached_or_understood_is_said_in_a_line() {
         refused(&binary().args(["sessions", "--url", bad]).output().expect("it runs"));
     }
 }
+
+#[test]
+fn a_failure_says_each_of_its_causes_once() {
+    let output = binary().args(["check", "/nowhere/at/all"]).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.lines().count() == 1, "{said}");
+    assert_eq!(said.matches("No such file or directory").count(), 1, "{said}");
+    assert!(said.contains("/nowhere/at/all"), "{said}");
+}

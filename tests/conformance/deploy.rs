@@ -138,6 +138,18 @@ fn every_series_is_explained_to_operators() {
     }
 }
 
+#[test]
+fn every_series_that_a_page_names_is_explained_to_operators() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let explained = words(include_str!("../../docs/operations.md"), "fleetlm_");
+    for entry in std::fs::read_dir(folder).expect("there is documentation") {
+        let path = entry.expect("an entry").path();
+        let Ok(page) = std::fs::read_to_string(&path) else { continue }; // a folder
+        let unknown: Vec<String> = words(&page, "fleetlm_").difference(&explained).cloned().collect();
+        assert!(unknown.is_empty(), "{} names {unknown:?}, which docs/operations.md does not", path.display());
+    }
+}
+
 /// The anchors of a page, as GitHub makes them of its headings.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
