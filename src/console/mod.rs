@@ -236,6 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_says_how_large_it_is() {
+        let kilobytes = |bytes: usize| (bytes + 500) / 1000;
+        let plain: usize = FILES.iter().map(|file| file.content.len()).sum();
+        let sent: usize = FILES.iter().map(|file| file.gzip.len()).sum();
+        let sentence =
+            format!("{} files, {} KB; {} KB are sent to a browser", FILES.len(), kilobytes(plain), kilobytes(sent));
+        assert!(include_str!("../../docs/console.md").contains(&sentence), "{sentence}");
+    }
+
+    #[test]
     fn the_page_stays_small() {
         let sent: usize = FILES.iter().map(|file| file.gzip.len()).sum();
         assert!(sent < 64 * 1024, "{sent} bytes");

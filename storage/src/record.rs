@@ -255,6 +255,36 @@ mod tests {
         encode(&record, lsn, Lsn::new(1, 4096), Lsn::new(1, 8192), salt)
     }
 
+    #[test]
+    fn a_header_lies_as_the_page_on_the_format_draws_it() {
+        let page = include_str!("../../docs/log-format.md");
+        let block = page.split("### Record").nth(1).unwrap().split("```").nth(1).unwrap();
+        let mut rows = block.lines().filter(|line| !line.trim().is_empty());
+        let places: Vec<usize> = rows.next().unwrap().split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let names: Vec<&str> = rows.next().unwrap().split('|').map(str::trim).filter(|name| !name.is_empty()).collect();
+        // Each field has a byte of its own, so that none can stand where another is drawn.
+        let repeated = |byte: u8| u64::from_le_bytes([byte; 8]);
+        let bytes = Header {
+            crc: repeated(1) as u32,
+            len: repeated(2) as u32,
+            kind: Kind(3),
+            flags: 4,
+            meta_len: repeated(5) as u16,
+            time_us: repeated(7),
+            key: Key(u128::from_le_bytes([8; 16])),
+            seq: repeated(9),
+            prev: Lsn(repeated(10)),
+            durable: Lsn(repeated(11)),
+        }
+        .encode();
+        let fields = ["crc", "len", "kind", "flags", "meta_len", "zero", "time", "key", "seq", "prev", "durable"];
+        assert_eq!(names[..fields.len()], fields);
+        for (at, field) in fields.iter().enumerate() {
+            let byte = if *field == "zero" { 0 } else { at as u8 + 1 };
+            assert!(bytes[places[at]..places[at + 1]].iter().all(|found| *found == byte), "{field}");
+        }
+    }
+
     proptest! {
         #[test]
         fn encode_then_decode_is_identity(payload in prop::collection::vec(any::<u8>(), 0..200), meta in prop::collection::vec(any::<u8>(), 0..40), offset in 512u32..100_000, salt in any::<u64>()) {

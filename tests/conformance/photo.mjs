@@ -14,7 +14,7 @@ for (const theme of ["light", "dark"]) {
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
   await page.goto(`${URL_BASE}/#/chat/${SESSION}`);
   await page.waitForFunction(
-    () => ["02:14", "primary while lag", "below half of what"].every((text) => document.body.innerText.includes(text)),
+    () => ["02:14", "primary while lag", "more than half of what"].every((text) => document.body.innerText.includes(text)),
     PATIENCE,
   );
   await page.screenshot({ path: `${SHOTS}/console-${theme}.png` });

@@ -108,7 +108,7 @@ const CLAIMS: &[(&str, &str, By)] = &[
     (
         "docs/log-format.md",
         "",
-        Nobody("pictures of bytes; the numbers are held against the code by storage/tests/golden.rs"),
+        Nobody("pictures of bytes; storage/src/record.rs and tests/golden.rs hold the format against them"),
     ),
 ];
 
