@@ -348,7 +348,7 @@ pub const PAGE_SEGMENTS_MAX: usize = 1_000;
 pub const SNAPSHOTS_SHOWN_MAX: usize = 1_024;
 /// Seconds between two looks at how much room the file system of the data folder has.
 pub const DISK_LOOK_S: u64 = 1;
-/// Files of sessions that are weighed for an answer about the storage. More: the answer says that it is not all. A second of a helper thread.
-pub const BLOBS_WEIGHED_MAX: u64 = 1_000_000;
+/// Files of sessions that are weighed for an answer about the storage. More: the answer says that it is not all. A moment of a helper thread.
+pub const BLOBS_WEIGHED_MAX: u64 = 100_000;
 /// Seconds for which their weight is remembered.
 pub const BLOBS_WEIGHED_S: u64 = 60;

@@ -29,7 +29,7 @@ pub(super) struct Folder {
     dir: PathBuf,
     blobs: Blobs,
     /// What the files of sessions weighed, and when.
-    weighed: Mutex<Option<(Instant, BlobsWeight)>>,
+    weighed: Mutex<Option<(Instant, Option<BlobsWeight>)>>,
 }
 
 impl Folder {
@@ -52,7 +52,7 @@ impl Folder {
     fn look(&self, files: &[String]) -> Facts {
         let mut facts = Facts {
             room: told("the file system's room", self.room()),
-            blobs: told("the files of sessions", self.weight()),
+            blobs: told("the files of sessions", self.weight()).flatten(),
             times: files.iter().map(|file| self.times(file)).collect(),
             ..Facts::default()
         };
@@ -86,16 +86,21 @@ impl Folder {
         Ok((shown.collect(), total))
     }
 
-    /// Weighed anew when it is old. Who asks meanwhile waits for it.
-    fn weight(&self) -> io::Result<BlobsWeight> {
-        let mut weighed = self.weighed.lock().expect("no thread panics with this lock: panics abort");
+    /// Weighed anew when it is old; `None` while somebody weighs, and for as long again after a look that failed: who asks holds a
+    /// helper thread that uploads and downloads want too.
+    fn weight(&self) -> io::Result<Option<BlobsWeight>> {
+        let Ok(mut weighed) = self.weighed.try_lock() else { return Ok(None) };
         match &*weighed {
             Some((when, weight)) if when.elapsed() < Duration::from_secs(limits::BLOBS_WEIGHED_S) => Ok(*weight),
             _ => {
-                let storage::Weight { blobs: files, bytes, is_whole } = self.blobs.weigh(limits::BLOBS_WEIGHED_MAX)?;
-                let weight = BlobsWeight { files, bytes, is_whole };
-                *weighed = Some((Instant::now(), weight));
-                Ok(weight)
+                let found = self.blobs.weigh(limits::BLOBS_WEIGHED_MAX);
+                let weight = found.map(|storage::Weight { blobs: files, bytes, is_whole }| BlobsWeight {
+                    files,
+                    bytes,
+                    is_whole,
+                });
+                *weighed = Some((Instant::now(), weight.as_ref().ok().copied()));
+                weight.map(Some)
             }
         }
     }
@@ -191,8 +196,19 @@ mod tests {
         let (_dir, folder) = folder();
         folder.blobs.put(b"four").unwrap();
         let weight = BlobsWeight { files: 1, bytes: 4, is_whole: true };
-        assert_eq!(folder.weight().unwrap(), weight);
+        assert_eq!(folder.weight().unwrap(), Some(weight));
         folder.blobs.put(b"more of it").unwrap();
-        assert_eq!(folder.weight().unwrap(), weight);
+        assert_eq!(folder.weight().unwrap(), Some(weight));
+        let somebody = folder.weighed.lock().unwrap();
+        assert_eq!(folder.weight().unwrap(), None, "nobody waits for somebody who weighs");
+        drop(somebody);
+    }
+
+    #[test]
+    fn a_weighing_that_failed_is_not_tried_again_at_once() {
+        let (dir, folder) = folder();
+        drop(dir);
+        assert!(folder.weight().is_err());
+        assert_eq!(folder.weight().unwrap(), None);
     }
 }

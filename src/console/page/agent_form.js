@@ -119,8 +119,11 @@ class AgentForm {
     const wrong = el("p", { id: `${id}-wrong`, class: "bad", hidden: true });
     const note = hint && el("p", { id: `${id}-hint`, class: "muted" }, hint);
     input.setAttribute("aria-describedby", [note && note.id, wrong.id].filter(Boolean).join(" "));
-    const read = () => (kind === "flag" ? input.checked : input.value);
-    this.#fields.set(name, { input, wrong, kind, read, began: textOf(kind, stored) });
+    const readOf = (control) => (kind === "flag" ? control.checked : control.value);
+    const read = () => readOf(input);
+    // As a control gives it back: a line break in what is stored is no change of the reader's.
+    const began = readOf(inputOf(kind, id, textOf(kind, stored), stored));
+    this.#fields.set(name, { input, wrong, kind, read, began });
     const forgets = kind === "secret" && stored && this.#forgets(input);
     return [el("label", { for: id }, label), input, forgets, note, wrong];
   }

@@ -10,14 +10,16 @@ export function confirm({ title, words, verb, act }) {
   const go = el("button", { type: "button", class: "danger" }, verb);
   const cancel = el("button", { type: "button", onclick: () => box.close() }, "Cancel");
   go.addEventListener("click", async () => {
-    go.disabled = true;
+    go.disabled = cancel.disabled = true;
     try {
       await act();
       box.close();
     } catch (refusal) {
+      // Who has closed it meanwhile has taken nothing back, and is told all the same.
+      if (!box.open) (document.body.append(box), box.showModal());
       write(refused, refusal.message);
       refused.hidden = false;
-      go.disabled = false;
+      go.disabled = cancel.disabled = false;
       go.focus();
     }
   });

@@ -37,6 +37,7 @@ export class Disk {
   #room = el("div", {});
   #files = el("p", { class: "after muted" });
   #shards = el("div", { class: "table", tabIndex: 0, role: "region", "aria-label": "Shards on the disk" });
+  #isAsking = false;
   #segments = el("div", { class: "table", tabIndex: 0, role: "region", "aria-label": "Segments" });
   #more = el("button", { type: "button", class: "quiet more", hidden: true, onclick: () => this.#older() });
   #content = el(
@@ -62,7 +63,10 @@ export class Disk {
     clearInterval(this.#timer);
   }
 
+  /** One question at a time: an answer that takes its time must not find the next behind it. */
   async #ask() {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
     try {
       this.#draw(await get(`api/storage?${query({ limit: this.#limit })}`));
       this.#note.hidden = true;
@@ -71,6 +75,8 @@ export class Disk {
       write(this.#note, isDenied ? "This token may not see the disk." : `The disk is not told: ${refused.message}`);
       this.#note.hidden = false;
       if (isDenied) (this.hide(), (this.#content.hidden = true));
+    } finally {
+      this.#isAsking = false;
     }
   }
 
