@@ -1,7 +1,7 @@
 //! What the server can say to its operator stands in docs/operations.md: every log line, and every error that can end a start.
 //!
 //! A message is known by the first piece of plain text in it, since what stands in its braces differs. Lines of `debug` are for who looks
-//! into the code and are left out.
+//! into the code and are left out, and a message that is nothing but a value is known where the value is made.
 
 use super::{Complaint, Source, assert_none, complaint, planted, production, read, root, sources};
 
